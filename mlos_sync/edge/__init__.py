@@ -1,0 +1,1 @@
+"""One outside thing each (git, files, SQLite, the journal folder); no policy."""
