@@ -53,7 +53,13 @@ def imports_of(path: Path) -> list[tuple[str, int]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
             base = node.module or ""
-            found += [(f"{base}.{a.name}" if base in ("mlos_sync", *(f"mlos_sync.{x}" for x in ALLOWED)) else base, node.lineno) for a in node.names]
+            found += [
+                (
+                    f"{base}.{a.name}" if base in ("mlos_sync", *(f"mlos_sync.{x}" for x in ALLOWED)) else base,
+                    node.lineno,
+                )
+                for a in node.names
+            ]
     return found
 
 
@@ -80,7 +86,9 @@ def test_each_third_party_has_one_home(path):
         assert relative in homes or layer_of(path) in homes, f"{path}:{line}: {top} belongs in {sorted(homes)}"
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if layer_of(p) == "core"], ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if layer_of(p) == "core"], ids=lambda p: str(p.relative_to(PACKAGE))
+)
 def test_the_core_is_pure(path):
     for name, line in imports_of(path):
         assert name.split(".")[0] not in IMPURE, f"{path}:{line}: the core does no I/O, so it has no use for {name}"
@@ -108,7 +116,21 @@ def loaded_by(code: str) -> set[str]:
     return set(out.stdout.split())
 
 
-THIRD_PARTY = {"typer", "rich", "click", "pydantic", "sqlmodel", "sqlalchemy", "git", "gitdb", "yaml", "frontmatter", "watchdog", "jinja2", "pathspec"}
+THIRD_PARTY = {
+    "typer",
+    "rich",
+    "click",
+    "pydantic",
+    "sqlmodel",
+    "sqlalchemy",
+    "git",
+    "gitdb",
+    "yaml",
+    "frontmatter",
+    "watchdog",
+    "jinja2",
+    "pathspec",
+}
 
 
 def test_the_guard_is_standard_library_only():

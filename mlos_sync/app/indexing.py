@@ -1,0 +1,216 @@
+"""Files into the index: plan (walk, compare, hash: no lock held), then apply (one transaction)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from mlos_sync.app.folding import iso
+from mlos_sync.app.opening import Index
+from mlos_sync.core import transcripts
+from mlos_sync.core.changes import Changes, Comparison, Hashed, Stat, compare, is_mass_disappearance, plan
+from mlos_sync.core.frontmatter import FrontmatterError
+from mlos_sync.core.frontmatter import read as read_frontmatter
+from mlos_sync.core.ids import derived_uid
+from mlos_sync.core.paths import artifact_type
+from mlos_sync.core.split import split
+from mlos_sync.edge import files, git, hashing, store
+from mlos_sync.edge.workspace import Workspace
+from mlos_sync.errors import RefusedError, SurroundingsError
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a markdown file says of itself. `problem` names a frontmatter that was refused, with its line."""
+
+    title: str | None = None
+    description: str | None = None
+    source_transcript: str | None = None
+    is_transcript: bool = False
+    problem: str | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a walk found and what it means; nothing is written yet.
+
+    `skipped` holds what this walk could not look at, `problems` what is wrong with contents that were read.
+    """
+
+    generation: str
+    changes: Changes
+    hashed: dict[str, Hashed] = field(default_factory=dict)
+    documents: dict[str, Document] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    tracked: frozenset[str] = frozenset()
+
+
+def describe(path: str, head: bytes) -> Document | None:
+    """What the head of a markdown file says; None for a file that says nothing."""
+    if not head:
+        return None
+    if transcripts.recognise(head):
+        return Document(is_transcript=True)
+    block = split(head)
+    if block is None:
+        return None
+    try:
+        fields = read_frontmatter(bytes(block.text))
+    except FrontmatterError as error:
+        return Document(problem=f"frontmatter refused, line {error.line}: {error.message}")
+    texts = {key: value for key, value in fields.items() if isinstance(value, str) and value.strip()}
+    return Document(texts.get("title"), texts.get("desc") or texts.get("description"), texts.get("source_transcript"))
+
+
+def survey(index: Index, scope: tuple[str, ...] = ()) -> tuple[files.Observed, Comparison]:
+    """Walk and compare by stat: what `status` shows and what `sync` hashes. `scope` limits it to paths and folders."""
+    observed = files.observe(index.workspace)
+    known = known_stats(index.db)
+    unknown = observed.unknown | observed.odd
+    if files.is_git_at_work(index.workspace):
+        unknown = unknown | {path: "git is at work; not looked for" for path in observed.absent}
+    comparison = compare(observed.files, known, observed.absent, unknown)
+    if scope:
+        inside = tuple(f"{path.rstrip('/')}/" for path in scope)
+        comparison.suspect = [p for p in comparison.suspect if p in scope or p.startswith(inside)]
+        comparison.gone = [p for p in comparison.gone if p in scope or p.startswith(inside)]
+    return observed, comparison
+
+
+def known_stats(db: store.Connection) -> dict[str, Stat]:
+    """The stat cache: path -> stat."""
+    rows = db.execute("SELECT path, size, mtime_ns, ctime_ns, inode, mode FROM files")
+    return {row[0]: row[1:] for row in rows}
+
+
+def prepare(
+    index: Index, scope: tuple[str, ...] = (), *, accept_deletes: bool = False, progress: Progress | None = None
+) -> Plan:
+    """The plan of a sync. Reads and hashes files; writes nothing. Raises RefusedError on a mass disappearance."""
+    generation = store.get(index.db, "generation", "0")
+    observed, comparison = survey(index, scope)
+    result = Plan(generation, Changes(), tracked=observed.tracked)
+    result.skipped = {
+        path: reason for path, reason in (observed.unknown | observed.odd).items() if "sparse" not in reason
+    }
+    algorithm = object_format(index)
+    total = len(comparison.suspect)
+    for number, (path, answer) in enumerate(hashing.hash_files(index.workspace.root, comparison.suspect, algorithm), 1):
+        if isinstance(answer, str):
+            result.skipped[path] = answer
+        else:
+            document = describe(path, answer.head)
+            if document is not None:
+                result.documents[path] = document
+                if document.problem:
+                    result.problems[path] = document.problem
+            result.hashed[path] = (
+                Hashed(answer.sha256, answer.blob, answer.stat, answer.when) if answer.head else answer
+            )
+        if progress and number % 500 == 0:
+            progress(number, total)
+    result.changes = plan(comparison, result.hashed, _known_hashes(index.db, comparison))
+    if not accept_deletes:
+        _refuse_mass_disappearance(index, result, observed)
+    return result
+
+
+def _known_hashes(db: store.Connection, comparison: Comparison) -> dict[str, str]:
+    wanted = set(comparison.suspect) | set(comparison.gone)
+    if not wanted:
+        return {}
+    rows = db.execute("SELECT file_path, content_hash FROM artifacts WHERE file_path IS NOT NULL")
+    return {path: content for path, content in rows if path in wanted}
+
+
+def object_format(index: Index) -> str:
+    """sha1 or sha256, as git stores objects here; asked once."""
+    known = store.get(index.db, "object_format")
+    if known:
+        return known
+    return git.run(index.workspace.root, "rev-parse", "--show-object-format").decode().strip() or "sha1"
+
+
+def _refuse_mass_disappearance(index: Index, result: Plan, observed: files.Observed) -> None:
+    """Git's own removals are no surprise: those paths are in no index and in history. The others are."""
+    deleted = result.changes.deleted
+    (known,) = index.db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
+    if not is_mass_disappearance(len(deleted), known):
+        return
+    in_history = {path for (path,) in index.db.execute("SELECT DISTINCT path FROM commit_changes")}
+    surprising = [path for path in deleted if path in observed.absent or path not in in_history]
+    if is_mass_disappearance(len(surprising), known):
+        raise RefusedError(
+            f"{len(surprising)} of {known} artifacts have disappeared from disk, and git did not take them away",
+            "bring the files back, or, if they are meant to be gone: mlos-sync sync --accept-deletes",
+        )
+
+
+def apply(index: Index, result: Plan) -> None:
+    """Write a plan's changes, inside the caller's transaction with capture off."""
+    db, changes = index.db, result.changes
+    now = iso(int(time.time() * 1000))
+    for old, new in changes.moved:
+        _move(db, old, new)
+    changed = [*changes.modified, *(new for _, new in changes.moved)]
+    db.executemany(
+        "INSERT INTO artifact_versions(artifact_id, content_hash, until)"
+        " SELECT id, content_hash, ? FROM artifacts WHERE file_path = ? AND content_hash IS NOT NULL AND content_hash <> ?",
+        [(now, path, result.hashed[path].sha256) for path in changes.modified],
+    )
+    db.executemany(
+        "INSERT INTO artifacts(uid, file_path, title, description, source_transcript, artifact_type, content_hash, blob,"
+        " created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(uid) DO UPDATE SET"
+        " file_path = excluded.file_path, title = excluded.title, description = excluded.description,"
+        " source_transcript = excluded.source_transcript, artifact_type = excluded.artifact_type,"
+        " content_hash = excluded.content_hash, blob = excluded.blob, updated_at = excluded.updated_at",
+        _rows(result, [*changes.added, *changed]),
+    )
+    db.executemany(
+        "UPDATE artifacts SET last_path = file_path, file_path = NULL WHERE file_path = ?",
+        [(p,) for p in changes.deleted],
+    )
+    _stats(db, result)
+    store.put(db, "object_format", object_format(index))
+    store.put(db, "generation", str(int(store.get(db, "generation", "0")) + 1))
+
+
+def _rows(result: Plan, paths: list[str]) -> Iterator[tuple[str | None, ...]]:
+    nothing = Document()
+    for path in paths:
+        hashed = result.hashed[path]
+        document = result.documents.get(path, nothing)
+        at = iso(hashed.when * 1000)
+        kind = "transcript" if document.is_transcript else artifact_type(path)
+        yield (
+            derived_uid("artifact", path), path, document.title or path.rpartition("/")[2], document.description,
+            document.source_transcript, kind, hashed.sha256, hashed.blob, at, at,
+        )  # fmt: skip
+
+
+def _move(db: store.Connection, old: str, new: str) -> None:
+    uid = derived_uid("artifact", new)
+    db.execute("DELETE FROM artifacts WHERE uid = ? AND file_path IS NULL", (uid,))
+    db.execute("UPDATE artifacts SET file_path = ?, last_path = ?, uid = ? WHERE file_path = ?", (new, old, uid, old))
+
+
+def _stats(db: store.Connection, result: Plan) -> None:
+    changes = result.changes
+    gone = [*changes.deleted, *(old for old, _ in changes.moved)]
+    db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
+    never = (-1, -1, -1, -1, -1)  # too fresh to vouch for its content: hashed again next time
+    rows = [
+        (path, *(result.hashed[path].stat or never))
+        for path in (*changes.added, *changes.modified, *changes.touched, *(new for _, new in changes.moved))
+    ]
+    db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
+def check_root(workspace: Workspace) -> None:
+    """The marker must still be there: a root that was unmounted is no mass deletion."""
+    if files.read(workspace, ".mlos/config.toml") is None:
+        raise SurroundingsError(".mlos/config.toml has gone", "mount or restore the workspace; nothing was changed")

@@ -1,0 +1,231 @@
+"""init, rebuild, uninstall: the workspace's own files, its hooks, and a database made anew beside the old one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+import time
+from dataclasses import dataclass, field
+
+from mlos_sync.app import journaling
+from mlos_sync.app.folding import iso
+from mlos_sync.app.indexing import Progress
+from mlos_sync.app.opening import Index, has_database
+from mlos_sync.app.sync import Report, sync
+from mlos_sync.core import journal
+from mlos_sync.edge import files, git, repo, shims, store
+from mlos_sync.edge.workspace import MARKER, Workspace, find, git_folders, shipped
+from mlos_sync.errors import MlosError, SurroundingsError
+
+ATTRIBUTES = ".gitattributes"
+JOURNAL_ATTRIBUTES = f"{journal.FOLDER}/{ATTRIBUTES}"
+_BEGIN, _END = "# >>> mlos-sync", "# <<< mlos-sync"
+
+CONFIG = """\
+# The workspace's id and birth: the same in every clone. Do not change them.
+workspace = "{workspace}"
+created = "{created}"
+
+# Patterns, as in .gitignore, of files that are no artifacts (.mlosignore says the same).
+ignore = []
+
+# Compiled views. kind is problem (needs and tasks; scope = "..." for one scope), index (the files of a folder;
+# folder = "notes") or context_pack (need = "need-3f9a2c").
+[[view]]
+path = "PROBLEM.md"
+kind = "problem"
+
+[[view]]
+path = ".mlos/INDEX.md"
+kind = "index"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What `init` found or made."""
+
+    workspace: Workspace
+    hooks: list[shims.Hook] = field(default_factory=list)
+    wrote: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def initialise(folder: str, *, make_repository: bool = False) -> Made:
+    """Make `.mlos/`, the marked lines in `.gitattributes`, hooks and database. Idempotent: what stands is kept."""
+    wrote: list[str] = []
+    if make_repository:
+        repo.make_repository(folder)
+    root = git_folders(folder)[0]
+    if files_missing(root, MARKER):
+        config = CONFIG.format(workspace=secrets.token_hex(16), created=iso(int(time.time() * 1000)))
+        _put(root, MARKER, config.encode(), wrote)
+    if files_missing(root, JOURNAL_ATTRIBUTES):
+        # A segment's bytes are its name: nothing may change them on the way in or out, and nothing is to merge.
+        _put(root, JOURNAL_ATTRIBUTES, b"* -text -filter -ident -merge -diff !working-tree-encoding\n", wrote)
+    workspace = find(root)
+    _mark_views(workspace, wrote)
+    hooks, notes = install_hooks(workspace)
+    if not has_database(workspace):
+        rebuild(workspace)
+    return Made(workspace, hooks, wrote, notes)
+
+
+def files_missing(root: str, path: str) -> bool:
+    """Whether nothing at all stands at a path."""
+    return not os.path.lexists(os.path.join(root, path))
+
+
+def _put(root: str, path: str, data: bytes, wrote: list[str]) -> None:
+    files.write(root, path, data)
+    wrote.append(path)
+
+
+def _mark_views(workspace: Workspace, wrote: list[str]) -> None:
+    """Marked lines in `.gitattributes` that tell a forge which files are generated."""
+    lines = [_BEGIN, *(f"{_attribute(view.path)} linguist-generated=true" for view in workspace.config.views), _END]
+    old = files.read(workspace, ATTRIBUTES) or b""
+    kept = without_marks(old)
+    gap = b"\n" if kept and not kept.endswith(b"\n") else b""
+    new = kept + gap + "".join(line + "\n" for line in lines).encode()
+    if new != old:
+        _put(workspace.root, ATTRIBUTES, new, wrote)
+
+
+def _attribute(path: str) -> str:
+    return f'"{path}"' if any(c in path for c in ' "\\') else path
+
+
+def without_marks(data: bytes) -> bytes:
+    """A file's bytes without our marked lines."""
+    begin, end = (_BEGIN + "\n").encode(), (_END + "\n").encode()
+    start, stop = data.find(begin), data.find(end)
+    return data[:start] + data[stop + len(end) :] if 0 <= start < stop else data
+
+
+def install_hooks(workspace: Workspace) -> tuple[list[shims.Hook], list[str]]:
+    """Put our shims where git looks for hooks; a folder that somebody else manages is left alone and named."""
+    configured = git.config(workspace.root, "core.hooksPath")
+    if configured:
+        note = f"core.hooksPath is {configured}: call `mlos-sync-hook pre-commit` from the pre-commit hook there"
+        return shims.state(workspace.hooks_dir, sys.executable), [note]
+    os.makedirs(workspace.hooks_dir, exist_ok=True)
+    return shims.install(workspace.hooks_dir, shipped("hooks"), sys.executable), []
+
+
+def rebuild(workspace: Workspace, *, progress: Progress | None = None) -> tuple[int, int, Report]:
+    """Make the database anew beside the old one and swap it in. Returns (artifacts, events, the sync's report).
+
+    What only the old one has (captured changes not flushed yet) is written to the ledger first. Until the swap the
+    old one stays in use; an interrupted rebuild leaves at most a file that the next one removes.
+    """
+    os.makedirs(workspace.common, mode=0o700, exist_ok=True)
+    fresh = workspace.database + f".{os.getpid()}.new"
+    with store.writer_lock(workspace.common):
+        _rescue(workspace)
+        _remove_leftovers(workspace)
+    index = Index(workspace, store.create(fresh))
+    try:
+        report = sync(index, accept_deletes=True, progress=progress)
+        with store.writer_lock(workspace.common):
+            _rescue(workspace)
+            _swap(index, fresh)
+        (artifacts,) = _count(workspace, "SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL")
+        (events,) = _count(workspace, "SELECT count(*) FROM events WHERE visible = 1")
+    finally:
+        index.db.close()
+        for ending in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(fresh + ending)
+    return artifacts, events, report
+
+
+def _swap(index: Index, fresh: str) -> None:
+    """Move the new database to its place; a reader of the old one keeps what it has open."""
+    database = index.workspace.database
+    index.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    index.db.close()
+    for ending in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(database + ending)
+    if os.path.isdir(database) and not os.path.islink(database):
+        os.rename(database, f"{database}.{os.getpid()}.was-a-folder")
+    os.replace(fresh, database)
+
+
+def _count(workspace: Workspace, sql: str) -> tuple[int]:
+    db = store.connect(workspace.database)
+    try:
+        return tuple(db.execute(sql).fetchone())  # type: ignore[return-value]
+    finally:
+        db.close()
+
+
+def _remove_leftovers(workspace: Workspace) -> None:
+    """Half-made databases of rebuilds that were killed."""
+    folder = workspace.state
+    if os.path.isdir(folder):
+        for name in os.listdir(folder):
+            if name.startswith("index.db.") and ".new" in name:
+                os.unlink(os.path.join(folder, name))
+
+
+def _rescue(workspace: Workspace) -> None:
+    """Flush what triggers captured in the old database, if it can still be read."""
+    if has_database(workspace):
+        index = Index(workspace, store.connect(workspace.database))
+        try:
+            with store.transaction(index.db):
+                journaling.absorb(index)
+        finally:
+            index.db.close()
+
+
+def uninstall(start: str) -> list[str]:
+    """Give back everything but the journal: hooks, marked lines, database, config. The pending log stays while it
+    holds events that no ref has."""
+    workspace = find(start)
+    removed: list[str] = []
+    _publish_reminder(workspace)
+    shims.uninstall(workspace.hooks_dir)
+    removed.append(workspace.hooks_dir)
+    attributes = files.read(workspace, ATTRIBUTES)
+    if attributes is not None:
+        kept = without_marks(attributes)
+        if kept != attributes:
+            removed.append(ATTRIBUTES)
+            if kept:
+                files.write(workspace.root, ATTRIBUTES, kept)
+            else:
+                os.unlink(os.path.join(workspace.root, ATTRIBUTES))
+    for ending in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(workspace.database + ending)
+    removed.append(workspace.database)
+    os.unlink(os.path.join(workspace.root, MARKER))
+    removed.append(MARKER)
+    return removed
+
+
+def _publish_reminder(workspace: Workspace) -> None:
+    """Refuse while events would be left that only this clone has."""
+    if not has_database(workspace):
+        return
+    index = Index(workspace, store.connect(workspace.database))
+    try:
+        with store.writer_lock(workspace.common), store.transaction(index.db):
+            journaling.absorb(index)
+            with store.capture(index.db, on=False):
+                journaling.count_pending(index.db)
+            waiting = store.get(index.db, "pending", "0")
+    finally:
+        index.db.close()
+    if waiting != "0":
+        raise SurroundingsError(
+            f"{waiting} events are in no commit yet", "run mlos-sync publish and git commit, then uninstall"
+        )
+
+
+__all__ = ["Made", "MlosError", "initialise", "install_hooks", "rebuild", "uninstall"]

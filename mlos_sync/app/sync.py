@@ -1,0 +1,79 @@
+"""One-shot reconcile: records, commits, files, transcripts and all that follows from them. One path for `sync`,
+`rebuild` (the same against an empty index) and `watch`; `status` shows its plan."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from mlos_sync.app import deriving, freshness, indexing, sessions
+from mlos_sync.app.folding import refold
+from mlos_sync.app.indexing import Plan, Progress
+from mlos_sync.app.opening import Index
+from mlos_sync.core.changes import Changes
+from mlos_sync.edge import store
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a sync did. `skipped` names each path that could not be taken in whole, with the reason."""
+
+    changes: Changes
+    skipped: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def sync(
+    index: Index, scope: tuple[str, ...] = (), *, accept_deletes: bool = False, progress: Progress | None = None
+) -> Report:
+    """Bring the index to the state of the work tree and the repository."""
+    began = time.monotonic()
+    indexing.check_root(index.workspace)
+    plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
+    with store.writer_lock(index.workspace.common):
+        if store.get(index.db, "generation", "0") != plan.generation:
+            # Somebody else synced while we hashed: what was planned may be older than what stands. Plan again.
+            plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
+        with store.transaction(index.db):
+            apply(index, plan)
+        store.checkpoint(index.db, index.workspace.database)
+    return Report(plan.changes, problems(index), time.monotonic() - began)
+
+
+def problems(index: Index) -> dict[str, str]:
+    """Everything that could not be taken in whole and is still so: path -> reason."""
+    kinds = "('walk', 'file', 'journal', 'ledger')"
+    return dict(index.db.execute(f"SELECT subject, message FROM observations WHERE kind IN {kinds} ORDER BY subject"))
+
+
+def apply(index: Index, plan: Plan) -> None:
+    """Write a plan and everything that follows from it, inside the caller's lock and transaction."""
+    db, changes = index.db, plan.changes
+    paths = freshness.refresh(index)
+    with store.capture(db, on=False):
+        indexing.apply(index, plan)
+        read = sessions.update(index, plan)
+        if changes.added or changes.deleted or changes.moved:
+            refold(db, freshness.edges_to_files(db))
+        touched = {*changes.added, *changes.modified, *(new for _, new in changes.moved)}
+        deriving.update_dates(index, paths | touched)
+        now = _fingerprint(db)
+        if changes or read or store.get(db, "derived_at") != now:
+            deriving.update_edges(index)
+            store.put(db, "derived_at", now)
+        _remember_problems(db, plan)
+
+
+def _remember_problems(db: store.Connection, plan: Plan) -> None:
+    """What a walk could not see is told anew each time; a bad content stays bad until it is read again or goes."""
+    changes = plan.changes
+    settled = [*plan.hashed, *changes.deleted, *(old for old, _ in changes.moved)]
+    db.executemany("DELETE FROM observations WHERE kind = 'file' AND subject = ?", [(path,) for path in settled])
+    db.executemany("INSERT OR REPLACE INTO observations VALUES ('file', ?, ?)", sorted(plan.problems.items()))
+    store.observe(db, "walk", sorted(plan.skipped.items()))
+
+
+def _fingerprint(db: store.Connection) -> str:
+    """What derived edges depend on beside files: which events count, and which commits there are."""
+    row = db.execute("SELECT count(*), total(clock_ms), total(clock_n) FROM events WHERE visible = 1").fetchone()
+    return f"{row} {store.get(db, 'head')}"

@@ -1,0 +1,137 @@
+"""What differs between the work tree and the index, by content hash. Pure: the planner of sync, status and rebuild."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mlos_sync.core.paths import sort_key
+
+# size, mtime_ns, ctime_ns, inode, mode
+Stat = tuple[int, int, int, int, int]
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of nothing: proves no move
+MASS = 50  # more disappearances than this, and more than half of all, need a word from the user
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """A file's content as hashed: SHA-256, git blob id, the stat it had, and the head where it may say something.
+
+    `stat` is None when the file changed so recently that the stat must not vouch for the content next time (git's
+    racy rule); `when` is the modification time in seconds. `head` holds up to 64 KiB of a markdown file that starts
+    with frontmatter or looks like a transcript, else it is empty.
+    """
+
+    sha256: str
+    blob: str
+    stat: Stat | None
+    when: int
+    head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A plan: paths in the order of `sort_key`. `moved` is (from, to)."""
+
+    added: tuple[str, ...] = ()
+    modified: tuple[str, ...] = ()
+    moved: tuple[tuple[str, str], ...] = ()
+    deleted: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()  # same content under another stat
+    unchanged: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether anything differs in content or place."""
+        return bool(self.added or self.modified or self.moved or self.deleted)
+
+
+@dataclass(slots=True)
+class Comparison:
+    """The first half of a plan: what the stats alone can tell."""
+
+    suspect: list[str] = field(default_factory=list)  # must be hashed
+    gone: list[str] = field(default_factory=list)
+    unchanged: int = 0
+
+
+def compare(
+    seen: Mapping[str, Stat], known: Mapping[str, Stat], absent: Iterable[str], unknown: Iterable[str]
+) -> Comparison:
+    """Stats seen on disk against stats in the index. A known path is gone only when a look at it said so.
+
+    `unknown` are paths of which nothing can be said, or folders (they cover what is below); `absent` are paths that
+    were looked at and were not there. A known path that the walk did not meet at all is gone too (ignored by now, or
+    no longer tracked), unless it is covered by an unknown one.
+    """
+    result = Comparison()
+    for path, stat in seen.items():
+        if known.get(path) == stat:
+            result.unchanged += 1
+        else:
+            result.suspect.append(path)
+    if len(known) > result.unchanged:
+        covered = set(unknown)
+        missing = [path for path in known if path not in seen]
+        result.gone = [path for path in missing if not _is_covered(path, covered)]
+        result.gone.sort(key=sort_key)
+    result.suspect.sort(key=sort_key)
+    return result
+
+
+def _is_covered(path: str, unknown: set[str]) -> bool:
+    if not unknown:
+        return False
+    if path in unknown or "" in unknown:
+        return True
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        if path in unknown:
+            return True
+    return False
+
+
+def plan(comparison: Comparison, hashed: Mapping[str, Hashed], known: Mapping[str, str]) -> Changes:
+    """The changes, given the hashes of the suspects and the index's hash of every suspect or gone path."""
+    added, modified, touched = [], [], []
+    for path in comparison.suspect:
+        new = hashed.get(path)
+        if new is None:
+            continue
+        old = known.get(path)
+        (added if old is None else touched if old == new.sha256 else modified).append(path)
+    moved = _moves(comparison.gone, added, known, hashed)
+    sources, targets = {old for old, _ in moved}, {new for _, new in moved}
+    return Changes(
+        added=tuple(path for path in added if path not in targets),
+        modified=tuple(modified),
+        moved=tuple(moved),
+        deleted=tuple(path for path in comparison.gone if path not in sources),
+        touched=tuple(touched),
+        unchanged=comparison.unchanged + len(touched),
+    )
+
+
+def _moves(
+    gone: list[str], added: list[str], known: Mapping[str, str], hashed: Mapping[str, Hashed]
+) -> list[tuple[str, str]]:
+    """Pairs of a path that went and one that came with the same bytes; the same base name is preferred."""
+    if not gone or not added:
+        return []
+    waiting: dict[str, list[str]] = {}
+    for path in gone:
+        if (content := known.get(path)) and content != EMPTY:
+            waiting.setdefault(content, []).append(path)
+    pairs = []
+    for path in added:
+        sources = waiting.get(hashed[path].sha256)
+        if sources:
+            base = path.rpartition("/")[2]
+            old = next((one for one in sources if one.rpartition("/")[2] == base), sources[0])
+            sources.remove(old)
+            pairs.append((old, path))
+    return pairs
+
+
+def is_mass_disappearance(lost: int, known: int) -> bool:
+    """More than half and more than fifty: a transient state is likelier than a wish."""
+    return lost > MASS and lost * 2 > known

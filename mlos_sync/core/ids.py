@@ -1,0 +1,101 @@
+"""Uids, references and the references in commit messages: pure text, standard library only.
+
+A reference is `need:3`, `need-3f9a2c…` (kind and uid prefix of at least six digits), `artifact:PATH`, `commit:SHA`,
+or, where the kind is clear, a bare number, uid prefix or path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+RECORD_KINDS = ("need", "task", "agent")
+SHORTEST = 6
+LASTING = 16  # digits of a uid where it must last, such as in a commit message
+CLOSING = ("closes", "fixes", "resolves")
+TRAILERS = ("task", "need", *CLOSING)
+
+_REFERENCE = re.compile(r"^(?:(need|task|agent|artifact|commit):(.+)|(need|task|agent)-([0-9a-f]{6,32}))$", re.DOTALL)
+# What a trailer's value may hold: `12`, `task:12`, `task-3f9a2c`, `12 (task-3f9a2c4155d01e77)`, `#12`.
+_IN_TRAILER = re.compile(
+    r"(?:(?P<kind>need|task|agent):)?#?(?P<number>\d{1,15})(?:\s*\((?P<named>(?:need|task|agent)-[0-9a-f]{6,32})\))?"
+    r"|(?P<uid>(?:need|task|agent)-[0-9a-f]{6,32})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What somebody typed, taken apart. `kind` is None when only the place where it stands tells it."""
+
+    kind: str | None
+    number: int | None = None
+    prefix: str | None = None  # of a uid or a commit
+    path: str | None = None
+
+
+def parse(text: str, default: str | None = None) -> Reference | None:
+    """A typed reference, or None when it has no form of ours. `default` is the kind that the place implies."""
+    match = _REFERENCE.match(text)
+    if match:
+        kind, rest = (match[1], match[2]) if match[1] else (match[3], match[4])
+        return _of_kind(kind, rest)
+    if default in ("artifact", "commit"):
+        return _of_kind(default, text)
+    if text.isdecimal() and text.isascii():
+        return Reference(default, number=int(text[:18]))
+    if re.fullmatch(r"[0-9a-f]{6,32}", text):
+        return Reference(default, prefix=text)
+    return None
+
+
+def _of_kind(kind: str, rest: str) -> Reference | None:
+    if kind == "artifact":
+        return Reference(kind, path=rest)
+    if kind == "commit":
+        return Reference(kind, prefix=rest) if re.fullmatch(r"[0-9a-f]{4,64}", rest) else None
+    if rest.isdecimal() and rest.isascii() and len(rest) < SHORTEST + 12:
+        return Reference(kind, number=int(rest))
+    return Reference(kind, prefix=rest) if re.fullmatch(r"[0-9a-f]{6,32}", rest) else None
+
+
+def in_trailer(key: str, value: str) -> Iterator[tuple[Reference, bool]]:
+    """(reference, closes) for each reference in a trailer; nothing when any part of the value is prose."""
+    word = key.lower()
+    default = "need" if word == "need" else "task"
+    found = []
+    for part in re.split(r"\s*,\s*|\s+and\s+", value.strip()):
+        match = _IN_TRAILER.fullmatch(part)
+        if match is None:
+            return
+        named = match["named"] or match["uid"]
+        if named:
+            kind, _, prefix = named.partition("-")
+            found.append(Reference(kind, prefix=prefix))
+        else:
+            found.append(Reference(match["kind"] or default, number=int(match["number"])))
+    yield from ((reference, word in CLOSING) for reference in found)
+
+
+def with_uids(value: str, key: str, uid_of: dict[tuple[str, int], str]) -> str:
+    """A trailer's value in which each bare number has gained its uid: `12` -> `12 (task-3f9a2c4155d01e77)`."""
+    default = "need" if key.lower() == "need" else "task"
+
+    def named(match: re.Match[str]) -> str:
+        kind = match["kind"] or default
+        uid = uid_of.get((kind, int(match["number"]))) if match["number"] and not match["named"] else None
+        return f"{match[0]} ({kind}-{uid[:LASTING]})" if uid else match[0]
+
+    parts = re.split(r"(\s*,\s*|\s+and\s+)", value)
+    return "".join(_IN_TRAILER.sub(named, part) if _IN_TRAILER.fullmatch(part) else part for part in parts)
+
+
+def derived_uid(*parts: str) -> str:
+    """The uid of something known by what it is: a path, a session, an edge's ends."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def shown(kind: str, uid: str, digits: int = SHORTEST) -> str:
+    """`task-3f9a2c`."""
+    return f"{kind}-{uid[:digits]}"

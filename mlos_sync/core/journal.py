@@ -1,0 +1,255 @@
+"""The journal's file format, version 1: events as lines, segments as files. Standard library only; pure.
+
+A segment is `.mlos/journal/YYYY/MM/<sha256 of its bytes>.jsonl`, so `sha256sum` alone verifies it; year and month are
+those of its newest event. Its first line is the header
+
+    {"created":"2026-11-20T10:00:00Z","format":1,"journal":"mlos","workspace":"<32 hex>"}
+
+and each further line is one event: canonical JSON (sorted keys, no blanks, UTF-8, no floats, null apart from absent),
+ended by one LF, with
+
+    id      32 hex digits                     clock   [milliseconds since 1970 UTC, counter]  (hybrid logical clock)
+    kind    need, task, agent, relationship   seen    ids of the record's heads that the author knew
+    uid     of the record, 32 hex digits      op      create, update, delete, recreate, redact
+    fields  column -> value; a reference is "need:<uid>", "artifact:<path>" or "commit:<sha>";
+            an array is {"add": [...], "remove": [...]}
+    tx      groups events of one transaction  actor, door  who wrote it, through what
+    sum     first 16 hex digits of SHA-256 over the canonical line without `sum`
+
+Unknown keys, kinds and operations of newer versions are kept as they stand and passed on (`Event.line`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+FORMAT = 1
+FOLDER = ".mlos/journal"
+LINE_LIMIT = 16 * 1024 * 1024
+OPERATIONS = ("create", "update", "delete", "recreate", "redact")
+
+
+class BadLine(ValueError):
+    """A line that is no event of ours; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of one record. `line` is its text without the final LF, exactly as stored."""
+
+    id: str
+    clock: tuple[int, int]
+    seen: tuple[str, ...]
+    kind: str
+    uid: str
+    op: str
+    fields: dict[str, Any]
+    actor: str | None
+    door: str
+    tx: str | None
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment's events in file order, and what was wrong with it: (line number, reason)."""
+
+    name: str
+    workspace: str | None
+    events: tuple[Event, ...]
+    problems: tuple[tuple[int, str], ...]
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def make(
+    *,
+    id: str,  # noqa: A002 - the field's name in the format
+    clock: tuple[int, int],
+    seen: Iterable[str],
+    kind: str,
+    uid: str,
+    op: str,
+    fields: dict[str, Any],
+    actor: str | None,
+    door: str,
+    tx: str | None,
+) -> Event:
+    """An event with its canonical, checksummed line."""
+    heads = tuple(sorted(seen))
+    body: dict[str, Any] = {
+        "id": id, "clock": list(clock), "seen": list(heads), "kind": kind, "uid": uid, "op": op,
+        "fields": fields, "actor": actor, "door": door, "tx": tx,
+    }  # fmt: skip
+    body["sum"] = checksum(canonical(body))
+    return Event(id, clock, heads, kind, uid, op, fields, actor, door, tx, canonical(body))
+
+
+def checksum(text: str) -> str:
+    """The `sum` of a canonical line without its `sum`."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+def decode(line: bytes) -> Event:
+    """One line without its LF. Raises BadLine with the reason; never anything else, whatever the bytes."""
+    body = _object(line)
+    try:
+        given = body.pop("sum")
+    except KeyError:
+        raise BadLine("no checksum") from None
+    if given != checksum(canonical(body)):
+        raise BadLine("the checksum does not fit: the line was altered")
+    body["sum"] = given
+    try:
+        ms, counter = body["clock"]
+        event = Event(
+            id=_hex(body["id"]),
+            clock=(_natural(ms), _natural(counter)),
+            seen=tuple(_hex(one) for one in body["seen"]),
+            kind=_word(body["kind"]),
+            uid=_hex(body["uid"]),
+            op=_word(body["op"]),
+            fields=_mapping(body["fields"]),
+            actor=body.get("actor"),
+            door=_word(body["door"]),
+            tx=body.get("tx"),
+            line=canonical(body),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadLine(f"not an event: {error}") from None
+    if event.line.encode("utf-8") != line:
+        raise BadLine("the line is not in canonical form")
+    return event
+
+
+def trusted(line: str) -> Event:
+    """An event from a line that `decode` has accepted before (the database holds no others)."""
+    body = json.loads(line)
+    ms, counter = body["clock"]
+    return Event(
+        body["id"], (ms, counter), tuple(body["seen"]), body["kind"], body["uid"], body["op"], body["fields"],
+        body.get("actor"), body["door"], body.get("tx"), line,
+    )  # fmt: skip
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    if len(line) > LINE_LIMIT:
+        raise BadLine(f"longer than {LINE_LIMIT} bytes")
+    try:
+        text = line.decode("utf-8")
+        body = json.loads(text, parse_float=_no_float, parse_constant=_no_float, object_pairs_hook=_unique)
+        canonical(body).encode("utf-8")
+    except RecursionError:
+        raise BadLine("nested too deeply") from None
+    except UnicodeError:
+        raise BadLine("not UTF-8") from None
+    except ValueError as error:
+        raise BadLine(f"not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise BadLine("not a JSON object")
+    return body
+
+
+def _no_float(text: str) -> NoReturn:
+    raise ValueError(f"floats are not allowed ({text[:20]})")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key appears twice")
+    return found
+
+
+def _hex(value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 32 or set(value) - set("0123456789abcdef"):
+        raise ValueError(f"{str(value)[:40]!r} is not 32 hex digits")
+    return value
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{str(value)[:40]!r} is not a word")
+    return value
+
+
+def _natural(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise ValueError(f"{str(value)[:40]!r} is not a natural number")
+    return value
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("fields are not an object")
+    return value
+
+
+def segment_bytes(events: Iterable[Event], workspace: str, created: str) -> bytes:
+    """A whole segment: header, then the events ordered by clock and id."""
+    header = canonical({"journal": "mlos", "format": FORMAT, "workspace": workspace, "created": created})
+    ordered = sorted(events, key=lambda event: (event.clock, event.id))
+    return "".join(line + "\n" for line in (header, *(event.line for event in ordered))).encode("utf-8")
+
+
+def segment_name(data: bytes) -> str:
+    """The name that its content gives a segment, without the folder."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def segment_path(data: bytes, newest: str) -> str:
+    """Workspace path; `newest` is the ISO time of the newest event."""
+    return f"{FOLDER}/{newest[:4]}/{newest[5:7]}/{segment_name(data)}.jsonl"
+
+
+def name_of(path: str) -> str | None:
+    """The segment name in a workspace path, or None when the path is no segment's."""
+    parts = path[len(FOLDER) + 1 :].split("/") if path.startswith(FOLDER + "/") else []
+    if len(parts) != 3 or not parts[2].endswith(".jsonl"):
+        return None
+    name = parts[2][:-6]
+    return name if len(name) == 64 and not set(name) - set("0123456789abcdef") else None
+
+
+def read_segment(name: str, data: bytes) -> Segment:
+    """Every good event of a segment, and every damaged place; nothing is repaired."""
+    problems: list[tuple[int, str]] = []
+    if segment_name(data) != name:
+        problems.append((0, "the content does not fit the name: the file was altered or cut"))
+    lines = data.split(b"\n")
+    if lines[-1] != b"":
+        problems.append((len(lines), "the last line has no end: the file was cut"))
+    else:
+        lines.pop()
+    workspace = None
+    events: list[Event] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if number == 1:
+                workspace = _header(line)
+            else:
+                events.append(decode(line))
+        except BadLine as error:
+            problems.append((number, str(error)))
+    return Segment(name, workspace, tuple(events), tuple(problems))
+
+
+def _header(line: bytes) -> str:
+    body = _object(line)
+    if body.get("journal") != "mlos" or not isinstance(body.get("workspace"), str):
+        raise BadLine("the first line is not the header of a journal segment")
+    if body.get("format") != FORMAT:
+        raise BadLine(f"format {body.get('format')!r} is newer than this program reads")
+    return str(body["workspace"])
+
+
+def later(clock: tuple[int, int], now_ms: int) -> tuple[int, int]:
+    """The next hybrid logical clock after `clock`, at physical time `now_ms` (Kulkarni et al. 2014)."""
+    return (now_ms, 0) if now_ms > clock[0] else (clock[0], clock[1] + 1)

@@ -1,0 +1,37 @@
+"""The words of the seed schema: kinds, statuses, types, and the steps a status may take. Standard library only."""
+
+from __future__ import annotations
+
+NEED_STATUSES = ("identified", "active", "actionable", "in_progress", "resolved", "deferred")
+TASK_STATUSES = ("open", "assigned", "in_progress", "completed", "failed", "cancelled")
+AGENT_STATUSES = ("provisioning", "active", "completed", "failed")
+ARTIFACT_TYPES = ("document", "code", "config", "context_pack", "transcript", "image", "schema")
+RELATIONSHIP_TYPES = ("derived_from", "references", "blocks", "enables", "monitors", "produced", "consumed")
+ENDPOINTS = ("need", "task", "artifact", "agent", "commit")
+EVIDENCE = ("declared", "proved", "matched", "unknown")
+ORIGINS = ("record", "derived")
+
+OPEN_NEEDS = NEED_STATUSES[:4]
+OPEN_TASKS = TASK_STATUSES[:3]
+CLOSED_TASKS = TASK_STATUSES[3:]
+
+# One step at a time for live writes (a commit's closing, being history, may walk several).
+NEED_STEPS = (
+    *zip(NEED_STATUSES[:4], NEED_STATUSES[1:5], strict=True),
+    *((state, "deferred") for state in OPEN_NEEDS),
+    *(("deferred", state) for state in OPEN_NEEDS),
+    ("resolved", "active"),
+)
+TASK_STEPS = (
+    *((a, b) for a in OPEN_TASKS for b in TASK_STATUSES if a != b),
+    *((closed, "open") for closed in CLOSED_TASKS),
+)
+
+TABLE_OF = {
+    "need": "needs",
+    "task": "tasks",
+    "agent": "agents",
+    "artifact": "artifacts",
+    "relationship": "relationships",
+    "commit": "commits",
+}

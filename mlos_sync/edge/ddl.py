@@ -1,0 +1,272 @@
+"""Schema to SQL: the CREATE statements of `edge/schema.py` and the triggers generated from it.
+
+The triggers are the whole of "any door is a good door": they validate live writes that no CHECK can see (ends of
+edges, ids in arrays, steps of a lifecycle, foreign keys even where the writer has them off), and they write each
+change of a record row into `outbox` in the same transaction. While `context.capture` is 0 (our own fold and
+derivation, inside one transaction, invisible to others) they stand aside and only keep the shadow up to date.
+
+Facts of SQLite that shape them (3.40, tried): `INSERT OR REPLACE` fires no delete trigger, hence the shadow
+`record_keys` and an AFTER INSERT check; a RAISE message must be a literal before 3.47; a trigger's own conflict
+clause is overridden by the outer statement's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Table
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlmodel import SQLModel
+
+from mlos_sync.core.vocabulary import ENDPOINTS, NEED_STEPS, TABLE_OF, TASK_STEPS
+from mlos_sync.edge import schema
+
+KIND_OF = {table: kind for kind, table in TABLE_OF.items()}
+LIVE = "NOT EXISTS (SELECT 1 FROM context WHERE capture = 0)"
+NOW_MS = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+# The key that names a record in the journal: uids for records, paths for files, object names for commits.
+KEYS = {
+    "need": "uid",
+    "task": "uid",
+    "agent": "uid",
+    "artifact": "coalesce(file_path, last_path, '#' || uid)",
+    "commit": "sha",
+}
+
+
+def statements() -> list[str]:
+    """Everything that makes an empty database ours, in order."""
+    dialect = sqlite.dialect()  # type: ignore[no-untyped-call]
+    tables = SQLModel.metadata.sorted_tables
+    made = [str(CreateTable(table).compile(dialect=dialect)) for table in tables]
+    made += [str(CreateIndex(index).compile(dialect=dialect)) for table in tables for index in sorted_indexes(table)]
+    for table in record_tables():
+        made += triggers(table)
+    made += lifecycle() + artifact_rules()
+    made += [_insert_captured(table) for table in record_tables()]
+    made.append(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+    return made
+
+
+def sorted_indexes(table: Table) -> list[Any]:
+    """Indexes in a fixed order, so that two databases have the same schema text."""
+    return sorted(table.indexes, key=lambda index: str(index.name))
+
+
+def record_tables() -> list[Table]:
+    """The tables whose rows people and agents make."""
+    return [table for table in SQLModel.metadata.sorted_tables if table.info.get("role") == "record"]
+
+
+def roles() -> dict[str, str]:
+    """Table name -> record, derived or local; a table without a role is a mistake (KeyError)."""
+    return {table.name: table.info["role"] for table in SQLModel.metadata.sorted_tables}
+
+
+def _journaled(table: Table) -> list[tuple[str, Any]]:
+    return [(column.name, form) for column in table.columns if (form := column.info.get("journal"))]
+
+
+def _insert_captured(table: Table) -> str:
+    rows = []
+    for name, form in _journaled(table):
+        word, target = (form, None) if isinstance(form, str) else form
+        about = f"'{target}'" if target else "NULL"
+        rows.append(f"('{KIND_OF[table.name]}', '{name}', '{word}', {about})")
+    return 'INSERT INTO captured(kind, "column", form, target) VALUES ' + ", ".join(rows)
+
+
+def _key(kind: str, id_expression: str) -> str:
+    return f"(SELECT '{kind}:' || {KEYS[kind]} FROM {TABLE_OF[kind]} WHERE id = {id_expression})"
+
+
+def _end(row: str, side: str) -> str:
+    cases = " ".join(f"WHEN '{kind}' THEN {_key(kind, f'{row}.{side}_id')}" for kind in ENDPOINTS)
+    return f"(CASE {row}.{side}_type {cases} END)"
+
+
+def _value(row: str, name: str, form: Any) -> str:
+    if isinstance(form, str):
+        return f"{row}.{name}"
+    word, kind = form
+    if word == "ref":
+        return _key(kind, f"{row}.{name}")
+    keys = f"SELECT {_key(kind, 'j.value')} AS k FROM json_each({row}.{name}) j ORDER BY 1"
+    return f"json((SELECT json_group_array(k) FROM ({keys}) WHERE k IS NOT NULL))"
+
+
+def _image(table: Table, row: str) -> str:
+    """SQL for a JSON object of all that is journaled of a row."""
+    if table.name == "relationships":
+        pairs = [f"'source', {_end(row, 'source')}", f"'type', {row}.relationship_type"]
+        pairs += [f"'target', {_end(row, 'target')}", f"'metadata', {row}.metadata", f"'created_at', {row}.created_at"]
+    else:
+        pairs = [f"'{name}', {_value(row, name, form)}" for name, form in _journaled(table)]
+    return f"json_object({', '.join(pairs)})"
+
+
+def _outbox(table: Table, row: str, op: str, old: str, new: str) -> str:
+    return (
+        "INSERT INTO outbox(event, at, kind, uid, op, old, new, actor, door, tx) VALUES "
+        f"({schema.UID}, {NOW_MS}, '{KIND_OF[table.name]}', {row}.uid, {op}, {old}, {new}, "
+        "(SELECT actor FROM context), coalesce((SELECT door FROM context), 'sql'), (SELECT tx FROM context));"
+    )
+
+
+def _trigger(name: str, event: str, table: str, when: str, *body: str) -> str:
+    return f'CREATE TRIGGER "{name}" {event} ON {table} WHEN {when} BEGIN {" ".join(body)} END'
+
+
+def _refuse(condition: str, message: str) -> str:
+    quoted = message.replace("'", "''")
+    return f"SELECT RAISE(ABORT, '{quoted}') WHERE {condition};"
+
+
+def triggers(table: Table) -> list[str]:
+    """Validation, capture and shadow of one record table."""
+    name, kind = table.name, KIND_OF[table.name]
+    edge = name == "relationships"
+    identity = (
+        f"{_end('NEW', 'source')} || '|' || NEW.relationship_type || '|' || {_end('NEW', 'target')}"
+        if edge
+        else "NEW.uid"
+    )
+    taken = f"EXISTS (SELECT 1 FROM record_keys WHERE kind = '{kind}' AND (number = NEW.id AND uid <> {identity}"
+    taken += "))" if edge else " OR uid = NEW.uid AND number <> NEW.id))"
+    known = f"FROM record_keys WHERE kind = '{kind}' AND uid = {identity}"
+    op = f"(CASE (SELECT max(dead) {known}) WHEN 1 THEN 'recreate' WHEN 0 THEN 'update' ELSE 'create' END)"
+    shadow = f"INSERT OR REPLACE INTO record_keys(kind, number, uid) VALUES ('{kind}', NEW.id, {identity});"
+    dead = f"UPDATE record_keys SET dead = 1 WHERE kind = '{kind}' AND number = OLD.id;"
+    image_new, image_old = _image(table, "NEW"), _image(table, "OLD")
+    differ = " OR ".join(f"OLD.{c} IS NOT NEW.{c}" for c, form in _journaled(table) if form != "end")
+    whole = f"{_end('OLD', 'source')} IS NOT NULL AND {_end('OLD', 'target')} IS NOT NULL" if edge else "1"
+    made = [
+        _trigger(
+            f"{name}: insert is captured", "AFTER INSERT", name, LIVE,
+            _refuse(taken, f"{name}: this id or uid belongs to another record; use UPDATE, not REPLACE, and let ids be given"),
+            _outbox(table, "NEW", op, "NULL", image_new), shadow,
+        ),
+        _trigger(f"{name}: insert keeps the shadow", "AFTER INSERT", name, f"NOT ({LIVE})", shadow),
+        _trigger(
+            f"{name}: update is captured", "AFTER UPDATE", name, f"{LIVE} AND ({differ})",
+            _outbox(table, "NEW", "'update'", image_old, image_new),
+        ),
+        _trigger(
+            f"{name}: delete is captured", "AFTER DELETE", name, f"{LIVE} AND {whole}",
+            _outbox(table, "OLD", "'delete'", image_old, "NULL"),
+        ),
+        _trigger(f"{name}: delete keeps the shadow", "AFTER DELETE", name, "1", dead),
+        *_identity_rules(name, edge),
+    ]  # fmt: skip
+    if "updated_at" in table.columns:
+        touch = f"UPDATE {name} SET updated_at = {schema.NOW} WHERE id = NEW.id;"
+        when = f"{LIVE} AND NEW.updated_at IS OLD.updated_at AND ({differ})"
+        made.append(_trigger(f"{name}: update is dated", "AFTER UPDATE", name, when, touch))
+    for event in ("INSERT", "UPDATE"):
+        checks = _reference_checks(table)
+        if checks:
+            made.append(_trigger(f"{name}: {event.lower()} names what exists", f"BEFORE {event}", name, LIVE, *checks))
+    if not edge:
+        ends = f"(source_type = '{kind}' AND source_id = OLD.id) OR (target_type = '{kind}' AND target_id = OLD.id)"
+        cut = f"DELETE FROM relationships WHERE {ends};"
+        made.append(_trigger(f"{name}: delete cuts edges", "AFTER DELETE", name, "1", cut))
+    return made
+
+
+def _identity_rules(name: str, edge: bool) -> list[str]:
+    fixed = ["id", "uid", "origin"]
+    if edge:
+        fixed += ["source_type", "source_id", "target_type", "target_id", "relationship_type", "evidence"]
+    changed = " OR ".join(f"OLD.{column} IS NOT NEW.{column}" for column in fixed)
+    what = "an edge is its ends and type: delete it and insert another" if edge else "id, uid and origin never change"
+    return [
+        _trigger(
+            f"{name}: identity is fixed", "BEFORE UPDATE", name, LIVE,
+            _refuse("OLD.origin = 'derived'", f"{name}: this row is derived; change what it is derived from"),
+            _refuse(changed, f"{name}: {what}"),
+        ),
+        _trigger(
+            f"{name}: origin is given", "BEFORE INSERT", name, f"{LIVE} AND NEW.origin <> 'record'",
+            _refuse("1", f"{name}: derived rows are made by mlos-sync"),
+        ),
+        _trigger(
+            f"{name}: derived rows stay", "BEFORE DELETE", name, f"{LIVE} AND OLD.origin = 'derived'",
+            _refuse(_ends_exist("OLD") if edge else "1", f"{name}: this row is derived; change what it is derived from"),
+        ),
+    ]  # fmt: skip
+
+
+def _ends_exist(row: str) -> str:
+    return f"{_end(row, 'source')} IS NOT NULL AND {_end(row, 'target')} IS NOT NULL"
+
+
+def _reference_checks(table: Table) -> list[str]:
+    """Foreign keys once more, as triggers: the sqlite3 shell has them off; arrays and edge ends have none."""
+    checks = []
+    for name, form in _journaled(table):
+        if isinstance(form, str):
+            continue
+        word, kind = form
+        target = TABLE_OF[kind]
+        if word == "ref":
+            missing = f"NEW.{name} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {target} WHERE id = NEW.{name})"
+        else:
+            listed = f"json_each(CASE WHEN json_valid(NEW.{name}) THEN NEW.{name} END) j"
+            missing = f"EXISTS (SELECT 1 FROM {listed} WHERE j.value NOT IN (SELECT id FROM {target}))"
+        checks.append(_refuse(missing, f"{table.name}.{name} names a {kind} that does not exist"))
+    if table.name == "relationships":
+        for side in ("source", "target"):
+            missing = f"{_end('NEW', side)} IS NULL"
+            checks.append(_refuse(missing, f"relationships.{side}_id names a {side} that does not exist"))
+    return checks
+
+
+def _steps(table: str, steps: tuple[tuple[str, str], ...], message: str) -> str:
+    pairs = ", ".join(f"('{a}', '{b}')" for a, b in steps)
+    when = f"{LIVE} AND OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN (VALUES {pairs})"
+    return _trigger(
+        f"{table}: status takes allowed steps", "BEFORE UPDATE OF status", table, when, _refuse("1", message)
+    )
+
+
+def lifecycle() -> list[str]:
+    """Rules of status, and the task that an actionable need gets, once, with a uid made from the need's by rule."""
+    digit = "substr('89abcdef01234567', instr('0123456789abcdef', substr(NEW.uid, 1, 1)), 1)"
+    uid = f"{digit} || substr(NEW.uid, 2)"
+    task = (
+        "INSERT INTO tasks(uid, need_id, description, status, priority) "
+        f"SELECT {uid}, NEW.id, NEW.title, 'open', NEW.priority "
+        f"WHERE NOT EXISTS (SELECT 1 FROM record_keys WHERE kind = 'task' AND uid = {uid});"
+    )
+    became = f"{LIVE} AND NEW.status = 'actionable'"
+    return [
+        _steps(
+            "needs",
+            NEED_STEPS,
+            "needs.status: one step at a time (identified, active, actionable, in_progress, resolved);"
+            " any open state to deferred and back; resolved to active reopens",
+        ),
+        _steps(
+            "tasks",
+            TASK_STEPS,
+            "tasks.status: open, assigned and in_progress move freely; completed, failed and cancelled go back to open",
+        ),
+        _trigger("needs: a new actionable need gets its task", "AFTER INSERT", "needs", became, task),
+        _trigger(
+            "needs: an actionable need gets its task",
+            "AFTER UPDATE OF status",
+            "needs",
+            became + " AND OLD.status <> 'actionable'",
+            task,
+        ),
+    ]
+
+
+def artifact_rules() -> list[str]:
+    """Artifact rows come from files, so a live write would be lost at the next sync: refused, with what to do."""
+    message = "artifacts are indexed from files: change the file or its frontmatter, then run mlos-sync sync"
+    return [
+        _trigger(f"artifacts: no live {event.lower()}", f"BEFORE {event}", "artifacts", LIVE, _refuse("1", message))
+        for event in ("INSERT", "UPDATE", "DELETE")
+    ]

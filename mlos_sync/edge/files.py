@@ -1,0 +1,171 @@
+"""The work tree: which files count, what they look like, and writing a file so that it is old or new, never half.
+
+Git decides what is ignored (`.gitignore`, nested ones, excludes, sparse checkouts): its own walk is exact and in C.
+`.mlosignore` and the config's `ignore`, in the same syntax, then take more away. Names with a leading dot count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat as modes
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from mlos_sync.core.changes import Stat
+from mlos_sync.core.paths import JOURNAL, from_bytes, to_bytes
+from mlos_sync.edge import git
+from mlos_sync.edge.workspace import Workspace
+from mlos_sync.errors import SurroundingsError
+
+IGNORE_FILE = ".mlosignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The work tree as one walk saw it."""
+
+    files: dict[str, Stat]
+    absent: set[str]  # in git's index, should be on disk, looked at and not there
+    unknown: dict[str, str]  # path or folder -> why nothing can be said of it (nothing below it counts as deleted)
+    odd: dict[str, str]  # path -> why it is no artifact (a pipe, a socket)
+    tracked: frozenset[str]
+
+
+def observe(workspace: Workspace) -> Observed:
+    """Walk the work tree: two runs of git (its index, its untracked files) and one lstat a file."""
+    if not os.path.isdir(workspace.root):
+        raise SurroundingsError(f"{workspace.root} has gone", "mount or restore the workspace; nothing was changed")
+    with ThreadPoolExecutor(1) as other:
+        untracked = other.submit(git.untracked_paths, workspace.root)
+        index, skipped = _index(workspace.root)
+        others, warnings = untracked.result()
+    keep = ignore_rule(workspace)
+    tracked = [path for path in index if keep(path)]
+    files, absent, unknown, odd = _look(workspace.root, tracked)
+    more, _, unknown_too, odd_too = _look(workspace.root, [path for path in others if keep(path)])
+    files |= more
+    unknown |= unknown_too | {_folder_of(line): "git could not read this folder" for line in warnings}
+    unknown |= {path: "not checked out (sparse checkout)" for path in skipped}
+    return Observed(files, absent, unknown, odd | odd_too, frozenset(tracked))
+
+
+def _index(root: str) -> tuple[list[str], list[str]]:
+    """(tracked paths that should be on disk, paths that a sparse checkout leaves out); gitlinks are neither."""
+    out = git.run(root, "ls-files", "-s", "-t", "-z")
+    here: list[str] = []
+    skipped: list[str] = []
+    for record in out.split(b"\0"):
+        if record and record[2:8] != b"160000":
+            path = from_bytes(record[record.index(b"\t") + 1 :])
+            (skipped if record[:1] == b"S" else here).append(path)
+    return list(dict.fromkeys(here)), skipped
+
+
+def _folder_of(warning: str) -> str:
+    """The folder in `warning: could not open directory 'notes/': Permission denied`."""
+    quoted = warning.split("'")
+    return quoted[1].rstrip("/") if len(quoted) > 2 else ""
+
+
+def ignore_rule(workspace: Workspace) -> Callable[[str], bool]:
+    """A question: does this path count? Journal segments never do."""
+    patterns = list(workspace.config.ignore)
+    with (
+        contextlib.suppress(FileNotFoundError),
+        open(os.path.join(workspace.root, IGNORE_FILE), encoding="utf-8", errors="replace") as file,
+    ):
+        patterns += file.read().split("\n")
+    patterns = [line for line in patterns if line.strip() and not line.startswith("#")]
+    if not patterns:
+        return lambda path: not path.startswith(JOURNAL)
+    from pathspec import GitIgnoreSpec
+
+    spec = GitIgnoreSpec.from_lines(patterns)
+    return lambda path: not path.startswith(JOURNAL) and not spec.match_file(path)
+
+
+def _look(root: str, paths: list[str]) -> tuple[dict[str, Stat], set[str], dict[str, str], dict[str, str]]:
+    """lstat each path: (files and links, absent ones, ones that could not be looked at, ones of another kind)."""
+    files: dict[str, Stat] = {}
+    absent: set[str] = set()
+    unknown: dict[str, str] = {}
+    odd: dict[str, str] = {}
+    base = root + "/"
+    lstat, regular, link = os.lstat, modes.S_ISREG, modes.S_ISLNK
+    for path in paths:
+        try:
+            s = lstat(base + path) if path.isascii() else lstat(os.fsencode(base) + to_bytes(path))
+        except (FileNotFoundError, NotADirectoryError):
+            absent.add(path)
+        except OSError as error:
+            unknown[path] = error.strerror or "cannot be looked at"
+        else:
+            if regular(s.st_mode) or link(s.st_mode):
+                files[path] = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode)
+            elif modes.S_ISDIR(s.st_mode):
+                absent.add(path)
+            else:
+                odd[path] = "not a regular file"
+    return files, absent, unknown, odd
+
+
+def is_git_at_work(workspace: Workspace) -> bool:
+    """Whether git holds its index lock: what is missing just now may be about to be written."""
+    return os.path.exists(os.path.join(workspace.git_dir, "index.lock"))
+
+
+def read(workspace: Workspace, path: str) -> bytes | None:
+    """A regular file's bytes, links not followed; None when there is none."""
+    try:
+        descriptor = os.open(workspace.absolute(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with open(descriptor, "rb") as file:
+        return file.read() if modes.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+
+def write(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
+    """Write a file beside its place, make it durable and move it in; an existing file's mode is kept.
+
+    Raises SurroundingsError when a folder on the way is a link (nothing is written outside) or the disk refuses.
+    """
+    target = os.path.join(os.fsencode(root), to_bytes(path))
+    folder = os.path.dirname(target)
+    try:
+        _make_folders(os.fsencode(root), os.path.dirname(to_bytes(path)))
+        with contextlib.suppress(FileNotFoundError):
+            mode = modes.S_IMODE(os.lstat(target).st_mode)
+        descriptor, temporary = tempfile.mkstemp(prefix=b".mlos-", dir=folder)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(descriptor, mode)
+                os.fsync(descriptor)
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+        folder_descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(folder_descriptor)
+        os.close(folder_descriptor)
+    except OSError as error:
+        raise SurroundingsError(
+            f"{path} could not be written: {error.strerror}", "free space or mend the folder's rights"
+        ) from None
+
+
+def _make_folders(root: bytes, below: bytes) -> None:
+    current = root
+    for part in below.split(b"/") if below else []:
+        current = os.path.join(current, part)
+        if os.path.islink(current):
+            raise SurroundingsError(
+                f"{os.fsdecode(current)} is a symbolic link", "make it a real folder; links are not followed"
+            )
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(current)

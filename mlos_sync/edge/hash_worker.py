@@ -1,0 +1,115 @@
+"""Reads and hashes files, in a process of its own that never opens a database.
+
+Closing any descriptor of a SQLite file drops all POSIX locks that the process holds on it, so a process with the
+index open must not read files that might be it, through a link or otherwise. Started as
+`python -I -S hash_worker.py ROOT ALGORITHM PACKAGE_FOLDER`; standard library only. Protocol on stdin and stdout, both ways: eight
+bytes of length, then a marshalled list. In: path bytes. Out, one per path, a tuple
+(sha256, blob id, (size, mtime_ns, ctime_ns, inode, mode) or None, mtime seconds, head) or a text that says why not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+import os
+import stat
+import sys
+import time
+from typing import Any
+
+CHUNK = 1 << 20
+HEAD = 65_536
+LIMIT = 4 * 1024**3  # larger files are named, not hashed
+# File times come from the kernel's coarse clock (4 or 10 ms behind); see git's racy-git document for the rule.
+RACE_NS = 20_000_000
+
+
+def look(root: int, name: bytes, algorithm: str) -> object:
+    """One file's hashes; text when it cannot be hashed."""
+    try:
+        before = os.lstat(name, dir_fd=root)
+        began = time.time_ns()
+        if stat.S_ISLNK(before.st_mode):
+            data = os.readlink(name, dir_fd=root)
+            return _result(hashlib.sha256(data).hexdigest(), _blob(algorithm, data), before, began, b"")
+        if not stat.S_ISREG(before.st_mode):
+            return "not a regular file"
+        if before.st_size > LIMIT:
+            return f"not hashed: larger than {LIMIT >> 30} GiB"
+        return _stable(root, name, algorithm) or _stable(root, name, algorithm) or "busy: it changes while it is read"
+    except OSError as error:
+        return error.strerror or "cannot be read"
+
+
+def _stable(root: int, name: bytes, algorithm: str) -> object:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
+    try:
+        began = time.time_ns()
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            return "not a regular file"
+        size = before.st_size
+        data = os.read(descriptor, CHUNK) if size else b""
+        sha = hashlib.sha256(data)
+        blob = hashlib.new(algorithm, b"blob %d\0" % size, usedforsecurity=False)
+        blob.update(data)
+        total = len(data)
+        head = data[:HEAD]
+        while total < size and (data := os.read(descriptor, CHUNK)):
+            sha.update(data)
+            blob.update(data)
+            total += len(data)
+        after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if total != size or (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (
+        size,
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+    ):
+        return None
+    return _result(sha.hexdigest(), blob.hexdigest(), after, began, _head(name, head))
+
+
+def _head(name: bytes, data: bytes) -> bytes:
+    if not name.lower().endswith((b".md", b".markdown")):
+        return b""
+    if data.startswith((b"---", b"\xef\xbb\xbf---")):
+        block = split(data)
+        return data[: block.body] if block else b""
+    start = data[:4096]
+    return start if b"SpecStory" in start or b" Session " in start else b""
+
+
+def _blob(algorithm: str, data: bytes) -> str:
+    return hashlib.new(algorithm, b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def _result(sha: str, blob: str, s: os.stat_result, began: int, head: bytes) -> object:
+    racy = max(s.st_mtime_ns, s.st_ctime_ns) >= began - RACE_NS
+    trusted = None if racy else (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode)
+    return sha, blob, trusted, s.st_mtime_ns // 1_000_000_000, head
+
+
+def split(data: bytes) -> Any:
+    """The frontmatter block (see `core/split`), loaded on first use: most batches hold no markdown."""
+    from mlos_sync.core.split import split as splitter
+
+    globals()["split"] = splitter
+    return splitter(data)
+
+
+def main() -> None:
+    """Answer lists until the input ends."""
+    sys.path.insert(0, sys.argv[3])
+    root = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    while length := source.read(8):
+        names = marshal.loads(source.read(int.from_bytes(length, "big")))  # noqa: S302 - our own parent wrote it
+        answer = marshal.dumps([look(root, name, sys.argv[2]) for name in names])
+        sink.write(len(answer).to_bytes(8, "big") + answer)
+        sink.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Hash many files in worker processes (see `hash_worker`): bounded memory, results as they come."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+from mlos_sync.core.changes import Hashed
+from mlos_sync.core.paths import to_bytes
+from mlos_sync.errors import SurroundingsError
+
+BATCH = 400
+SMALL = 200  # up to so many files one worker is enough; a second costs more than it saves
+
+
+def hash_files(root: str, paths: list[str], algorithm: str) -> Iterator[tuple[str, Hashed | str]]:
+    """(path, its hashes or why it has none), in no order. `algorithm` is git's object format, sha1 or sha256."""
+    if not paths:
+        return
+    count = 1 if len(paths) <= SMALL else min(4, os.cpu_count() or 1)
+    batches = [paths[n : n + BATCH] for n in range(0, len(paths), BATCH)]
+    workers = [_Worker(root, algorithm) for _ in range(count)]
+    try:
+        with ThreadPoolExecutor(count) as threads:
+            todo = iter(batches)
+            running: dict[Future[list[object]], tuple[_Worker, list[str]]] = {}
+            for worker, batch in zip(workers, islice(todo, count), strict=False):
+                running[threads.submit(worker.ask, batch)] = (worker, batch)
+            while running:
+                done = next(iter(running))
+                worker, batch = running.pop(done)
+                answers = done.result()
+                if following := next(todo, None):
+                    running[threads.submit(worker.ask, following)] = (worker, following)
+                for path, answer in zip(batch, answers, strict=True):
+                    yield path, answer if isinstance(answer, str) else Hashed(*answer)  # type: ignore[misc]
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+class _Worker:
+    """One hashing process and its pipes."""
+
+    def __init__(self, root: str, algorithm: str) -> None:
+        here = os.path.dirname(os.path.abspath(__file__))
+        script, packages = os.path.join(here, "hash_worker.py"), os.path.dirname(os.path.dirname(here))
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", script, root, algorithm, packages],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def ask(self, paths: list[str]) -> list[object]:
+        """Hash one batch."""
+        source, sink = self._process.stdout, self._process.stdin
+        assert source is not None and sink is not None  # noqa: S101 - told by PIPE above
+        question = marshal.dumps([to_bytes(path) for path in paths])
+        try:
+            sink.write(len(question).to_bytes(8, "big") + question)
+            sink.flush()
+            answer = source.read(int.from_bytes(source.read(8), "big"))
+            return list(marshal.loads(answer))  # noqa: S302 - our own child wrote it
+        except (OSError, EOFError, ValueError):
+            raise SurroundingsError("a hashing process ended early", "run the command again") from None
+
+    def stop(self) -> None:
+        """End the process and wait for it."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process.wait()

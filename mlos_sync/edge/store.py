@@ -1,0 +1,170 @@
+"""The index database: open it, hold the one writer's lock, run one transaction. Plain sqlite3, no ORM.
+
+One `flock` for all writers and checkpoints of a repository, and `wal_autocheckpoint=0`: SQLite before 3.51.3 can
+corrupt a WAL database when one connection writes while another checkpoints; with the lock they never meet.
+Nobody else opens the database file here: closing any other descriptor of it would drop SQLite's POSIX locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from mlos_sync.errors import RefusedError, SurroundingsError
+
+VERSION = 1  # of the schema; a test holds it equal to schema.SCHEMA_VERSION
+PATIENCE = 10.0  # seconds to wait for another writer
+_WAL_LIMIT = 4 * 1024 * 1024
+
+Connection = sqlite3.Connection
+
+
+def connect(path: str) -> Connection:
+    """Open an existing database. Raises SurroundingsError when it is missing, foreign, damaged or of another version."""
+    try:
+        connection = _open(f"file:{_quoted(path)}?mode=rw")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == VERSION:
+            connection.execute("SELECT 1 FROM meta LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        raise SurroundingsError(f"the index cannot be opened ({error})", "run mlos-sync rebuild") from None
+    if version != VERSION:
+        connection.close()
+        raise SurroundingsError(
+            f"the index has schema version {version}, this program needs {VERSION}", "run mlos-sync rebuild"
+        )
+    return connection
+
+
+def create(path: str) -> Connection:
+    """Make a new database at `path` (":memory:" too), which must not exist. Loads SQLModel for the schema."""
+    from mlos_sync.edge import ddl
+
+    if path != ":memory:":
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    connection = _open(f"file:{_quoted(path)}?mode=rw" if path != ":memory:" else path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in ddl.statements():
+        connection.execute(statement)
+    connection.execute("COMMIT")
+    return connection
+
+
+def _quoted(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(os.fsencode(path))
+
+
+def _open(uri: str) -> Connection:
+    # No trusted_schema=OFF: SQLite 3.40 then calls json_valid() in our own CHECKs unsafe. The file is ours alone (0600).
+    connection = sqlite3.connect(uri, uri=uri.startswith("file:"), isolation_level=None, timeout=PATIENCE)
+    for pragma in (
+        "synchronous = NORMAL", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -32000",
+        "wal_autocheckpoint = 0",
+    ):  # fmt: skip
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+@contextlib.contextmanager
+def writer_lock(folder: str, patience: float = PATIENCE) -> Iterator[None]:
+    """Hold the lock of all writers of a repository. Raises SurroundingsError when it does not come free in time."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    path = os.path.join(folder, "lock")
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _acquire(descriptor, patience)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    pause = 0.001
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):
+                raise
+        if time.monotonic() >= deadline:
+            raise SurroundingsError("another mlos-sync is writing", "wait for it to end, then run the command again")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.02)
+
+
+@contextlib.contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """BEGIN IMMEDIATE … COMMIT; rolls back on anything. A rule of the database becomes RefusedError."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except sqlite3.IntegrityError as error:
+        connection.execute("ROLLBACK")
+        raise RefusedError(rule_of(error), "change the value; mlos-sync COMMAND --help lists what is allowed") from None
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def rule_of(error: sqlite3.Error) -> str:
+    """The rule that a statement broke, as the database words it."""
+    return str(error).removeprefix("CHECK constraint failed: ")
+
+
+@contextlib.contextmanager
+def capture(
+    connection: Connection, *, on: bool, actor: str | None = None, door: str = "sync", tx: str | None = None
+) -> Iterator[None]:
+    """Say who is writing, inside the open transaction: triggers capture for that author, or stand aside (`on=False`)."""
+    connection.execute(
+        "INSERT INTO context(id, capture, actor, door, tx) VALUES (1, ?, ?, ?, ?)", (int(on), actor, door, tx)
+    )
+    yield
+    connection.execute("DELETE FROM context")
+
+
+def checkpoint(connection: Connection, path: str, *, force: bool = False) -> None:
+    """Fold the write-ahead log back once it is large. Only under the writer's lock."""
+    with contextlib.suppress(OSError):
+        if force or os.stat(path + "-wal").st_size > _WAL_LIMIT:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def get(connection: Connection, key: str, default: str = "") -> str:
+    """One small fact from `meta`."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return str(row[0]) if row else default
+
+
+def put(connection: Connection, key: str, value: str) -> None:
+    """Remember one small fact in `meta`."""
+    connection.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", (key, value)
+    )
+
+
+def observe(connection: Connection, kind: str, found: list[tuple[str, str]]) -> None:
+    """Replace the observations of one kind by (subject, message) pairs."""
+    connection.execute("DELETE FROM observations WHERE kind = ?", (kind,))
+    connection.executemany("INSERT OR REPLACE INTO observations VALUES (?, ?, ?)", [(kind, s, m) for s, m in found])
+
+
+def rows(connection: Connection, sql: str, values: Any = ()) -> list[dict[str, Any]]:
+    """A query's rows as column -> value."""
+    cursor = connection.execute(sql, values)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]

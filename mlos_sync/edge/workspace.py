@@ -1,0 +1,168 @@
+"""Where things are: the workspace's root, git's folders, our config, and the files we ship."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlos_sync.core.paths import to_bytes
+from mlos_sync.edge import git
+from mlos_sync.errors import SurroundingsError, UsageError
+
+MARKER = ".mlos/config.toml"
+VIEW_KINDS = ("problem", "index", "context_pack")
+_KNOWN = {"workspace", "created", "view", "ignore"}
+_KNOWN_VIEW = {"path", "kind", "scope", "folder", "need", "title"}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A compiled view as the config declares it."""
+
+    path: str
+    kind: str
+    title: str | None = None
+    scope: str | None = None
+    folder: str | None = None
+    need: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`.mlos/config.toml`: the workspace's id and birth, and its views."""
+
+    workspace: str
+    created: str
+    views: tuple[View, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A git work tree that holds `.mlos/`. All folders absolute; `state` is per worktree, `common` per repository."""
+
+    root: str
+    git_dir: str
+    common_dir: str
+    hooks_dir: str
+    config: Config = field(compare=False)
+
+    @property
+    def database(self) -> str:
+        """The index database of this worktree."""
+        return os.path.join(self.git_dir, "mlos", "index.db")
+
+    @property
+    def state(self) -> str:
+        """Our folder in this worktree's git directory."""
+        return os.path.join(self.git_dir, "mlos")
+
+    @property
+    def common(self) -> str:
+        """Our folder in the repository's common git directory: ledger and lock, shared by worktrees."""
+        return os.path.join(self.common_dir, "mlos")
+
+    def absolute(self, path: str) -> bytes:
+        """The file-system name of a workspace path."""
+        return os.path.join(os.fsencode(self.root), to_bytes(path))
+
+
+def git_folders(start: str) -> tuple[str, str, str, str]:
+    """(root, git dir, common git dir, hooks folder) of the work tree that holds `start`. Raises SurroundingsError."""
+    if not os.path.isdir(start):
+        raise SurroundingsError(f"there is no folder {start}", "name an existing folder with -C")
+    out = git.run(
+        start, "rev-parse", "--path-format=absolute", "--show-toplevel", "--git-dir", "--git-common-dir",
+        "--git-path", "hooks", check=False,
+    )  # fmt: skip
+    lines = os.fsdecode(out).rstrip("\n").split("\n")
+    if len(lines) != 4:
+        raise SurroundingsError(
+            f"{os.path.abspath(start)} is not in a git work tree",
+            "go to your repository, or make one: git init && mlos-sync init",
+        )
+    return lines[0], lines[1], lines[2], lines[3]
+
+
+def find(start: str) -> Workspace:
+    """The workspace that holds `start`. Raises SurroundingsError when there is no git, no marker or no valid config."""
+    root, git_dir, common_dir, hooks_dir = git_folders(start)
+    marker = os.path.join(root, MARKER)
+    if os.path.islink(os.path.join(root, ".mlos")) or os.path.islink(marker):
+        raise SurroundingsError(f"{MARKER} is a symbolic link", "make .mlos a real folder; links are not followed")
+    try:
+        with open(marker, "rb") as file:
+            config = parse_config(file.read())
+    except FileNotFoundError:
+        raise SurroundingsError(f"{root} is no workspace: {MARKER} is missing", "run mlos-sync init") from None
+    except OSError as error:
+        raise SurroundingsError(
+            f"{MARKER} cannot be read: {error.strerror}", "restore it: git restore .mlos/config.toml"
+        ) from None
+    return Workspace(root, git_dir, common_dir, hooks_dir, config)
+
+
+def parse_config(data: bytes) -> Config:
+    """The config from its TOML. Raises UsageError that names the key and what is allowed."""
+    where = f"mend {MARKER}, or restore it: git restore {MARKER}"
+    try:
+        raw = tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{MARKER} is not valid TOML: {error}", where) from None
+    _only(raw, _KNOWN, MARKER, where)
+    for key in ("workspace", "created"):
+        if not isinstance(raw.get(key), str):
+            raise UsageError(f"{MARKER}: `{key}` is missing or no text", where)
+    views = tuple(_view(entry, where) for entry in _tables(raw.get("view", []), where))
+    paths = [view.path for view in views]
+    if len(set(paths)) != len(paths):
+        raise UsageError(f"{MARKER}: two views have the same path", where)
+    ignore = raw.get("ignore", [])
+    if not isinstance(ignore, list) or not all(isinstance(one, str) for one in ignore):
+        raise UsageError(f"{MARKER}: `ignore` is a list of patterns", where)
+    return Config(raw["workspace"], raw["created"], views, tuple(ignore))
+
+
+def _tables(value: Any, where: str) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise UsageError(f"{MARKER}: views are written as [[view]] tables", where)
+    return value
+
+
+def _view(entry: dict[str, Any], where: str) -> View:
+    _only(entry, _KNOWN_VIEW, f"{MARKER}: [[view]]", where)
+    if not all(isinstance(value, str) for value in entry.values()):
+        raise UsageError(f"{MARKER}: every value of a [[view]] is text", where)
+    path, kind = entry.get("path", ""), entry.get("kind", "")
+    parts = path.split("/")
+    if (
+        not path
+        or path.startswith(("/", "~"))
+        or ".." in parts
+        or ".git" in parts
+        or "" in parts
+        or not path.endswith(".md")
+    ):
+        raise UsageError(f"{MARKER}: `{path}` is no path of a markdown file inside the workspace", where)
+    if kind not in VIEW_KINDS:
+        raise UsageError(f"{MARKER}: `{kind}` is no kind of view; there are {', '.join(VIEW_KINDS)}", where)
+    if kind == "context_pack" and not entry.get("need"):
+        raise UsageError(f"{MARKER}: the context pack {path} names no `need`", where)
+    return View(**entry)
+
+
+def _only(table: dict[str, Any], known: set[str], place: str, where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise UsageError(f"{place}: unknown key `{key}`; known are {', '.join(sorted(known))}", where)
+
+
+def shipped(name: str) -> str:
+    """Folder `hooks` or `templates` as we ship it: beside the package in a source tree, inside it in a wheel."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for folder in (os.path.join(package, "data", name), os.path.join(os.path.dirname(package), name)):
+        if os.path.isdir(folder):
+            return folder
+    raise SurroundingsError(f"the installation lacks its {name} folder", "reinstall mlos-sync")

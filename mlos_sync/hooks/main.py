@@ -1,0 +1,172 @@
+"""The door of the git shims: `python -I -m mlos_sync.hooks.main NAME ARGS...`, and `mlos-sync-hook`.
+
+Owns exit codes and the words on stderr, which are ASCII without colour: a hook may run under a window without a
+terminal or a locale. The guard fails closed, everything else fails open. Nothing outside the standard library and the
+pure core is imported until there is something to do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False  # type checkers know the name; importing typing for it would cost every commit 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlos_sync.core.guard import Finding
+    from mlos_sync.hooks.guard import Look
+
+AT_MOST = 20
+"""Findings shown in full; the rest is counted."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one hook by name; the exit code is git's answer: 0 goes on, 1 stops the commit."""
+    _open_standard_streams()
+    name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    hook = _HOOKS.get(name)
+    if hook is None:
+        say(f"mlos-sync-hook: unknown hook {name!a}; one of {', '.join(_HOOKS)}")
+        return 2
+    try:
+        return hook(rest)
+    except KeyboardInterrupt:
+        return 130
+
+
+def pre_commit(_: list[str]) -> int:
+    """Guard, then put the pending events into the commit."""
+    try:
+        from mlos_sync.hooks.guard import Look
+
+        look = Look()
+    except Exception as error:
+        return _not_guarded(error)
+    # Asked while git reads the index. What is published comes after the verdict.
+    pending = _failing_open("looking for pending records", _something_pending)
+    if guard(look) != 0:
+        return 1
+    if pending:
+        _failing_open("publishing", _publish)
+    return 0
+
+
+def pre_merge_commit(_: list[str]) -> int:
+    """Guard only: what a hook adds to the index of a merge would miss it and stay staged."""
+    return guard()
+
+
+def commit_msg(arguments: list[str]) -> int:
+    """Write the lasting uid beside each task number in the message."""
+    _failing_open("resolving the task numbers", lambda: _resolve(arguments[0]))
+    return 0
+
+
+def post_commit(_: list[str]) -> int:
+    """After `git commit PATH`, which commits from a temporary index: bring the real one up to date."""
+    _failing_open("repairing the index", _repair)
+    return 0
+
+
+def guard(look: Look | None = None) -> int:
+    """Refuse with reasons and ways out (1), or say nothing (0). A guard that cannot look has not looked: 1."""
+    try:
+        from mlos_sync.hooks import guard as staged
+
+        findings = staged.check(look)
+    except Exception as error:
+        return _not_guarded(error)
+    if not findings:
+        return 0
+    say(report(findings))
+    return 1
+
+
+def _not_guarded(error: Exception) -> int:
+    say(
+        f"mlos-sync: the guard of compiled views could not run: {str(error) or type(error).__name__}\n"
+        "Nothing was committed. `mlos-sync doctor` looks for the cause; to commit without the guard this once:\n"
+        "  git commit --no-verify"
+    )
+    return 1
+
+
+def report(findings: list[Finding]) -> str:
+    """What the user reads: each path, what is wrong with it, what to type next."""
+    from mlos_sync.core.guard import quoted
+
+    count = len(findings)
+    lines = [f"mlos-sync: commit refused, {count} file{'s' if count > 1 else ''} cannot be committed like this:"]
+    for finding in findings[:AT_MOST]:
+        lines += ["", f"  {quoted(finding.path)}", f"    {finding.message}"]
+        lines += [f"      {line}" for line in finding.fix.splitlines()]
+    if count > AT_MOST:
+        lines += ["", f"  ... and {count - AT_MOST} more"]
+    return "\n".join(lines)
+
+
+def say(text: str) -> None:
+    """To stderr, in ASCII, whatever the locale; a closed stderr is no reason to change the verdict."""
+    data = _ascii(text).encode("ascii") + b"\n"
+    try:
+        while data:
+            data = data[os.write(2, data) :]
+    except OSError:
+        pass
+
+
+def _ascii(text: str) -> str:
+    kept = text.encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(c if c == "\n" or " " <= c <= "~" else f"\\x{ord(c):02x}" for c in kept)
+
+
+def _failing_open(what: str, action: Callable[[], object]) -> object:
+    try:
+        return action()
+    except Exception as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        say(f"mlos-sync: {what} did not work, the commit goes on: {first} (mlos-sync doctor)")
+        return None
+
+
+def _something_pending() -> bool:
+    from mlos_sync.hooks import pending
+
+    return pending.something_pending()
+
+
+def _publish() -> None:
+    from mlos_sync.app import publishing
+
+    publishing.publish_for_commit()
+
+
+def _resolve(file: str) -> None:
+    from mlos_sync.app import messages
+
+    messages.resolve(file)
+
+
+def _repair() -> None:
+    from mlos_sync.app import publishing
+
+    publishing.repair()
+
+
+def _open_standard_streams() -> None:
+    """A hook started with closed streams must not get a pipe to git under the number of one of them."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+
+
+_HOOKS = {
+    "pre-commit": pre_commit,
+    "pre-merge-commit": pre_merge_commit,
+    "commit-msg": commit_msg,
+    "post-commit": post_commit,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""Foreign paths -> paths of the workspace: votes for a root, and None for whatever is not clear."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlos_sync.core.mapping import map_paths
+from mlos_sync.core.transcripts import read
+
+CORPUS = Path(__file__).resolve().parents[2].parent / "shared/corpus/specstory"
+KNOWN = {"README.md", "src/app/main.py", "src/app/util.py", "docs/guide.md", "tests/test_main.py", "a b/c d.txt"}
+
+
+def mapped(*raw: str, known: set[str] = KNOWN, base: str = "") -> list[str | None]:
+    """What each raw path maps to, in their order."""
+    result = map_paths(raw, known, base)
+    return [result[path] for path in raw]
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        "/Users/x/project",
+        "/home/x/work/project",
+        "/workspaces/project",
+        "c:\\Users\\x\\project",
+        "C:/Users/x/project",
+        "/mnt/c/Users/x/project",
+        "/c/Users/x/project",
+        "\\\\wsl.localhost\\Ubuntu\\home\\x\\project",
+        "\\\\wsl$\\Ubuntu\\home\\x\\project",
+        "file:///Users/x/my%20project",
+        "file:///c%3A/Users/x/project",
+        "/c%3A/Users/x/project",
+        "vscode-remote://wsl%2Bubuntu/home/x/project",
+        "/Users/x/project/.claude/worktrees/fix-a",
+        "/Users/x/.cursor/worktrees/project/abc",
+        "~/project",
+    ],
+)
+def test_a_foreign_root_maps_known_and_unknown_files(root):
+    """Two known files vote; a deleted one keeps its path, a file at the top too."""
+    slash = "\\" if "\\" in root else "/"
+    raw = [
+        root + slash + path.replace("/", slash) for path in ("src/app/main.py", "docs/guide.md", "old/gone.py", "top")
+    ]
+    assert mapped(*raw) == ["src/app/main.py", "docs/guide.md", "old/gone.py", "top"]
+
+
+def test_spellings_of_one_windows_root_vote_together():
+    """A drive in either case, by WSL and by URI is the same drive, and folders on it differ in case at will."""
+    raw = (
+        "c:\\Users\\X\\P\\src\\app\\main.py",
+        "/mnt/c/users/x/p/new.py",
+        "file:///C%3A/Users/X/P/n%C3%A9w.py",
+        "C:/Users/X/P/docs/guide.md",
+    )
+    assert mapped(*raw) == ["src/app/main.py", "new.py", "néw.py", "docs/guide.md"]
+
+
+def test_the_root_with_more_matched_components_wins():
+    """A file of another project that looks like one of ours does not move the root."""
+    ours = [f"/w/ours/{path}" for path in ("src/app/main.py", "src/app/util.py", "new/file.py")]
+    other = ["/w/other/new/file.py", "/w/other/README.md"]
+    assert mapped(*ours, "/w/other/docs/guide.md", *other) == [
+        "src/app/main.py",
+        "src/app/util.py",
+        "new/file.py",
+        "docs/guide.md",
+        None,
+        None,
+    ]
+
+
+def test_a_folder_of_the_workspace_is_not_taken_for_it():
+    """A deleted copy in a sub-folder stays there, although its end is a known file."""
+    raw = ("/w/p/src/app/main.py", "/w/p/docs/guide.md", "/w/p/packages/one/docs/guide.md")
+    assert mapped(*raw) == ["src/app/main.py", "docs/guide.md", "packages/one/docs/guide.md"]
+
+
+def test_of_two_roots_that_tie_the_outer_one_is_the_workspace():
+    """One match each: the workspace is around its folder, while roots side by side stay without a winner."""
+    assert mapped("/w/p/docs/guide.md", "/w/p/pkg/docs/guide.md", "/w/p/x") == [
+        "docs/guide.md",
+        "pkg/docs/guide.md",
+        "x",
+    ]
+    assert mapped("/w/p/docs/guide.md", "/w/q/tests/test_main.py", "/w/p/x") == [
+        "docs/guide.md",
+        "tests/test_main.py",
+        None,
+    ]
+
+
+def test_a_worktree_inside_the_workspace_is_the_workspace():
+    """Files that exist in the worktree alone map like the others, unless the worktree itself is known."""
+    raw = (
+        "/w/p/src/app/main.py",
+        "/w/p/.claude/worktrees/fix/docs/guide.md",
+        "/w/p/.worktrees/fix/new.py",
+        "/w/p/.worktrees/k/x.py",
+    )
+    assert mapped(*raw, known=KNOWN | {".worktrees/k/x.py"}) == [
+        "src/app/main.py",
+        "docs/guide.md",
+        "new.py",
+        ".worktrees/k/x.py",
+    ]
+
+
+def test_a_home_is_no_root_and_its_files_are_nobody_elses():
+    """The settings in a home folder are not those of the workspace, however they are called."""
+    known = {".claude/settings.json", "src/a.py"}
+    raw = (
+        "/Users/x/.claude/settings.json",
+        "/Users/x/project/new.py",
+        "c:\\Users\\x\\.claude\\settings.json",
+        "/.claude/settings.json",
+    )
+    assert mapped(*raw, known=known) == [None, None, None, None]
+    assert mapped("/Users/x/p/src/a.py", *raw[:2], known=known) == ["src/a.py", None, None]
+
+
+def test_a_base_name_alone_counts_only_when_all_agree():
+    """One weak root for the whole session is accepted; a second one, or a path outside of it, is not."""
+    assert mapped("/w/p/README.md", "/w/p/src/new.py") == ["README.md", "src/new.py"]
+    assert mapped("/w/p/README.md", "/w/q/new.py") == [None, None]
+    assert mapped("/w/p/README.md", "/w/q/README.md") == [None, None]
+
+
+def test_an_end_that_is_known_twice_is_not_clear_outside_of_the_root():
+    """Both `b/c/d.py` and `c/d.py` exist: outside of the root nobody knows which is meant, below it the place tells."""
+    known = {"b/c/d.py", "c/d.py", "src/x.py", "src/y.py"}
+    raw = ("/w/p/src/x.py", "/w/p/src/y.py", "/elsewhere/deep/b/c/d.py", "/w/p/c/d.py")
+    assert mapped(*raw, known=known) == ["src/x.py", "src/y.py", None, "c/d.py"]
+
+
+def test_a_folder_around_the_workspace_is_not_the_workspace():
+    """A file beside the workspace does not map into it."""
+    raw = ("/w/all/p/src/app/main.py", "/w/all/docs/guide.md")
+    assert mapped(*raw) == ["src/app/main.py", None]
+
+
+def test_relative_paths_are_themselves():
+    """Normalised, known or not, with either slash, from the base when there is one; never out of the workspace."""
+    raw = ("src/app/main.py", "./new//x.py", "a/../b.py", "src\\win.py", "../out.py", "a/../../out.py", ".", "", " ")
+    assert mapped(*raw) == ["src/app/main.py", "new/x.py", "b.py", "src/win.py", None, None, None, None, None]
+    assert mapped("./x.py", "../y.py", "../../z.py", base="cli") == ["cli/x.py", "y.py", None]
+
+
+def test_a_known_name_with_a_backslash_is_itself():
+    """On Linux a backslash may be part of a name, which only the workspace can tell."""
+    assert mapped("odd\\name", known={"odd\\name"}) == ["odd\\name"]
+
+
+def test_what_is_no_path_maps_to_nothing():
+    """URLs, cells of notebooks, paths above their own root, endless ones and ones with NUL."""
+    raw = (
+        "https://example.org/src/app/main.py",
+        "vscode-notebook-cell://x/docs/guide.md",
+        "/..",
+        "/a/../../src/app/main.py",
+        "/",
+        "x" * 5000,
+        "a\0b",
+    )
+    assert set(mapped(*raw)) == {None}
+
+
+def test_without_a_match_nothing_is_guessed():
+    """Absolute paths without any known end stay unmapped."""
+    assert mapped("/w/p/new.py", "c:\\w\\new.py", known=set()) == [None, None]
+
+
+def test_many_known_paths_and_many_raw_ones_take_no_time():
+    """A hundred thousand known paths and five thousand raw ones: look-ups only, no scans."""
+    known = {f"pkg{n % 100}/mod{n % 1000}/file{n}.py" for n in range(100_000)}
+    raw = [f"/Users/x/project/pkg{n % 100}/mod{n % 1000}/file{n}.py" for n in range(0, 200_000, 40)]
+    start = time.perf_counter()
+    result = map_paths(raw, known)
+    assert time.perf_counter() - start < 2
+    assert all(result[path] == path.removeprefix("/Users/x/project/") for path in raw)
+
+
+NAMES = st.sampled_from(["a", "b", "src", "..", ".", "", "c:", "~", "Users", "x", ".claude", "worktrees", "%3A", "é"])
+PATHS = st.builds(
+    lambda lead, names, glue: lead + glue.join(names),
+    st.sampled_from(["", "/", "//", "file:///", "c:\\", "/mnt/c/"]),
+    st.lists(NAMES, max_size=6),
+    st.sampled_from("/\\"),
+)
+
+
+@given(
+    st.lists(PATHS | st.text(max_size=30), max_size=12),
+    st.sets(st.sampled_from(["a", "a/b", "src/a", "src/x/b", "x/src/a"])),
+)
+def test_every_answer_lies_in_the_workspace(raw, known):
+    """Whatever is asked, an answer is a normalised relative path; the order of the questions changes nothing."""
+    result = map_paths(raw, known)
+    assert set(result) == set(raw)
+    for path in filter(None, result.values()):
+        assert not path.startswith("/") and not {"..", ".", ""} & set(path.split("/"))
+    assert map_paths(reversed(raw), known) == result
+
+
+@pytest.mark.corpus
+def test_real_sessions_map_to_one_root_each():
+    """The absolute paths of real sessions keep their place below the root that their own written files vote for."""
+    if not CORPUS.is_dir():
+        pytest.skip(f"CORPUS NOT PRESENT: {CORPUS} is missing, so that no real path was mapped")
+    claims = defaultdict(set)
+    for path in sorted(CORPUS.rglob("*.md")):
+        transcript = read(path.read_bytes())
+        if transcript is not None:
+            claims[path.parent.name] |= {claim.raw_path for claim in transcript.claims}
+    root = "/Users/sean/Source/SpecStory/getspecstory/"
+    raw = {path for path in claims["specstoryai__getspecstory"] if path.startswith("/Users/sean/Source/")}
+    below = {path.removeprefix(root) for path in raw if path.startswith(root)}
+    result = map_paths(raw, set(sorted(below)[::2]))
+    assert len(below) > 25
+    assert all(result[root + path] == path for path in below)
