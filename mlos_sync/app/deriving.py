@@ -37,7 +37,8 @@ def update_edges(index: Index) -> None:
     standing = {
         tuple(row[:5]): (row[5], row[6], row[7])
         for row in db.execute(
-            "SELECT source_type, source_id, relationship_type, target_type, target_id, evidence, metadata, origin FROM relationships"
+            "SELECT source_type, source_id, relationship_type, target_type, target_id, evidence, metadata, origin"
+            " FROM relationships"
         )
     }
     ours = {edge for edge, row in standing.items() if row[2] == "derived"}
@@ -169,10 +170,7 @@ def _artifact(db: store.Connection, path: str) -> tuple[int, str | None] | None:
 
 def _from_frontmatter(db: store.Connection) -> Found:
     """`source_transcript` in a file's frontmatter: that session is said to have made it."""
-    by_path = {
-        path: session
-        for path, session in db.execute("SELECT path, session_id FROM transcripts WHERE session_id IS NOT NULL")
-    }
+    by_path = dict(db.execute("SELECT path, session_id FROM transcripts WHERE session_id IS NOT NULL").fetchall())
     agents = session_agents(db)
     for artifact, source in db.execute(
         "SELECT id, source_transcript FROM artifacts WHERE source_transcript IS NOT NULL AND file_path IS NOT NULL"

@@ -66,10 +66,13 @@ def describe(path: str, head: bytes) -> Document | None:
     return Document(texts.get("title"), texts.get("desc") or texts.get("description"), texts.get("source_transcript"))
 
 
-def survey(index: Index, scope: tuple[str, ...] = ()) -> tuple[files.Observed, Comparison]:
-    """Walk and compare by stat: what `status` shows and what `sync` hashes. `scope` limits it to paths and folders."""
+def survey(index: Index, scope: tuple[str, ...] = (), *, trusting: bool = False) -> tuple[files.Observed, Comparison]:
+    """Walk and compare by stat: what `status` shows and what `sync` hashes. `scope` limits it to paths and folders.
+    `trusting` takes a stat's word even where the racy rule says to hash once more."""
     observed = files.observe(index.workspace)
     known = known_stats(index.db)
+    if trusting:
+        known = {path: (*stat[:4], abs(stat[4])) for path, stat in known.items()}
     unknown = observed.unknown | observed.odd
     if files.is_git_at_work(index.workspace):
         unknown = unknown | {path: "git is at work; not looked for" for path in observed.absent}
@@ -175,8 +178,9 @@ def apply(index: Index, result: Plan) -> None:
         [(p,) for p in changes.deleted],
     )
     _stats(db, result)
-    store.put(db, "object_format", object_format(index))
-    store.put(db, "generation", str(int(store.get(db, "generation", "0")) + 1))
+    if result.hashed or changes:
+        store.put(db, "object_format", object_format(index))
+        store.put(db, "generation", str(int(store.get(db, "generation", "0")) + 1))
 
 
 def _rows(result: Plan, paths: list[str]) -> Iterator[tuple[str | None, ...]]:
@@ -202,9 +206,8 @@ def _stats(db: store.Connection, result: Plan) -> None:
     changes = result.changes
     gone = [*changes.deleted, *(old for old, _ in changes.moved)]
     db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
-    never = (-1, -1, -1, -1, -1)  # too fresh to vouch for its content: hashed again next time
     rows = [
-        (path, *(result.hashed[path].stat or never))
+        (path, *result.hashed[path].stat)
         for path in (*changes.added, *changes.modified, *changes.touched, *(new for _, new in changes.moved))
     ]
     db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)

@@ -26,7 +26,7 @@ def update(index: Index, plan: Plan) -> bool:
     gone = [*changes.deleted, *(old for old, _ in changes.moved)]
     came = [*changes.added, *changes.modified, *(new for _, new in changes.moved)]
     found = [path for path in came if path in plan.documents and plan.documents[path].is_transcript]
-    found += [path for path in _outdated(db) if path not in found]
+    found += [path for path in outdated(db) if path not in found]
     known = [path for (path,) in db.execute("SELECT path FROM transcripts")]
     stale = (set(gone) | set(came)) & set(known)
     for path in sorted(stale):
@@ -41,7 +41,8 @@ def update(index: Index, plan: Plan) -> bool:
     return changed
 
 
-def _outdated(db: store.Connection) -> list[str]:
+def outdated(db: store.Connection) -> list[str]:
+    """Transcripts that an older reader read."""
     rows = db.execute("SELECT path FROM transcripts WHERE reader <> ?", (transcripts.READER_VERSION,))
     return [path for (path,) in rows]
 
@@ -119,7 +120,9 @@ def _place(db: store.Connection, *, everything: bool) -> None:
         raw = [
             path for (path,) in db.execute("SELECT DISTINCT raw_path FROM claims WHERE transcript = ?", (transcript,))
         ]
-        placed = map_paths(raw, known)
+        # A relative path starts where the session ran, and that is where the writer keeps its `.specstory` folder.
+        base = transcript.partition(".specstory/")[0].rstrip("/") if ".specstory/" in transcript else ""
+        placed = map_paths(raw, known, base)
         db.executemany(
             "UPDATE claims SET path = ? WHERE transcript = ? AND raw_path = ? AND path IS NOT ?",
             [(path, transcript, name, path) for name, path in placed.items()],

@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from mlos_sync.app import journaling
+from mlos_sync.app import dumping, journaling
 from mlos_sync.app.folding import iso
 from mlos_sync.app.indexing import Progress
 from mlos_sync.app.opening import Index, has_database
@@ -17,7 +17,7 @@ from mlos_sync.app.sync import Report, sync
 from mlos_sync.core import journal
 from mlos_sync.edge import files, git, repo, shims, store
 from mlos_sync.edge.workspace import MARKER, Workspace, find, git_folders, shipped
-from mlos_sync.errors import MlosError, SurroundingsError
+from mlos_sync.errors import SurroundingsError
 
 ATTRIBUTES = ".gitattributes"
 JOURNAL_ATTRIBUTES = f"{journal.FOLDER}/{ATTRIBUTES}"
@@ -228,4 +228,52 @@ def _publish_reminder(workspace: Workspace) -> None:
         )
 
 
-__all__ = ["Made", "MlosError", "initialise", "install_hooks", "rebuild", "uninstall"]
+def is_in_repository(folder: str) -> bool:
+    """Whether `folder` is in a git work tree."""
+    try:
+        git_folders(folder)
+    except SurroundingsError:
+        return False
+    return True
+
+
+def build_missing_index(start: str) -> bool:
+    """Make the index where there is none of our schema. Returns whether it had to."""
+    workspace = find(start)
+    if has_database(workspace):
+        return False
+    rebuild(workspace)
+    return True
+
+
+def rebuild_here(start: str, *, with_hooks: bool, progress: Progress | None = None) -> tuple[int, int, Report, bool]:
+    """`rebuild` for the workspace that holds `start`; also says whether this clone lacks hooks."""
+    workspace = find(start)
+    if with_hooks:
+        install_hooks(workspace)
+    artifacts, events, report = rebuild(workspace, progress=progress)
+    missing = any(hook.state != shims.INSTALLED for hook in shims.state(workspace.hooks_dir, sys.executable))
+    return artifacts, events, report, missing
+
+
+def check_rebuild(start: str) -> list[str]:
+    """What would differ between the live index and one made anew; nothing is kept."""
+    workspace = find(start)
+    live = Index(workspace, store.connect(workspace.database))
+    sync(live)
+    fresh = Index(workspace, store.create(":memory:"))
+    sync(fresh)
+    found = dumping.differences(dumping.canonical(live.db), dumping.canonical(fresh.db))
+    live.db.close()
+    fresh.db.close()
+    return found
+
+
+def hooks(start: str, action: str) -> tuple[list[shims.Hook], list[str]]:
+    """install, uninstall or status; (hooks, notes)."""
+    workspace = find(start)
+    if action == "install":
+        return install_hooks(workspace)
+    if action == "uninstall":
+        shims.uninstall(workspace.hooks_dir)
+    return shims.state(workspace.hooks_dir, sys.executable), []

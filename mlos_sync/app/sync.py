@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from mlos_sync.app import deriving, freshness, indexing, sessions
+from mlos_sync.app import deriving, freshness, indexing, journaling, sessions
 from mlos_sync.app.folding import refold
 from mlos_sync.app.indexing import Plan, Progress
 from mlos_sync.app.opening import Index
@@ -30,6 +30,8 @@ def sync(
     began = time.monotonic()
     indexing.check_root(index.workspace)
     plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
+    if is_settled(index, plan):
+        return Report(plan.changes, problems(index), time.monotonic() - began)
     with store.writer_lock(index.workspace.common):
         if store.get(index.db, "generation", "0") != plan.generation:
             # Somebody else synced while we hashed: what was planned may be older than what stands. Plan again.
@@ -38,6 +40,16 @@ def sync(
             apply(index, plan)
         store.checkpoint(index.db, index.workspace.database)
     return Report(plan.changes, problems(index), time.monotonic() - began)
+
+
+def is_settled(index: Index, plan: Plan) -> bool:
+    """Whether nothing at all would be written: same files, same records, same commits, same problems."""
+    if plan.hashed or plan.changes or sessions.outdated(index.db) or not journaling.is_current(index):
+        return False
+    if store.get(index.db, "derived_at") != _fingerprint(index.db):
+        return False
+    seen = index.db.execute("SELECT subject, message FROM observations WHERE kind = 'walk' ORDER BY subject").fetchall()
+    return seen == sorted(plan.skipped.items())
 
 
 def problems(index: Index) -> dict[str, str]:

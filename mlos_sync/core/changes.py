@@ -17,14 +17,14 @@ MASS = 50  # more disappearances than this, and more than half of all, need a wo
 class Hashed:
     """A file's content as hashed: SHA-256, git blob id, the stat it had, and the head where it may say something.
 
-    `stat` is None when the file changed so recently that the stat must not vouch for the content next time (git's
-    racy rule); `when` is the modification time in seconds. `head` holds up to 64 KiB of a markdown file that starts
+    The mode in `stat` is negative when the file changed so recently that the stat must not vouch for the content next
+    time (git's racy rule): it then equals nothing that a walk sees. `when` is the modification time in seconds. `head` holds up to 64 KiB of a markdown file that starts
     with frontmatter or looks like a transcript, else it is empty.
     """
 
     sha256: str
     blob: str
-    stat: Stat | None
+    stat: Stat
     when: int
     head: bytes = b""
 
@@ -92,7 +92,9 @@ def _is_covered(path: str, unknown: set[str]) -> bool:
 
 def plan(comparison: Comparison, hashed: Mapping[str, Hashed], known: Mapping[str, str]) -> Changes:
     """The changes, given the hashes of the suspects and the index's hash of every suspect or gone path."""
-    added, modified, touched = [], [], []
+    added: list[str] = []
+    modified: list[str] = []
+    touched: list[str] = []
     for path in comparison.suspect:
         new = hashed.get(path)
         if new is None:

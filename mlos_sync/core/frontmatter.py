@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mlos_sync.core.split import LIMIT
 
-TYPE_CHECKING = False  # type checkers know the name; importing typing for it would cost the guard 4 ms
+TYPE_CHECKING = False  # type checkers know the name; importing typing for it would cost the guard 6 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias

@@ -37,7 +37,7 @@ KEYS = {
 
 def statements() -> list[str]:
     """Everything that makes an empty database ours, in order."""
-    dialect = sqlite.dialect()  # type: ignore[no-untyped-call]
+    dialect = sqlite.dialect()
     tables = SQLModel.metadata.sorted_tables
     made = [str(CreateTable(table).compile(dialect=dialect)) for table in tables]
     made += [str(CreateIndex(index).compile(dialect=dialect)) for table in tables for index in sorted_indexes(table)]

@@ -4,7 +4,7 @@ Closing any descriptor of a SQLite file drops all POSIX locks that the process h
 index open must not read files that might be it, through a link or otherwise. Started as
 `python -I -S hash_worker.py ROOT ALGORITHM PACKAGE_FOLDER`; standard library only. Protocol on stdin and stdout, both ways: eight
 bytes of length, then a marshalled list. In: path bytes. Out, one per path, a tuple
-(sha256, blob id, (size, mtime_ns, ctime_ns, inode, mode) or None, mtime seconds, head) or a text that says why not.
+(sha256, blob id, (size, mtime_ns, ctime_ns, inode, mode or, where racy, minus mode), mtime seconds, head) or a text that says why not.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def _blob(algorithm: str, data: bytes) -> str:
 
 def _result(sha: str, blob: str, s: os.stat_result, began: int, head: bytes) -> object:
     racy = max(s.st_mtime_ns, s.st_ctime_ns) >= began - RACE_NS
-    trusted = None if racy else (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode)
-    return sha, blob, trusted, s.st_mtime_ns // 1_000_000_000, head
+    seen = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, -s.st_mode if racy else s.st_mode)
+    return sha, blob, seen, s.st_mtime_ns // 1_000_000_000, head
 
 
 def split(data: bytes) -> Any:

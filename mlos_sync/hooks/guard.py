@@ -6,10 +6,9 @@ work tree nor our database, so their state cannot block a commit, and an edit th
 
 from __future__ import annotations
 
-from mlos_sync.core import guard, seal
 from mlos_sync.hooks import plumbing
 
-TYPE_CHECKING = False  # type checkers know the name; importing typing for it would cost every commit 4 ms
+TYPE_CHECKING = False  # type checkers know the name; importing typing for it would cost every commit 6 ms
 if TYPE_CHECKING:
     from mlos_sync.core.guard import Finding
 
@@ -61,15 +60,13 @@ def check(look: Look | None = None) -> list[Finding]:
     Raises GitError if git cannot tell.
     """
     look = look or Look()
+    from mlos_sync.core import guard, seal  # loaded while git reads the index
+
     try:
-        entries = entries_of(staged(look.diff))
+        staged_entries = entries_of(staged(look.diff))
     except BaseException:
         look.blobs.close()
         raise
-    return _judge(entries, look.blobs)
-
-
-def _judge(staged_entries: list[Entry], process: plumbing.Process) -> list[Finding]:
     findings = []
     entries = []
     for entry in staged_entries:
@@ -79,9 +76,9 @@ def _judge(staged_entries: list[Entry], process: plumbing.Process) -> list[Findi
         elif entry.ids:
             entries.append((path, entry))
     if not entries:
-        process.close()
+        look.blobs.close()
         return findings
-    blobs = plumbing.contents([name for _, entry in entries for name in entry.ids], seal.may_claim, process)
+    blobs = plumbing.contents([name for _, entry in entries for name in entry.ids], seal.may_claim, look.blobs)
     try:
         for path, entry in entries:
             new = next(blobs) if entry.new else b""

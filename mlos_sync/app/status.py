@@ -1,0 +1,49 @@
+"""How the index stands: freshness, counts, hooks, pending events, observations. Stores nothing about files."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from mlos_sync.app import freshness, indexing, publishing
+from mlos_sync.app.opening import Index
+from mlos_sync.edge import shims, store
+
+
+def status(index: Index) -> dict[str, Any]:
+    """The plan that `sync` would carry out, by stat alone, and what stands in the index."""
+    freshness.catch_up(index)
+    db = index.db
+    observed, comparison = indexing.survey(index, trusting=True)
+    known = indexing.known_stats(db)
+    added = [path for path in comparison.suspect if path not in known]
+    modified = [path for path in comparison.suspect if path in known]
+    counts = {
+        kind: db.execute(f"SELECT count(*) FROM {kind}").fetchone()[0]
+        for kind in ("needs", "tasks", "agents", "relationships")
+    }
+    (artifacts,) = db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
+    hooks = [
+        {"name": h.name, "path": h.path, "state": h.state}
+        for h in shims.state(index.workspace.hooks_dir, sys.executable)
+    ]
+    return {
+        "fresh": not (added or modified or comparison.gone),
+        "head": store.get(db, "head") or None,
+        "changes": {"added": added, "modified": modified, "deleted": comparison.gone},
+        "artifacts": artifacts,
+        **counts,
+        "pending_events": publishing.pending(index),
+        "watcher": {"running": False, "since": None, "coverage": None},
+        "hooks": hooks,
+        "conflicts": db.execute("SELECT count(*) FROM conflicts").fetchone()[0],
+        "observations": [
+            {"kind": kind, "subject": subject, "message": message}
+            for kind, subject, message in db.execute("SELECT kind, subject, message FROM observations ORDER BY 1, 2")
+        ]
+        + [
+            {"kind": "held", "subject": f"{kind}:{uid}", "message": reason}
+            for kind, uid, reason in db.execute("SELECT kind, uid, reason FROM held ORDER BY 1, 2")
+        ],
+        "skipped": len(observed.unknown) + len(observed.odd),
+    }

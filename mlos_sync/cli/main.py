@@ -1,0 +1,278 @@
+"""The command line: parse, call, print. Nothing else is imported before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from mlos_sync import __version__
+from mlos_sync.cli import data, views
+from mlos_sync.cli.common import Json, open_here, say, settings
+from mlos_sync.errors import MlosError
+
+app = typer.Typer(
+    name="mlos-sync",
+    help="Git-native file-sync indexer: every file says why it exists, every record survives a clone.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data.register(app)
+views.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"mlos-sync {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    folder: Annotated[str, typer.Option("-C", metavar="DIR", help="Work as if started in DIR.")] = ".",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, no progress or notes.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    settings.folder = folder
+    settings.quiet = quiet
+
+
+@app.command()
+def init(
+    folder: Annotated[
+        str | None, typer.Argument(metavar="[DIR]", help="The repository; default is the current one.")
+    ] = None,
+    git_init: Annotated[bool, typer.Option("--git-init", help="Outside a repository: make one first.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a git repository a workspace: .mlos/, database, hooks. Running it again changes nothing that stands."""
+    from mlos_sync.app import setup
+
+    where = folder or settings.folder
+    made = setup.initialise(where, make_repository=git_init or _offer_repository(where))
+    hooks = [{"name": h.name, "path": h.path, "state": h.state} for h in made.hooks]
+    result = {"workspace": made.workspace.root, "database": made.workspace.database, "hooks": hooks}
+    lines = [f"workspace  {made.workspace.root}", f"database   {made.workspace.database}"]
+    lines += [f"wrote      {path}" for path in made.wrote]
+    lines += [f"hook       {h.name}: {h.state}" for h in made.hooks]
+    for note in made.notes:
+        say(note, error=True)
+    say(lines, result, as_json)
+
+
+def _offer_repository(folder: str) -> bool:
+    from mlos_sync.app import setup
+
+    if setup.is_in_repository(folder) or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    return typer.confirm(f"{folder} is in no git repository. Run git init there?", err=True)
+
+
+@app.command()
+def uninstall(as_json: Json = False) -> None:
+    """Give back every byte but the journal: hooks, marked lines, database, config."""
+    from mlos_sync.app import setup
+
+    removed = setup.uninstall(settings.folder)
+    say([f"removed  {path}" for path in removed] + ["kept     .mlos/journal"], {"removed": removed}, as_json)
+
+
+@app.command()
+def sync(
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATH]...", help="Only these files and folders.")
+    ] = None,
+    accept_deletes: Annotated[bool, typer.Option(help="Take a mass disappearance for what it is.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the index to the state of the files, transcripts, commits and journal. Exit 1: something was skipped."""
+    from mlos_sync.app import sync as use_case
+    from mlos_sync.cli.common import inside, progress
+
+    index = open_here()
+    with progress("hashing") as told:
+        scope = tuple(inside(index.workspace, path) for path in paths or ())
+        report = use_case.sync(index, scope, accept_deletes=accept_deletes, progress=told)
+    changes = report.changes
+    result = {
+        "added": changes.added, "modified": changes.modified, "moved": [{"from": a, "to": b} for a, b in changes.moved],
+        "deleted": changes.deleted, "unchanged": changes.unchanged,
+        "skipped": [{"path": path, "reason": reason} for path, reason in report.skipped.items()],
+        "seconds": round(report.seconds, 3),
+    }  # fmt: skip
+    say(_sync_lines(result), result, as_json)
+    if report.skipped:
+        raise typer.Exit(1)
+
+
+def _sync_lines(result: dict[str, Any], most: int = 20) -> list[str]:
+    lines = []
+    for mark, key in (("+", "added"), ("~", "modified"), ("-", "deleted")):
+        lines += [f"{mark} {path}" for path in result[key][:most]]
+        if len(result[key]) > most:
+            lines.append(f"{mark} … and {len(result[key]) - most} more")
+    lines += [f"> {one['from']} -> {one['to']}" for one in result["moved"][:most]]
+    lines += [f"! {one['path']}: {one['reason']}" for one in result["skipped"]]
+    counts = ", ".join(f"{len(result[key])} {key}" for key in ("added", "modified", "moved", "deleted"))
+    skipped = f", {len(result['skipped'])} skipped" if result["skipped"] else ""
+    return [*lines, f"{counts}, {result['unchanged']} unchanged{skipped} ({result['seconds']:.2f} s)"]
+
+
+@app.command()
+def status(
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 when the index is behind the files.")] = False,
+    as_json: Json = False,
+) -> None:
+    """How the index stands: freshness, counts, hooks, pending events, observations. Changes nothing."""
+    from mlos_sync.app import status as use_case
+
+    found = use_case.status(open_here())
+    changes = found["changes"]
+    behind = ", ".join(f"{len(changes[key])} {key}" for key in changes if changes[key])
+    lines = [
+        f"index     {'fresh' if found['fresh'] else f'behind: {behind} (run mlos-sync sync)'}",
+        f"head      {(found['head'] or 'unborn')[:12]}",
+        "counts    " + ", ".join(f"{found[k]} {k}" for k in ("artifacts", "needs", "tasks", "agents", "relationships")),
+        f"pending   {found['pending_events']} events in no commit of this branch yet",
+        "hooks     " + ", ".join(f"{h['name']} {h['state']}" for h in found["hooks"]),
+        f"conflicts {found['conflicts']}",
+        *(f"note      {one['subject']}: {one['message']}" for one in found["observations"]),
+    ]
+    say(lines, found, as_json)
+    if exit_code and not found["fresh"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def rebuild(
+    check: Annotated[bool, typer.Option("--check", help="Only compare a new index with the live one.")] = False,
+    hooks: Annotated[bool, typer.Option("--hooks", help="Install the git hooks of this clone too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make the database anew beside the old one and swap it in. Works right after `git clone`."""
+    from mlos_sync.app import setup
+    from mlos_sync.cli.common import progress
+
+    if check:
+        differences = setup.check_rebuild(settings.folder)
+        result: dict[str, Any] = {"identical": not differences, "differences": differences}
+        say(differences or ["identical"], result, as_json)
+        raise typer.Exit(1 if differences else 0)
+    with progress("hashing") as told:
+        artifacts, events, report, missing = setup.rebuild_here(settings.folder, with_hooks=hooks, progress=told)
+    if missing:
+        say("the hooks of this clone are not installed: mlos-sync hooks install", error=True)
+    for path, reason in report.skipped.items():
+        say(f"! {path}: {reason}", error=True)
+    result = {"artifacts": artifacts, "events": events, "seconds": round(report.seconds, 3)}
+    say([f"{artifacts} artifacts, {events} events ({report.seconds:.2f} s)"], result, as_json)
+
+
+@app.command()
+def dump(
+    canonical: Annotated[bool, typer.Option("--canonical", help="Every shared table as sorted, stable text.")] = False,
+) -> None:
+    """Print the shared state. Equal text means equal state."""
+    from mlos_sync.app import dumping, freshness
+    from mlos_sync.errors import UsageError
+
+    if not canonical:
+        raise UsageError("there is one form of dump", "mlos-sync dump --canonical")
+    index = open_here()
+    freshness.catch_up(index)
+    sys.stdout.write(dumping.canonical(index.db))
+
+
+@app.command()
+def publish(as_json: Json = False) -> None:
+    """Write pending events as a segment and stage it, for a commit of records alone."""
+    from mlos_sync.app import publishing
+
+    done = publishing.publish(open_here())
+    text = (
+        f"staged {done.segment} with {done.events} events; git commit takes it"
+        if done.segment
+        else "nothing is pending"
+    )
+    say([text], {"segment": done.segment, "events": done.events}, as_json)
+
+
+hooks_app = typer.Typer(help="The git hooks of this clone.", no_args_is_help=True)
+app.add_typer(hooks_app, name="hooks")
+
+
+def _hooks(action: str, as_json: bool) -> None:
+    from mlos_sync.app import setup
+
+    hooks, notes = setup.hooks(settings.folder, action)
+    for note in notes:
+        say(note, error=True)
+    result = {"hooks": [{"name": h.name, "path": h.path, "state": h.state} for h in hooks]}
+    say([f"{h.name:18} {h.state:10} {h.path}" for h in hooks], result, as_json)
+
+
+@hooks_app.command("install")
+def hooks_install(as_json: Json = False) -> None:
+    """Put our shims where git looks for hooks; what stands there is kept and still runs."""
+    _hooks("install", as_json)
+
+
+@hooks_app.command("uninstall")
+def hooks_uninstall(as_json: Json = False) -> None:
+    """Take our shims away and restore what stood there, byte for byte."""
+    _hooks("uninstall", as_json)
+
+
+@hooks_app.command("status")
+def hooks_status(as_json: Json = False) -> None:
+    """Which hooks are installed, missing, outdated or somebody else's."""
+    _hooks("status", as_json)
+
+
+def main() -> None:
+    """Run the program; the one place that turns errors into messages and exit codes."""
+    try:
+        app()
+    except MlosError as error:
+        _fail(error.message, error.hint, error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nothing is wrong, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(0)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was written is whole", "", 130)
+    except Exception as error:
+        if os.environ.get("MLOS_SYNC_DEBUG"):
+            raise
+        _fail(*_told(error))
+
+
+def _told(error: Exception) -> tuple[str, str, int]:
+    """Message, hint and exit code of an error that is not ours."""
+    import sqlite3
+
+    if isinstance(error, sqlite3.DatabaseError):
+        return f"the index: {error}", "if it happens again: mlos-sync rebuild", 3
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the system'}: {error.strerror or error}", "mend the cause, then run it again", 3
+    return (
+        f"this is a bug: {type(error).__name__}: {error}",
+        "please report it with the output of MLOS_SYNC_DEBUG=1",
+        70,
+    )
+
+
+def _fail(message: str, hint: str, code: int) -> None:
+    say(f"mlos-sync: {message}", error=True)
+    if hint:
+        say(f"  hint: {hint}", error=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

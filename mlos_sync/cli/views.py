@@ -1,0 +1,188 @@
+"""Commands that explain and compile: why, transcripts, compile, verify, pack."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from mlos_sync.cli.common import Json, inside, open_here, say, settings, table
+
+transcripts = typer.Typer(help="Agent sessions, as their transcripts tell them.", invoke_without_command=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Hang these commands on the program."""
+    app.add_typer(transcripts, name="transcripts")
+    app.command()(why)
+    app.command("compile")(compile_views)
+    app.command()(verify)
+    app.command()(pack)
+
+
+def why(subject: Annotated[str, typer.Argument(metavar="PATH|PATH:LINE|REF")], as_json: Json = False) -> None:
+    """Why a file exists: session, commit, task, need, each with its evidence. A record: what it led to."""
+    from mlos_sync.app import why as use_case
+    from mlos_sync.core.ids import parse
+
+    index = open_here()
+    reference = parse(subject)
+    if reference is not None and reference.kind in ("need", "task", "agent", "commit"):
+        found = use_case.why_record(index, subject)
+        say(_record_lines(found), found, as_json)
+        return
+    text = subject.removeprefix("artifact:")
+    name, colon, last = text.rpartition(":")
+    line = int(last) if colon and last.isdecimal() else None
+    found = use_case.why_path(index, inside(index.workspace, name if line is not None else text), line)
+    say(_path_lines(found), found, as_json)
+
+
+def _path_lines(found: dict[str, Any]) -> list[str]:
+    artifact = found["artifact"]
+    lines = [
+        f"{artifact['file_path'] or artifact['last_path'] + ' (gone)'}  {artifact['artifact_type']}  {(artifact['content_hash'] or '')[:12]}"
+    ]
+    for one in found["sessions"]:
+        when = f" at {one['first_at']}" if one["first_at"] else ""
+        did = ", ".join(one["operations"]) or "named in frontmatter"
+        model = f" ({one['model']})" if one["model"] else ""
+        lines.append(f"  session  {one['tool']}{model} {one['session_id']}: {did}{when}  [{one['evidence']}]")
+        lines.append(f"           {one['transcript']}" + (f":{one['line']}" if one["line"] else ""))
+    if not found["sessions"]:
+        lines.append("  session  unknown: no transcript here claims this file")
+    for one in found["commits"]:
+        linked = f" -> {', '.join(one['tasks'])}" if one["tasks"] else ""
+        lines.append(f"  commit   {one['sha'][:12]} {one['change']} {one['subject']}{linked}  [{one['evidence']}]")
+    if not found["commits"]:
+        lines.append("  commit   none yet")
+    return lines + _task_and_need_lines(found)
+
+
+def _task_and_need_lines(found: dict[str, Any]) -> list[str]:
+    from mlos_sync.core.ids import shown
+
+    lines = [
+        f"  task     {shown('task', t['uid'])} (task:{t['id']}) {t['status']}: {t['description']}"
+        for t in found["tasks"]
+    ]
+    lines += [
+        f"  need     {shown('need', n['uid'])} (need:{n['id']}) {n['status']}: {n['title']}" for n in found["needs"]
+    ]
+    return lines
+
+
+def _record_lines(found: dict[str, Any]) -> list[str]:
+    lines = _task_and_need_lines(found)
+    lines += [f"  commit   {c['sha'][:12]} {c['subject']}" for c in found["commits"]]
+    lines += [f"  file     {path}" for path in found["artifacts"]]
+    return lines or ["nothing is known to follow from it yet"]
+
+
+@transcripts.callback()
+def transcripts_list(context: typer.Context, as_json: Json = False) -> None:
+    """List sessions, one row each however many files render it, and what is wrong with transcripts."""
+    from mlos_sync.app import why as use_case
+
+    if context.invoked_subcommand is not None:
+        return
+    found = use_case.transcripts(open_here())
+    rows = [
+        [s["session_id"], s["tool"], s["model"], s["started_at"], len(s["files"]), s["claims"], s["title"]]
+        for s in found["sessions"]
+    ]
+    lines = (
+        table(rows, ["session", "tool", "model", "started", "files", "claims", "title"]) if rows else ["no sessions"]
+    )
+    say(lines + [f"! {p['file']}: {p['message']}" for p in found["problems"]], found, as_json)
+
+
+@transcripts.command("show")
+def transcripts_show(session: Annotated[str, typer.Argument(metavar="SESSION")], as_json: Json = False) -> None:
+    """What one session did, claim by claim."""
+    from mlos_sync.app import why as use_case
+
+    found = use_case.transcript_claims(open_here(), session)
+    rows = [
+        [
+            c["turn"],
+            c["at"],
+            c["operation"],
+            c["path"] or c["raw_path"],
+            "ok" if c["succeeded"] else "failed",
+            c["evidence"],
+        ]
+        for c in found["claims"]
+    ]
+    say(
+        table(rows, ["turn", "at", "operation", "path", "result", "evidence"]) if rows else ["no claims"],
+        found,
+        as_json,
+    )
+
+
+def compile_views(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[VIEW]...", help="Paths of views; default is all.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say which would change. Exit 1 if any.")] = False,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Overwrite hand edits; they are kept in the git directory.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the compiled views that changed. Stops at one that was edited by hand."""
+    from mlos_sync.app import compiling, sync
+
+    index = open_here()
+    sync.sync(index)
+    chosen = tuple(inside(index.workspace, name) for name in names or ())
+    if check:
+        plan = compiling.plan(index, chosen)
+        stale = [one.path for one in plan if one.state in ("stale", "missing")]
+        edited = [one.path for one in plan if one.state == "edited"]
+        say(
+            [f"stale   {p}" for p in stale] + [f"edited  {p}" for p in edited] or ["all views are current"],
+            {"stale": stale, "edited": edited},
+            as_json,
+        )
+        raise typer.Exit(1 if stale or edited else 0)
+    written, unchanged = compiling.compile_views(index, chosen, discard=discard)
+    sync.sync(index, tuple(written))
+    say(
+        [f"wrote      {p}" for p in written] + [f"unchanged  {p}" for p in unchanged],
+        {"written": written, "unchanged": unchanged},
+        as_json,
+    )
+
+
+def verify(
+    between: Annotated[str | None, typer.Option("--range", metavar="A..B", help="Each commit of a range.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The guard's check and a recompile, on the tracked tree (HEAD). For CI: exit 1 on findings."""
+    from mlos_sync.app import verifying
+    from mlos_sync.app.opening import find
+
+    workspace = find(settings.folder)
+    findings = verifying.verify_range(workspace, between) if between else verifying.verify(workspace)
+    told = [{"path": f.path, "kind": f.kind, "message": f.message, "fix": f.fix} for f in findings]
+    lines = [line for f in findings for line in (f"{f.kind:9} {f.path}: {f.message}", f"          fix: {f.fix}")]
+    say(lines or ["ok"], {"ok": not findings, "findings": told}, as_json)
+    if findings:
+        raise typer.Exit(1)
+
+
+def pack(
+    needs: Annotated[list[str], typer.Option("--need", metavar="REF", help="A need the pack is for; may repeat.")],
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="An empty or new folder.")],
+    agent: Annotated[str, typer.Option("--agent", metavar="TYPE", help="The agent's type.")] = "agent",
+    as_json: Json = False,
+) -> None:
+    """Assemble a context pack and register the agent it is for."""
+    from mlos_sync.app import packing, records, sync
+
+    index = open_here()
+    sync.sync(index)
+    result = packing.pack(index, [records.find(index.db, ref, "need") for ref in needs], agent, out)
+    say([f"agent:{result['agent']['id']}  {out}", *(f"  {path}" for path in result["files"])], result, as_json)
