@@ -21,42 +21,61 @@ Edge = tuple[str, int, str, str, int]  # source type and id, relationship type, 
 Wanted = dict[Edge, tuple[str, dict[str, Any]]]  # evidence, metadata
 
 
-def update_edges(index: Index) -> None:
-    """Make the derived edges what they should be, inside the caller's transaction with capture off."""
-    db = index.db
+# Edges that follow from transcripts and frontmatter: written by sync, which reads files. The others follow from
+# records and commits alone and are brought up to date by every command.
+_FROM_FILES = (
+    "(relationship_type = 'produced' OR (relationship_type = 'consumed' AND metadata LIKE '%\"mode\": \"read\"%'))"
+)
+
+
+def are_record_edges_current(db: store.Connection) -> bool:
+    """Whether records and commits are as they were when edges were last derived from them."""
+    return store.get(db, "edges_at") == store.get(db, "revision", "0")
+
+
+def update_record_edges(db: store.Connection) -> None:
+    """Derive the edges that follow from columns and commits, inside the caller's transaction with capture off."""
+    if not are_record_edges_current(db):
+        _make(db, (*_from_columns(db), *_from_commits(db)), f"NOT {_FROM_FILES}")
+        store.put(db, "edges_at", store.get(db, "revision", "0"))
+
+
+def update_file_edges(db: store.Connection) -> None:
+    """Derive the edges that follow from transcripts and frontmatter, likewise."""
+    _make(db, (*_from_claims(db), *_from_frontmatter(db)), _FROM_FILES)
+
+
+def _make(db: store.Connection, found: Iterable[tuple[Edge, str, dict[str, Any]]], which: str) -> None:
+    """Make the derived edges of one sort what they should be; edges that somebody declared are left alone."""
     wanted: Wanted = {}
-    for edge, evidence, metadata in (*_from_columns(db), *_from_commits(db), *_from_claims(db), *_from_frontmatter(db)):
+    for edge, evidence, metadata in found:
         if edge in wanted:
             before, kept = wanted[edge]
-            wanted[edge] = (
-                stronger(before, evidence),
-                metadata | kept if before == stronger(before, evidence) else kept | metadata,
-            )
+            first = stronger(before, evidence) == before
+            wanted[edge] = (stronger(before, evidence), metadata | kept if first else kept | metadata)
         elif edge[0] != edge[3] or edge[1] != edge[4]:
             wanted[edge] = (evidence, metadata)
+    ends = "source_type, source_id, relationship_type, target_type, target_id"
     standing = {
-        tuple(row[:5]): (row[5], row[6], row[7])
+        tuple(row[:5]): (row[5], row[6])
         for row in db.execute(
-            "SELECT source_type, source_id, relationship_type, target_type, target_id, evidence, metadata, origin"
-            " FROM relationships"
+            f"SELECT {ends}, evidence, metadata FROM relationships WHERE origin = 'derived' AND {which}"
         )
     }
-    ours = {edge for edge, row in standing.items() if row[2] == "derived"}
     db.executemany(
         "DELETE FROM relationships WHERE source_type = ? AND source_id = ? AND relationship_type = ?"
         " AND target_type = ? AND target_id = ?",
-        sorted(ours - set(wanted)),
+        sorted(set(standing) - set(wanted)),
     )
     rows = []
     for edge, (evidence, metadata) in sorted(wanted.items(), key=lambda item: item[0]):
         text = json.dumps(metadata, ensure_ascii=False, sort_keys=True) if metadata else None
-        if edge not in standing or (edge in ours and standing[edge][:2] != (evidence, text)):
+        if standing.get(edge) != (evidence, text):
             rows.append((*edge, evidence, text))
     db.executemany(
-        "INSERT INTO relationships(source_type, source_id, relationship_type, target_type, target_id, evidence, metadata,"
-        " origin, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'derived', NULL)"
-        " ON CONFLICT(source_type, source_id, relationship_type, target_type, target_id) DO UPDATE SET"
-        " evidence = excluded.evidence, metadata = excluded.metadata",
+        f"INSERT INTO relationships({ends}, evidence, metadata, origin, created_at)"
+        f" VALUES (?, ?, ?, ?, ?, ?, ?, 'derived', NULL) ON CONFLICT({ends}) DO UPDATE SET"
+        " evidence = excluded.evidence, metadata = excluded.metadata WHERE origin = 'derived'",
         rows,
     )
 

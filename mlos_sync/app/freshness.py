@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-from mlos_sync.app import history, journaling
+from mlos_sync.app import deriving, history, journaling
 from mlos_sync.app.folding import refold
 from mlos_sync.app.opening import Index
 from mlos_sync.edge import store
 
 
 def catch_up(index: Index) -> None:
-    """Records and commits as of now. Takes the writer's lock only when something may have changed."""
-    if journaling.is_current(index):
+    """Records, commits and the edges between them as of now. Takes the writer's lock only when something may have
+    changed."""
+    if journaling.is_current(index) and deriving.are_record_edges_current(index.db):
         return
     with store.writer_lock(index.workspace.common), store.transaction(index.db):
         refresh(index)
+        with store.capture(index.db, on=False):
+            deriving.update_record_edges(index.db)
 
 
 def refresh(index: Index) -> set[str]:
-    """The same inside the caller's lock and transaction. Returns the paths whose history changed."""
+    """Records and commits, inside the caller's lock and transaction. Returns the paths whose history changed."""
     db = index.db
     journaling.absorb(index)
     with store.capture(db, on=False):
         before = store.get(db, "head")
         paths = history.update(index)
-        if store.get(db, "head") != before or store.get(db, "closings_at") != _state(db):
+        moved = store.get(db, "head") != before
+        if moved or store.get(db, "closings_at") != store.get(db, "revision", "0"):
             dirty = journaling.update_visibility(db, set()) | history.closings(index)
             if paths:
                 dirty |= edges_to_files(db)
             refold(db, dirty)
-            store.put(db, "closings_at", _state(db))
+            store.put(db, "closings_at", store.get(db, "revision", "0"))
         journaling.count_pending(db)
     return paths
-
-
-def _state(db: store.Connection) -> str:
-    """What the resolution of references in messages depends on beside the commits: which records there are."""
-    return " ".join(
-        str(row[0])
-        for row in db.execute(
-            "SELECT max(seq) FROM sqlite_sequence UNION ALL SELECT count(*) FROM needs UNION ALL SELECT count(*) FROM tasks"
-        )
-    )
 
 
 def edges_to_files(db: store.Connection) -> set[tuple[str, str]]:

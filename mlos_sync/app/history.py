@@ -43,6 +43,7 @@ def update(index: Index) -> set[str]:
             paths |= _forget(db, git.run(root, "rev-list", before, f"^{now}").decode().split())
         paths |= _add(db, git.log(root, now, *([f"^{before}"] if known else [])))
     store.put(db, "head", now or "")
+    store.bump(db, "revision")
     return paths
 
 
@@ -116,6 +117,7 @@ def closings(index: Index) -> set[Record]:
             if closes and not db.execute("SELECT 1 FROM events WHERE id = ?", (event,)).fetchone():
                 add_events(db, [_closing(index, event, kind, uid, sha, author, at)], closing=sha)
                 db.execute("UPDATE events SET visible = 1 WHERE id = ?", (event,))
+                store.bump(db, "revision")
                 dirty.add((kind, uid))
     store.observe(db, "references", unresolved)
     return dirty

@@ -180,7 +180,7 @@ def apply(index: Index, result: Plan) -> None:
     _stats(db, result)
     if result.hashed or changes:
         store.put(db, "object_format", object_format(index))
-        store.put(db, "generation", str(int(store.get(db, "generation", "0")) + 1))
+        store.bump(db, "generation")
 
 
 def _rows(result: Plan, paths: list[str]) -> Iterator[tuple[str | None, ...]]:

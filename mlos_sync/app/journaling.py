@@ -330,6 +330,8 @@ def update_visibility(db: store.Connection, touched: set[str]) -> set[Record]:
         if row and row[2] != row[3]:
             db.execute("UPDATE events SET visible = ? WHERE id = ?", (row[3], event))
             dirty.add((row[0], row[1]))
+    if dirty:
+        store.bump(db, "revision")
     return dirty
 
 

@@ -64,7 +64,7 @@ def initialise(folder: str, *, make_repository: bool = False) -> Made:
         _put(root, MARKER, config.encode(), wrote)
     if files_missing(root, JOURNAL_ATTRIBUTES):
         # A segment's bytes are its name: nothing may change them on the way in or out, and nothing is to merge.
-        _put(root, JOURNAL_ATTRIBUTES, b"* -text -filter -ident -merge -diff !working-tree-encoding\n", wrote)
+        _put(root, JOURNAL_ATTRIBUTES, b"* -text -filter -ident -merge !working-tree-encoding\n", wrote)
     workspace = find(root)
     _mark_views(workspace, wrote)
     hooks, notes = install_hooks(workspace)
@@ -158,7 +158,7 @@ def _swap(index: Index, fresh: str) -> None:
 def _count(workspace: Workspace, sql: str) -> tuple[int]:
     db = store.connect(workspace.database)
     try:
-        return tuple(db.execute(sql).fetchone())  # type: ignore[return-value]
+        return tuple(db.execute(sql).fetchone())
     finally:
         db.close()
 

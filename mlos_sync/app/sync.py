@@ -46,7 +46,7 @@ def is_settled(index: Index, plan: Plan) -> bool:
     """Whether nothing at all would be written: same files, same records, same commits, same problems."""
     if plan.hashed or plan.changes or sessions.outdated(index.db) or not journaling.is_current(index):
         return False
-    if store.get(index.db, "derived_at") != _fingerprint(index.db):
+    if not deriving.are_record_edges_current(index.db):
         return False
     seen = index.db.execute("SELECT subject, message FROM observations WHERE kind = 'walk' ORDER BY subject").fetchall()
     return seen == sorted(plan.skipped.items())
@@ -69,10 +69,10 @@ def apply(index: Index, plan: Plan) -> None:
             refold(db, freshness.edges_to_files(db))
         touched = {*changes.added, *changes.modified, *(new for _, new in changes.moved)}
         deriving.update_dates(index, paths | touched)
-        now = _fingerprint(db)
-        if changes or read or store.get(db, "derived_at") != now:
-            deriving.update_edges(index)
-            store.put(db, "derived_at", now)
+        if changes or read or not deriving.are_record_edges_current(db):
+            deriving.update_file_edges(db)
+            store.put(db, "edges_at", "")
+        deriving.update_record_edges(db)
         _remember_problems(db, plan)
 
 
@@ -83,9 +83,3 @@ def _remember_problems(db: store.Connection, plan: Plan) -> None:
     db.executemany("DELETE FROM observations WHERE kind = 'file' AND subject = ?", [(path,) for path in settled])
     db.executemany("INSERT OR REPLACE INTO observations VALUES ('file', ?, ?)", sorted(plan.problems.items()))
     store.observe(db, "walk", sorted(plan.skipped.items()))
-
-
-def _fingerprint(db: store.Connection) -> str:
-    """What derived edges depend on beside files: which events count, and which commits there are."""
-    row = db.execute("SELECT count(*), total(clock_ms), total(clock_n) FROM events WHERE visible = 1").fetchone()
-    return f"{row} {store.get(db, 'head')}"

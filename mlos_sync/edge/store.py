@@ -157,6 +157,11 @@ def put(connection: Connection, key: str, value: str) -> None:
     )
 
 
+def bump(connection: Connection, key: str) -> None:
+    """Count one of the counters in `meta` up."""
+    put(connection, key, str(int(get(connection, key, "0")) + 1))
+
+
 def observe(connection: Connection, kind: str, found: list[tuple[str, str]]) -> None:
     """Replace the observations of one kind by (subject, message) pairs."""
     connection.execute("DELETE FROM observations WHERE kind = ?", (kind,))
