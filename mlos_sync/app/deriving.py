@@ -11,7 +11,6 @@ from typing import Any
 
 from mlos_sync.app import sessions
 from mlos_sync.app.history import find_record
-from mlos_sync.app.opening import Index
 from mlos_sync.core import ids
 from mlos_sync.core.provenance import PlacedClaim, stronger, weigh
 from mlos_sync.edge import store
@@ -107,7 +106,10 @@ def _from_commits(db: store.Connection) -> Found:
             (record,) = db.execute(f"SELECT id FROM {kind}s WHERE uid = ?", (uid,)).fetchone()
             yield ("commit", number, "references", kind, record), "declared", {"key": key}
             if kind == "task":
-                introduced = "SELECT a.id FROM commit_changes c JOIN artifacts a ON a.file_path = c.path WHERE c.commit_id = ? AND c.status = 'A'"
+                introduced = (
+                    "SELECT a.id FROM commit_changes c JOIN artifacts a ON a.file_path = c.path"
+                    " WHERE c.commit_id = ? AND c.status = 'A'"
+                )
                 for (artifact,) in db.execute(introduced, (number,)).fetchall():
                     yield ("artifact", artifact, "derived_from", "task", record), "declared", {"commit": sha}
 
@@ -164,7 +166,8 @@ def _from_claims(db: store.Connection) -> Found:
             grounds = weigh(claims, artifact[1], introduced_blobs(db, path))
             if grounds is not None:
                 metadata = {
-                    "operations": list(grounds.operations), "transcript": grounds.transcript, "turn": grounds.turn, "line": grounds.line,
+                    "operations": list(grounds.operations), "transcript": grounds.transcript, "turn": grounds.turn,
+                    "line": grounds.line,
                 } | ({"commit": grounds.commit} if grounds.commit else {})  # fmt: skip
                 yield ("agent", agent, "produced", "artifact", artifact[0]), grounds.evidence, metadata
         for path, claims in placed_claims(db, session, transcript, ("read",)).items():
@@ -201,27 +204,3 @@ def _from_frontmatter(db: store.Connection) -> Found:
                 "declared",
                 {"frontmatter": "source_transcript"},
             )
-
-
-def update_dates(index: Index, paths: set[str] | None) -> None:
-    """created_at and updated_at of tracked files come from git: first and last commit that touched the path; a file
-    that differs from its last commit keeps the time on disk. `paths` None means all."""
-    db = index.db
-    dates = "SELECT min(k.committed_at), max(k.committed_at) FROM commit_changes c JOIN commits k ON k.id = c.commit_id WHERE c.path = ?"
-    if paths is None:
-        paths = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
-    for path in paths:
-        row = db.execute(
-            "SELECT id, blob, created_at, updated_at FROM artifacts WHERE file_path = ?", (path,)
-        ).fetchone()
-        first, last = db.execute(dates, (path,)).fetchone()
-        if row is None or first is None:
-            continue
-        committed = db.execute(
-            "SELECT c.blob FROM commit_changes c JOIN commits k ON k.id = c.commit_id WHERE c.path = ?"
-            " ORDER BY k.committed_at DESC, k.id LIMIT 1",
-            (path,),
-        ).fetchone()
-        updated = last if committed[0] == row[1] else max(row[3], last)
-        if (first, updated) != (row[2], row[3]):
-            db.execute("UPDATE artifacts SET created_at = ?, updated_at = ? WHERE id = ?", (first, updated, row[0]))

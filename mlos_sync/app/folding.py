@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from mlos_sync.core.fold import State, fold
@@ -29,6 +30,7 @@ class _Column:
     target: str | None
 
 
+@lru_cache(maxsize=4096)
 def iso(milliseconds: int) -> str:
     """Milliseconds since 1970 as UTC to the second."""
     from datetime import UTC, datetime

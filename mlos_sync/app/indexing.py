@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import marshal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from mlos_sync.app import dating
 from mlos_sync.app.folding import iso
 from mlos_sync.app.opening import Index
 from mlos_sync.core import transcripts
-from mlos_sync.core.changes import Changes, Comparison, Hashed, Stat, compare, is_mass_disappearance, plan
+from mlos_sync.core.changes import (
+    Changes,
+    Comparison,
+    Hashed,
+    Stat,
+    Stats,
+    by_folder,
+    compare,
+    is_mass_disappearance,
+    plan,
+)
 from mlos_sync.core.frontmatter import FrontmatterError
 from mlos_sync.core.frontmatter import read as read_frontmatter
 from mlos_sync.core.ids import derived_uid
@@ -19,6 +31,7 @@ from mlos_sync.edge import files, git, hashing, store
 from mlos_sync.edge.workspace import Workspace
 from mlos_sync.errors import RefusedError, SurroundingsError
 
+GONE: Stat = (0, 0, 0, 0, 0)
 Progress = Callable[[int, int], None]
 
 
@@ -46,18 +59,15 @@ class Plan:
     documents: dict[str, Document] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
-    tracked: frozenset[str] = frozenset()
 
 
 def describe(path: str, head: bytes) -> Document | None:
     """What the head of a markdown file says; None for a file that says nothing."""
     if not head:
         return None
-    if transcripts.recognise(head):
-        return Document(is_transcript=True)
     block = split(head)
     if block is None:
-        return None
+        return Document(is_transcript=True) if transcripts.recognise(head) else None
     try:
         fields = read_frontmatter(bytes(block.text))
     except FrontmatterError as error:
@@ -69,14 +79,15 @@ def describe(path: str, head: bytes) -> Document | None:
 def survey(index: Index, scope: tuple[str, ...] = (), *, trusting: bool = False) -> tuple[files.Observed, Comparison]:
     """Walk and compare by stat: what `status` shows and what `sync` hashes. `scope` limits it to paths and folders.
     `trusting` takes a stat's word even where the racy rule says to hash once more."""
-    observed = files.observe(index.workspace)
-    known = known_stats(index.db)
+    observed, known = files.observe(index.workspace, lambda: known_stats(index.db))
     if trusting:
-        known = {path: (*stat[:4], abs(stat[4])) for path, stat in known.items()}
+        known = {
+            folder: {name: (*stat[:4], abs(stat[4])) for name, stat in names.items()} for folder, names in known.items()
+        }
     unknown = observed.unknown | observed.odd
     if files.is_git_at_work(index.workspace):
-        unknown = unknown | {path: "git is at work; not looked for" for path in observed.absent}
-    comparison = compare(observed.files, known, observed.absent, unknown)
+        unknown = unknown | dict.fromkeys(observed.absent, "git is at work; not looked for")
+    comparison = compare(observed.files, known, unknown)
     if scope:
         inside = tuple(f"{path.rstrip('/')}/" for path in scope)
         comparison.suspect = [p for p in comparison.suspect if p in scope or p.startswith(inside)]
@@ -84,10 +95,17 @@ def survey(index: Index, scope: tuple[str, ...] = (), *, trusting: bool = False)
     return observed, comparison
 
 
-def known_stats(db: store.Connection) -> dict[str, Stat]:
-    """The stat cache: path -> stat."""
-    rows = db.execute("SELECT path, size, mtime_ns, ctime_ns, inode, mode FROM files")
-    return {row[0]: row[1:] for row in rows}
+def known_stats(db: store.Connection) -> Stats:
+    """The stat cache. A folder whose row cannot be read (another Python wrote it) counts as unknown: hashed again."""
+    return {folder: _unpacked(data) for folder, data in db.execute("SELECT path, stats FROM folders")}
+
+
+def _unpacked(data: bytes) -> dict[str, Stat]:
+    try:
+        found = marshal.loads(data)  # noqa: S302 - our own cache, in a database that only its owner can write
+    except (ValueError, EOFError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def prepare(
@@ -96,9 +114,9 @@ def prepare(
     """The plan of a sync. Reads and hashes files; writes nothing. Raises RefusedError on a mass disappearance."""
     generation = store.get(index.db, "generation", "0")
     observed, comparison = survey(index, scope)
-    result = Plan(generation, Changes(), tracked=observed.tracked)
+    result = Plan(generation, Changes())
     result.skipped = {
-        path: reason for path, reason in (observed.unknown | observed.odd).items() if "sparse" not in reason
+        path: reason for path, reason in (observed.unknown | observed.odd).items() if reason != files.SPARSE
     }
     algorithm = object_format(index)
     total = len(comparison.suspect)
@@ -170,8 +188,9 @@ def apply(index: Index, result: Plan) -> None:
         " created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(uid) DO UPDATE SET"
         " file_path = excluded.file_path, title = excluded.title, description = excluded.description,"
         " source_transcript = excluded.source_transcript, artifact_type = excluded.artifact_type,"
-        " content_hash = excluded.content_hash, blob = excluded.blob, updated_at = excluded.updated_at",
-        _rows(result, [*changes.added, *changed]),
+        " content_hash = excluded.content_hash, blob = excluded.blob, created_at = excluded.created_at,"
+        " updated_at = excluded.updated_at",
+        _rows(db, result, [*changes.added, *changed]),
     )
     db.executemany(
         "UPDATE artifacts SET last_path = file_path, file_path = NULL WHERE file_path = ?",
@@ -183,16 +202,23 @@ def apply(index: Index, result: Plan) -> None:
         store.bump(db, "generation")
 
 
-def _rows(result: Plan, paths: list[str]) -> Iterator[tuple[str | None, ...]]:
+def _rows(db: store.Connection, result: Plan, paths: list[str]) -> Iterator[tuple[str | None, ...]]:
     nothing = Document()
+    known = dating.dates(db, paths)
     for path in paths:
         hashed = result.hashed[path]
         document = result.documents.get(path, nothing)
-        at = iso(hashed.when * 1000)
+        dated = known.get(path)
+        if dated is None:
+            first = last = iso(hashed.when * 1000)
+        else:
+            first, last = dated.first, dated.last
+            if dated.blob != hashed.blob:
+                last = max(last, iso(hashed.when * 1000))
         kind = "transcript" if document.is_transcript else artifact_type(path)
         yield (
             derived_uid("artifact", path), path, document.title or path.rpartition("/")[2], document.description,
-            document.source_transcript, kind, hashed.sha256, hashed.blob, at, at,
+            document.source_transcript, kind, hashed.sha256, hashed.blob, first, last,
         )  # fmt: skip
 
 
@@ -203,14 +229,20 @@ def _move(db: store.Connection, old: str, new: str) -> None:
 
 
 def _stats(db: store.Connection, result: Plan) -> None:
+    """Bring the stat cache up to date: one row per folder that something happened in."""
     changes = result.changes
-    gone = [*changes.deleted, *(old for old, _ in changes.moved)]
-    db.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
-    rows = [
-        (path, *result.hashed[path].stat)
-        for path in (*changes.added, *changes.modified, *changes.touched, *(new for _, new in changes.moved))
-    ]
-    db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+    fresh = (*changes.added, *changes.modified, *changes.touched, *(new for _, new in changes.moved))
+    tree = by_folder((path, result.hashed[path].stat) for path in fresh)
+    for path in (*changes.deleted, *(old for old, _ in changes.moved)):
+        folder, _, name = path.rpartition("/")
+        tree.setdefault(folder, {})[name] = GONE
+    for folder, names in tree.items():
+        row = db.execute("SELECT stats FROM folders WHERE path = ?", (folder,)).fetchone()
+        kept = {name: stat for name, stat in ((_unpacked(row[0]) if row else {}) | names).items() if stat != GONE}
+        if kept:
+            db.execute("INSERT OR REPLACE INTO folders VALUES (?, ?)", (folder, marshal.dumps(kept)))
+        else:
+            db.execute("DELETE FROM folders WHERE path = ?", (folder,))
 
 
 def check_root(workspace: Workspace) -> None:

@@ -239,7 +239,7 @@ def read_new(index: Index, blobs: dict[str, str], paths: dict[str, str]) -> None
     for name, path in sorted(paths.items()):
         if name not in whole:
             data = _read(os.path.join(root, path))
-            if data is not None and journal.segment_name(data) == name or name not in blobs:
+            if (data is not None and journal.segment_name(data) == name) or name not in blobs:
                 add_segment(db, name, path, data or b"")
             else:
                 missing.append((name, data))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mlos_sync.edge import git, store
 from mlos_sync.edge.workspace import Workspace, find
+from mlos_sync.errors import SurroundingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +24,25 @@ def open_index(start: str) -> Index:
     return Index(workspace, store.connect(workspace.database))
 
 
+def workspace_of(start: str) -> Workspace:
+    """The workspace that holds `start`, for what needs no index."""
+    return find(start)
+
+
+def try_open(workspace: Workspace) -> Index | None:
+    """The index of a workspace, or None where there is none of our schema."""
+    try:
+        return Index(workspace, store.connect(workspace.database)) if os.path.isfile(workspace.database) else None
+    except SurroundingsError:
+        return None
+
+
 def has_database(workspace: Workspace) -> bool:
     """Whether this worktree has an index of our schema."""
-    if not os.path.isfile(workspace.database):
-        return False
-    try:
-        store.connect(workspace.database).close()
-    except Exception:
-        return False
-    return True
+    index = try_open(workspace)
+    if index is not None:
+        index.db.close()
+    return index is not None
 
 
 def actor(workspace: Workspace) -> str:

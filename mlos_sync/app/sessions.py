@@ -7,15 +7,16 @@ files. A row that `agent start` made for the same transcript stays the session's
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlos_sync.app.indexing import Plan, object_format
 from mlos_sync.app.opening import Index
 from mlos_sync.core import transcripts
 from mlos_sync.core.ids import derived_uid
-from mlos_sync.core.mapping import map_paths
-from mlos_sync.core.transcripts.model import Transcript
 from mlos_sync.edge import files, store
+
+if TYPE_CHECKING:
+    from mlos_sync.core.transcripts.model import Transcript
 
 WRITING = ("create", "write", "edit", "patch", "move")
 
@@ -114,6 +115,8 @@ def _place(db: store.Connection, *, everything: bool) -> None:
     todo = [path for (path,) in db.execute(f"SELECT DISTINCT transcript FROM claims{unplaced}")]
     if not todo:
         return
+    from mlos_sync.core.mapping import map_paths
+
     known = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
     known |= {path for (path,) in db.execute("SELECT DISTINCT path FROM commit_changes")}
     for transcript in todo:

@@ -145,8 +145,7 @@ def rebuild(workspace: Workspace, *, progress: Progress | None = None) -> tuple[
 def _swap(index: Index, fresh: str) -> None:
     """Move the new database to its place; a reader of the old one keeps what it has open."""
     database = index.workspace.database
-    index.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    index.db.close()
+    store.settle(index.db, fresh)
     for ending in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(database + ending)
@@ -234,15 +233,6 @@ def is_in_repository(folder: str) -> bool:
         git_folders(folder)
     except SurroundingsError:
         return False
-    return True
-
-
-def build_missing_index(start: str) -> bool:
-    """Make the index where there is none of our schema. Returns whether it had to."""
-    workspace = find(start)
-    if has_database(workspace):
-        return False
-    rebuild(workspace)
     return True
 
 

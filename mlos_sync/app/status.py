@@ -15,7 +15,7 @@ def status(index: Index) -> dict[str, Any]:
     freshness.catch_up(index)
     db = index.db
     observed, comparison = indexing.survey(index, trusting=True)
-    known = indexing.known_stats(db)
+    known = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
     added = [path for path in comparison.suspect if path not in known]
     modified = [path for path in comparison.suspect if path in known]
     counts = {

@@ -32,11 +32,17 @@ settings = Settings()
 
 def open_here() -> Index:
     """The workspace that the command was started in, with its index; a missing index is built, with one line told."""
-    from mlos_sync.app import opening, setup
+    from mlos_sync.app import opening
 
-    if setup.build_missing_index(settings.folder):
+    workspace = opening.workspace_of(settings.folder)
+    index = opening.try_open(workspace)
+    if index is None:
+        from mlos_sync.app import setup
+
+        setup.rebuild(workspace)
         say("the index was missing or of another version: it was rebuilt", error=True)
-    return opening.open_index(settings.folder)
+        index = opening.open_index(settings.folder)
+    return index
 
 
 def say(

@@ -386,7 +386,8 @@ def log(ref: Annotated[str | None, typer.Argument(metavar="[REF]")] = None, as_j
 
     events = records.history(open_here(), ref)
     lines = [
-        f"{e['at']}  {e['ref']}  {e['op']}  {json.dumps(e['fields'], ensure_ascii=False)}  ({e['actor'] or 'unknown'}, {e['door']})"
+        f"{e['at']}  {e['ref']}  {e['op']}  {json.dumps(e['fields'], ensure_ascii=False)}"
+        f"  ({e['actor'] or 'unknown'}, {e['door']})"
         for e in events
     ]
     say(lines or ["no events"], {"events": events}, as_json)

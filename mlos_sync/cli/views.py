@@ -40,9 +40,8 @@ def why(subject: Annotated[str, typer.Argument(metavar="PATH|PATH:LINE|REF")], a
 
 def _path_lines(found: dict[str, Any]) -> list[str]:
     artifact = found["artifact"]
-    lines = [
-        f"{artifact['file_path'] or artifact['last_path'] + ' (gone)'}  {artifact['artifact_type']}  {(artifact['content_hash'] or '')[:12]}"
-    ]
+    place = artifact["file_path"] or f"{artifact['last_path']} (gone)"
+    lines = [f"{place}  {artifact['artifact_type']}  {(artifact['content_hash'] or '')[:12]}"]
     for one in found["sessions"]:
         when = f" at {one['first_at']}" if one["first_at"] else ""
         did = ", ".join(one["operations"]) or "named in frontmatter"
@@ -162,9 +161,9 @@ def verify(
 ) -> None:
     """The guard's check and a recompile, on the tracked tree (HEAD). For CI: exit 1 on findings."""
     from mlos_sync.app import verifying
-    from mlos_sync.app.opening import find
+    from mlos_sync.app.opening import workspace_of
 
-    workspace = find(settings.folder)
+    workspace = workspace_of(settings.folder)
     findings = verifying.verify_range(workspace, between) if between else verifying.verify(workspace)
     told = [{"path": f.path, "kind": f.kind, "message": f.message, "fix": f.fix} for f in findings]
     lines = [line for f in findings for line in (f"{f.kind:9} {f.path}: {f.message}", f"          fix: {f.fix}")]

@@ -9,6 +9,7 @@ from mlos_sync.core.paths import sort_key
 
 # size, mtime_ns, ctime_ns, inode, mode
 Stat = tuple[int, int, int, int, int]
+Stats = dict[str, dict[str, Stat]]  # folder ("" is the root) -> name -> stat
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of nothing: proves no move
 MASS = 50  # more disappearances than this, and more than half of all, need a word from the user
 
@@ -18,8 +19,8 @@ class Hashed:
     """A file's content as hashed: SHA-256, git blob id, the stat it had, and the head where it may say something.
 
     The mode in `stat` is negative when the file changed so recently that the stat must not vouch for the content next
-    time (git's racy rule): it then equals nothing that a walk sees. `when` is the modification time in seconds. `head` holds up to 64 KiB of a markdown file that starts
-    with frontmatter or looks like a transcript, else it is empty.
+    time (git's racy rule): it then equals nothing that a walk sees. `when` is the modification time in seconds. `head`
+    holds up to 64 KiB of a markdown file that starts with frontmatter or looks like a transcript, else it is empty.
     """
 
     sha256: str
@@ -54,28 +55,51 @@ class Comparison:
     unchanged: int = 0
 
 
-def compare(
-    seen: Mapping[str, Stat], known: Mapping[str, Stat], absent: Iterable[str], unknown: Iterable[str]
-) -> Comparison:
-    """Stats seen on disk against stats in the index. A known path is gone only when a look at it said so.
+def compare(seen: Stats, known: Stats, unknown: Iterable[str]) -> Comparison:
+    """Stats seen on disk against stats in the index.
 
-    `unknown` are paths of which nothing can be said, or folders (they cover what is below); `absent` are paths that
-    were looked at and were not there. A known path that the walk did not meet at all is gone too (ignored by now, or
-    no longer tracked), unless it is covered by an unknown one.
+    `unknown` are paths of which nothing can be said, or folders (they cover what is below); a known path that was not
+    seen is gone unless one of them covers it.
     """
     result = Comparison()
-    for path, stat in seen.items():
-        if known.get(path) == stat:
-            result.unchanged += 1
-        else:
-            result.suspect.append(path)
-    if len(known) > result.unchanged:
+    for folder, names in seen.items():
+        before = known.get(folder, {})
+        if names == before:  # one comparison in C for a folder in which nothing happened
+            result.unchanged += len(names)
+            continue
+        for name, stat in names.items():
+            if before.get(name) == stat:
+                result.unchanged += 1
+            else:
+                result.suspect.append(joined(folder, name))
+    if sum(map(len, known.values())) > result.unchanged:
         covered = set(unknown)
-        missing = [path for path in known if path not in seen]
-        result.gone = [path for path in missing if not _is_covered(path, covered)]
-        result.gone.sort(key=sort_key)
+        missing = (
+            joined(folder, name)
+            for folder, names in known.items()
+            for name in names
+            if name not in seen.get(folder, {})
+        )
+        result.gone = sorted((path for path in missing if not _is_covered(path, covered)), key=sort_key)
     result.suspect.sort(key=sort_key)
     return result
+
+
+def joined(folder: str, name: str) -> str:
+    """The path of a name in a folder; the root is the empty text."""
+    return f"{folder}/{name}" if folder else name
+
+
+def by_folder(stats: Iterable[tuple[str, Stat]]) -> Stats:
+    """(path, stat) pairs as a tree of folders."""
+    tree: Stats = {}
+    for path, stat in stats:
+        folder, _, name = path.rpartition("/")
+        names = tree.get(folder)
+        if names is None:
+            names = tree[folder] = {}
+        names[name] = stat
+    return tree
 
 
 def _is_covered(path: str, unknown: set[str]) -> bool:

@@ -13,6 +13,7 @@ Rules, in this order:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,7 +134,7 @@ def _assemble(winner: dict[str, tuple[Any, str]]) -> dict[str, Any]:
 
 
 def _is_chain(ordered: list[Event]) -> bool:
-    return all(before.id in after.seen for before, after in zip(ordered, ordered[1:], strict=False))
+    return all(before.id in after.seen for before, after in itertools.pairwise(ordered))
 
 
 def _losses(ordered: list[Event]) -> Iterator[Loss]:

@@ -33,7 +33,7 @@ LINE_LIMIT = 16 * 1024 * 1024
 OPERATIONS = ("create", "update", "delete", "recreate", "redact")
 
 
-class BadLine(ValueError):
+class BadLineError(ValueError):
     """A line that is no event of ours; the message says what is wrong with it."""
 
 
@@ -98,14 +98,14 @@ def checksum(text: str) -> str:
 
 
 def decode(line: bytes) -> Event:
-    """One line without its LF. Raises BadLine with the reason; never anything else, whatever the bytes."""
+    """One line without its LF. Raises BadLineError with the reason; never anything else, whatever the bytes."""
     body = _object(line)
     try:
         given = body.pop("sum")
     except KeyError:
-        raise BadLine("no checksum") from None
+        raise BadLineError("no checksum") from None
     if given != checksum(canonical(body)):
-        raise BadLine("the checksum does not fit: the line was altered")
+        raise BadLineError("the checksum does not fit: the line was altered")
     body["sum"] = given
     try:
         ms, counter = body["clock"]
@@ -123,9 +123,9 @@ def decode(line: bytes) -> Event:
             line=canonical(body),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise BadLine(f"not an event: {error}") from None
+        raise BadLineError(f"not an event: {error}") from None
     if event.line.encode("utf-8") != line:
-        raise BadLine("the line is not in canonical form")
+        raise BadLineError("the line is not in canonical form")
     return event
 
 
@@ -141,19 +141,19 @@ def trusted(line: str) -> Event:
 
 def _object(line: bytes) -> dict[str, Any]:
     if len(line) > LINE_LIMIT:
-        raise BadLine(f"longer than {LINE_LIMIT} bytes")
+        raise BadLineError(f"longer than {LINE_LIMIT} bytes")
     try:
         text = line.decode("utf-8")
         body = json.loads(text, parse_float=_no_float, parse_constant=_no_float, object_pairs_hook=_unique)
         canonical(body).encode("utf-8")
     except RecursionError:
-        raise BadLine("nested too deeply") from None
+        raise BadLineError("nested too deeply") from None
     except UnicodeError:
-        raise BadLine("not UTF-8") from None
+        raise BadLineError("not UTF-8") from None
     except ValueError as error:
-        raise BadLine(f"not JSON: {error}") from None
+        raise BadLineError(f"not JSON: {error}") from None
     if not isinstance(body, dict):
-        raise BadLine("not a JSON object")
+        raise BadLineError("not a JSON object")
     return body
 
 
@@ -236,7 +236,7 @@ def read_segment(name: str, data: bytes) -> Segment:
                 workspace = _header(line)
             else:
                 events.append(decode(line))
-        except BadLine as error:
+        except BadLineError as error:
             problems.append((number, str(error)))
     return Segment(name, workspace, tuple(events), tuple(problems))
 
@@ -244,9 +244,9 @@ def read_segment(name: str, data: bytes) -> Segment:
 def _header(line: bytes) -> str:
     body = _object(line)
     if body.get("journal") != "mlos" or not isinstance(body.get("workspace"), str):
-        raise BadLine("the first line is not the header of a journal segment")
+        raise BadLineError("the first line is not the header of a journal segment")
     if body.get("format") != FORMAT:
-        raise BadLine(f"format {body.get('format')!r} is newer than this program reads")
+        raise BadLineError(f"format {body.get('format')!r} is newer than this program reads")
     return str(body["workspace"])
 
 

@@ -30,7 +30,18 @@ def from_bytes(name: bytes) -> str:
             _escape(c) if _odd(c) else chr(_LOW - 0x80 + ord(c) - 0xDC00) if "\udc80" <= c <= "\udcff" else c
             for c in text
         )
-    return "".join(_escape(c) if _odd(c) else c for c in text) if "\uee80" <= max(text, default="") else text
+    return "".join(_escape(c) if _odd(c) else c for c in text) if max(text, default="") >= "\uee80" else text
+
+
+def split_names(data: bytes) -> list[str]:
+    """NUL-separated names, as git prints them with `-z`, to paths: in one go where nothing needs escaping."""
+    try:
+        text = data.decode("utf-8")
+        if text.isascii() or max(text) < "\uee80":
+            return text.rstrip("\0").split("\0") if text else []
+    except UnicodeDecodeError:
+        pass
+    return [from_bytes(name) for name in data.split(b"\0") if name]
 
 
 def to_bytes(path: str) -> bytes:

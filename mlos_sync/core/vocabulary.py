@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 NEED_STATUSES = ("identified", "active", "actionable", "in_progress", "resolved", "deferred")
 TASK_STATUSES = ("open", "assigned", "in_progress", "completed", "failed", "cancelled")
 AGENT_STATUSES = ("provisioning", "active", "completed", "failed")
@@ -17,7 +19,7 @@ CLOSED_TASKS = TASK_STATUSES[3:]
 
 # One step at a time for live writes (a commit's closing, being history, may walk several).
 NEED_STEPS = (
-    *zip(NEED_STATUSES[:4], NEED_STATUSES[1:5], strict=True),
+    *pairwise(NEED_STATUSES[:5]),
     *((state, "deferred") for state in OPEN_NEEDS),
     *(("deferred", state) for state in OPEN_NEEDS),
     ("resolved", "active"),

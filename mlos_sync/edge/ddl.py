@@ -20,8 +20,10 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
 from mlos_sync.core.vocabulary import ENDPOINTS, NEED_STEPS, TABLE_OF, TASK_STEPS
-from mlos_sync.edge import schema
+from mlos_sync.edge import bookkeeping, schema
+from mlos_sync.edge.columns import NOW, UID
 
+TABLES = (schema, bookkeeping)  # importing them declares the tables
 KIND_OF = {table: kind for kind, table in TABLE_OF.items()}
 LIVE = "NOT EXISTS (SELECT 1 FROM context WHERE capture = 0)"
 NOW_MS = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
@@ -109,7 +111,7 @@ def _image(table: Table, row: str) -> str:
 def _outbox(table: Table, row: str, op: str, old: str, new: str) -> str:
     return (
         "INSERT INTO outbox(event, at, kind, uid, op, old, new, actor, door, tx) VALUES "
-        f"({schema.UID}, {NOW_MS}, '{KIND_OF[table.name]}', {row}.uid, {op}, {old}, {new}, "
+        f"({UID}, {NOW_MS}, '{KIND_OF[table.name]}', {row}.uid, {op}, {old}, {new}, "
         "(SELECT actor FROM context), coalesce((SELECT door FROM context), 'sql'), (SELECT tx FROM context));"
     )
 
@@ -160,7 +162,7 @@ def triggers(table: Table) -> list[str]:
         *_identity_rules(name, edge),
     ]  # fmt: skip
     if "updated_at" in table.columns:
-        touch = f"UPDATE {name} SET updated_at = {schema.NOW} WHERE id = NEW.id;"
+        touch = f"UPDATE {name} SET updated_at = {NOW} WHERE id = NEW.id;"
         when = f"{LIVE} AND NEW.updated_at IS OLD.updated_at AND ({differ})"
         made.append(_trigger(f"{name}: update is dated", "AFTER UPDATE", name, when, touch))
     for event in ("INSERT", "UPDATE"):

@@ -7,61 +7,60 @@ Git decides what is ignored (`.gitignore`, nested ones, excludes, sparse checkou
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat as modes
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
-from mlos_sync.core.changes import Stat
-from mlos_sync.core.paths import JOURNAL, from_bytes, to_bytes
-from mlos_sync.edge import git
+from mlos_sync.core.changes import Stat, Stats, by_folder
+from mlos_sync.core.paths import JOURNAL, to_bytes
+from mlos_sync.edge import git, hashing
 from mlos_sync.edge.workspace import Workspace
 from mlos_sync.errors import SurroundingsError
 
+T = TypeVar("T")
+
 IGNORE_FILE = ".mlosignore"
+SPARSE = "not checked out (sparse checkout)"
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
     """The work tree as one walk saw it."""
 
-    files: dict[str, Stat]
+    files: Stats
     absent: set[str]  # in git's index, should be on disk, looked at and not there
     unknown: dict[str, str]  # path or folder -> why nothing can be said of it (nothing below it counts as deleted)
     odd: dict[str, str]  # path -> why it is no artifact (a pipe, a socket)
-    tracked: frozenset[str]
 
 
-def observe(workspace: Workspace) -> Observed:
-    """Walk the work tree: two runs of git (its index, its untracked files) and one lstat a file."""
+def observe(workspace: Workspace, meanwhile: Callable[[], T]) -> tuple[Observed, T]:
+    """Walk the work tree: two runs of git (its index, its untracked files) and one lstat a file.
+
+    `meanwhile` is called while git works, and its result is handed back.
+    """
     if not os.path.isdir(workspace.root):
         raise SurroundingsError(f"{workspace.root} has gone", "mount or restore the workspace; nothing was changed")
-    with ThreadPoolExecutor(1) as other:
-        untracked = other.submit(git.untracked_paths, workspace.root)
-        index, skipped = _index(workspace.root)
+    with ThreadPoolExecutor(2) as threads:
+        index = threads.submit(git.tracked_paths, workspace.root)
+        untracked = threads.submit(git.untracked_paths, workspace.root)
+        done = meanwhile()
+        keep = ignore_rule(workspace)
+        files, absent, unknown, odd = _look(workspace.root, keep(index.result()))
         others, warnings = untracked.result()
-    keep = ignore_rule(workspace)
-    tracked = [path for path in index if keep(path)]
-    files, absent, unknown, odd = _look(workspace.root, tracked)
-    more, _, unknown_too, odd_too = _look(workspace.root, [path for path in others if keep(path)])
-    files |= more
+    more, _, unknown_too, odd_too = _look(workspace.root, keep(others))
+    files += more
     unknown |= unknown_too | {_folder_of(line): "git could not read this folder" for line in warnings}
-    unknown |= {path: "not checked out (sparse checkout)" for path in skipped}
-    return Observed(files, absent, unknown, odd | odd_too, frozenset(tracked))
-
-
-def _index(root: str) -> tuple[list[str], list[str]]:
-    """(tracked paths that should be on disk, paths that a sparse checkout leaves out); gitlinks are neither."""
-    out = git.run(root, "ls-files", "-s", "-t", "-z")
-    here: list[str] = []
-    skipped: list[str] = []
-    for record in out.split(b"\0"):
-        if record and record[2:8] != b"160000":
-            path = from_bytes(record[record.index(b"\t") + 1 :])
-            (skipped if record[:1] == b"S" else here).append(path)
-    return list(dict.fromkeys(here)), skipped
+    if absent:
+        entries = git.tracked(workspace.root)
+        sparse = {path for path in absent if path in entries and entries[path].tag == "S"}
+        unknown |= dict.fromkeys(sparse, SPARSE)
+        absent = {path for path in absent if path in entries} - sparse  # the others are gitlinks: submodules
+    return Observed(by_folder(files), absent, unknown, odd | odd_too), done
 
 
 def _folder_of(warning: str) -> str:
@@ -70,8 +69,8 @@ def _folder_of(warning: str) -> str:
     return quoted[1].rstrip("/") if len(quoted) > 2 else ""
 
 
-def ignore_rule(workspace: Workspace) -> Callable[[str], bool]:
-    """A question: does this path count? Journal segments never do."""
+def ignore_rule(workspace: Workspace) -> Callable[[list[str]], list[str]]:
+    """What keeps the paths that count. Journal segments never do."""
     patterns = list(workspace.config.ignore)
     with (
         contextlib.suppress(FileNotFoundError),
@@ -80,35 +79,33 @@ def ignore_rule(workspace: Workspace) -> Callable[[str], bool]:
         patterns += file.read().split("\n")
     patterns = [line for line in patterns if line.strip() and not line.startswith("#")]
     if not patterns:
-        return lambda path: not path.startswith(JOURNAL)
+        return lambda paths: [path for path in paths if not path.startswith(JOURNAL)]
     from pathspec import GitIgnoreSpec
 
     spec = GitIgnoreSpec.from_lines(patterns)
-    return lambda path: not path.startswith(JOURNAL) and not spec.match_file(path)
+    return lambda paths: [path for path in paths if not path.startswith(JOURNAL) and not spec.match_file(path)]
 
 
-def _look(root: str, paths: list[str]) -> tuple[dict[str, Stat], set[str], dict[str, str], dict[str, str]]:
+def _look(root: str, paths: list[str]) -> tuple[list[tuple[str, Stat]], set[str], dict[str, str], dict[str, str]]:
     """lstat each path: (files and links, absent ones, ones that could not be looked at, ones of another kind)."""
-    files: dict[str, Stat] = {}
+    files: list[tuple[str, Stat]] = []
     absent: set[str] = set()
     unknown: dict[str, str] = {}
     odd: dict[str, str] = {}
-    base = root + "/"
-    lstat, regular, link = os.lstat, modes.S_ISREG, modes.S_ISLNK
-    for path in paths:
-        try:
-            s = lstat(base + path) if path.isascii() else lstat(os.fsencode(base) + to_bytes(path))
-        except (FileNotFoundError, NotADirectoryError):
-            absent.add(path)
-        except OSError as error:
-            unknown[path] = error.strerror or "cannot be looked at"
-        else:
-            if regular(s.st_mode) or link(s.st_mode):
-                files[path] = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode)
-            elif modes.S_ISDIR(s.st_mode):
+    regular, link, folder = modes.S_ISREG, modes.S_ISLNK, modes.S_ISDIR
+    for path, found in zip(paths, hashing.stat_files(root, paths), strict=True):
+        if isinstance(found, tuple):
+            mode = found[4]
+            if regular(mode) or link(mode):
+                files.append((path, found))
+            elif folder(mode):
                 absent.add(path)
             else:
                 odd[path] = "not a regular file"
+        elif found in (errno.ENOENT, errno.ENOTDIR):
+            absent.add(path)
+        else:
+            unknown[path] = os.strerror(found) if isinstance(found, int) else "cannot be looked at"
     return files, absent, unknown, odd
 
 

@@ -14,9 +14,9 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import IO
+from typing import IO, NamedTuple
 
-from mlos_sync.core.paths import from_bytes, to_bytes
+from mlos_sync.core.paths import from_bytes, split_names, to_bytes
 from mlos_sync.errors import SurroundingsError
 
 # What git sets for a repository and its index; dropped except where a hook must see the index being committed.
@@ -112,7 +112,7 @@ def tracked(root: str) -> dict[str, Tracked]:
 def tracked_paths(root: str, *scope: str) -> list[str]:
     """Paths of the index, without their blobs: half the work of `tracked`."""
     out = run(root, "ls-files", "-z", "--", *scope)
-    return [from_bytes(name) for name in out.split(b"\0") if name]
+    return list(dict.fromkeys(split_names(out)))  # an unmerged path stands there up to three times
 
 
 def untracked_paths(root: str) -> tuple[list[str], list[str]]:
@@ -122,7 +122,7 @@ def untracked_paths(root: str) -> tuple[list[str], list[str]]:
         cwd=root, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False,
     )  # fmt: skip
     warnings = [line for line in done.stderr.decode("utf-8", "replace").split("\n") if line]
-    names = [from_bytes(name) for name in done.stdout.split(b"\0") if name]
+    names = split_names(done.stdout)
     return [name for name in names if not name.endswith("/")], warnings
 
 
@@ -243,8 +243,7 @@ def identity(root: str) -> str:
     return out.rsplit(">", 1)[0] + ">" if ">" in out else "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedChange:
+class LoggedChange(NamedTuple):
     """One path of a commit's raw diff against its first parent: status letter, blob after it, the path before a rename."""
 
     path: str
@@ -285,15 +284,14 @@ def log(root: str, *revisions: str) -> Iterator[LoggedCommit]:
             if header is not None:
                 yield _commit(header, changes)
             header, changes = record, []
-        elif record.lstrip(b"\n")[:1] == b":":
-            _, _, _, blob, status = record.lstrip(b"\n").split(b" ")
-            first = from_bytes(next(stream_of))
-            moved = status[:1] in b"RC"
-            path = from_bytes(next(stream_of)) if moved else first
-            gone = status[:1] == b"D"
-            changes.append(
-                LoggedChange(path, chr(status[0]), None if gone else blob.decode(), first if moved else None)
-            )
+        elif record[:1] == b":" or record[:2] == b"\n:":
+            about = record.decode("ascii").split(" ")
+            status = about[4][0]
+            path = from_bytes(next(stream_of))
+            if status in "RC":
+                changes.append(LoggedChange(from_bytes(next(stream_of)), status, about[3], path))
+            else:
+                changes.append(LoggedChange(path, status, None if status == "D" else about[3], None))
     if header is not None:
         yield _commit(header, changes)
     words = process.stderr.read().decode("utf-8", "replace").strip()

@@ -2,13 +2,17 @@
 
 Closing any descriptor of a SQLite file drops all POSIX locks that the process holds on it, so a process with the
 index open must not read files that might be it, through a link or otherwise. Started as
-`python -I -S hash_worker.py ROOT ALGORITHM PACKAGE_FOLDER`; standard library only. Protocol on stdin and stdout, both ways: eight
-bytes of length, then a marshalled list. In: path bytes. Out, one per path, a tuple
-(sha256, blob id, (size, mtime_ns, ctime_ns, inode, mode or, where racy, minus mode), mtime seconds, head) or a text that says why not.
+`python -I -S hash_worker.py ROOT ALGORITHM PACKAGE_FOLDER`; standard library only.
+
+Protocol on stdin and stdout, both ways: eight bytes of length, then a marshalled value. In: ("stat" or "hash", list of
+path bytes). Out, for "stat", one (size, mtime_ns, ctime_ns, inode, mode) or errno per path; for "hash" a tuple
+(sha256, blob id, stat, mtime in seconds, head) or a text that says why not, where the stat's mode is negative if the
+racy rule says not to trust it.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import marshal
 import os
@@ -24,21 +28,36 @@ LIMIT = 4 * 1024**3  # larger files are named, not hashed
 RACE_NS = 20_000_000
 
 
+def stats(root: int, names: list[bytes]) -> list[object]:
+    """lstat each name: its numbers, or the error's."""
+    found: list[object] = []
+    for name in names:
+        try:
+            s = os.lstat(name, dir_fd=root)
+            found.append((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode))
+        except OSError as error:
+            found.append(error.errno)
+    return found
+
+
 def look(root: int, name: bytes, algorithm: str) -> object:
     """One file's hashes; text when it cannot be hashed."""
     try:
-        before = os.lstat(name, dir_fd=root)
-        began = time.time_ns()
-        if stat.S_ISLNK(before.st_mode):
-            data = os.readlink(name, dir_fd=root)
-            return _result(hashlib.sha256(data).hexdigest(), _blob(algorithm, data), before, began, b"")
-        if not stat.S_ISREG(before.st_mode):
-            return "not a regular file"
-        if before.st_size > LIMIT:
-            return f"not hashed: larger than {LIMIT >> 30} GiB"
         return _stable(root, name, algorithm) or _stable(root, name, algorithm) or "busy: it changes while it is read"
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):  # what O_NOFOLLOW says of a link
+            return _link(root, name, algorithm)
         return error.strerror or "cannot be read"
+
+
+def _link(root: int, name: bytes, algorithm: str) -> object:
+    try:
+        began = time.time_ns()
+        data = os.readlink(name, dir_fd=root)
+        seen = os.lstat(name, dir_fd=root)
+    except OSError as error:
+        return error.strerror or "cannot be read"
+    return _result(hashlib.sha256(data).hexdigest(), _blob(algorithm, data), seen, began, b"")
 
 
 def _stable(root: int, name: bytes, algorithm: str) -> object:
@@ -49,7 +68,10 @@ def _stable(root: int, name: bytes, algorithm: str) -> object:
         if not stat.S_ISREG(before.st_mode):
             return "not a regular file"
         size = before.st_size
-        data = os.read(descriptor, CHUNK) if size else b""
+        if size > LIMIT:
+            return f"not hashed: larger than {LIMIT >> 30} GiB"
+        # Asking for no more than there is spares an allocation of a megabyte a file.
+        data = os.read(descriptor, min(size, CHUNK)) if size else b""
         sha = hashlib.sha256(data)
         blob = hashlib.new(algorithm, b"blob %d\0" % size, usedforsecurity=False)
         blob.update(data)
@@ -105,8 +127,9 @@ def main() -> None:
     root = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while length := source.read(8):
-        names = marshal.loads(source.read(int.from_bytes(length, "big")))  # noqa: S302 - our own parent wrote it
-        answer = marshal.dumps([look(root, name, sys.argv[2]) for name in names])
+        job, names = marshal.loads(source.read(int.from_bytes(length, "big")))  # noqa: S302 - our own parent wrote it
+        found = stats(root, names) if job == "stat" else [look(root, name, sys.argv[2]) for name in names]
+        answer = marshal.dumps(found)
         sink.write(len(answer).to_bytes(8, "big") + answer)
         sink.flush()
 

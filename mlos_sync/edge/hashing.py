@@ -1,4 +1,4 @@
-"""Hash many files in worker processes (see `hash_worker`): bounded memory, results as they come."""
+"""Hash and stat many files in worker processes (see `hash_worker`): bounded memory, results as they come."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mlos_sync.core.paths import to_bytes
 from mlos_sync.errors import SurroundingsError
 
 BATCH = 400
+MANY = 20_000
 SMALL = 200  # up to so many files one worker is enough; a second costs more than it saves
 
 
@@ -44,6 +45,34 @@ def hash_files(root: str, paths: list[str], algorithm: str) -> Iterator[tuple[st
             worker.stop()
 
 
+def stat_files(root: str, paths: list[str]) -> list[object]:
+    """For each path its (size, mtime_ns, ctime_ns, inode, mode), links not followed, or the errno of the failure.
+
+    A walk is lstat calls, and they do not run beside each other in threads: with many paths half goes to a process.
+    """
+    half = len(paths) // 2 if len(paths) > MANY else 0
+    if not half:
+        return _stats(root, paths)
+    worker = _Worker(root, "sha1")
+    try:
+        with ThreadPoolExecutor(1) as other:
+            theirs = other.submit(worker.ask, paths[half:], "stat")
+            ours = _stats(root, paths[:half])
+            return ours + theirs.result()
+    finally:
+        worker.stop()
+
+
+def _stats(root: str, paths: list[str]) -> list[object]:
+    from mlos_sync.edge.hash_worker import stats
+
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return stats(descriptor, [to_bytes(path) for path in paths])
+    finally:
+        os.close(descriptor)
+
+
 class _Worker:
     """One hashing process and its pipes."""
 
@@ -56,11 +85,11 @@ class _Worker:
             stdout=subprocess.PIPE,
         )
 
-    def ask(self, paths: list[str]) -> list[object]:
-        """Hash one batch."""
+    def ask(self, paths: list[str], job: str = "hash") -> list[object]:
+        """Hash or stat one batch."""
         source, sink = self._process.stdout, self._process.stdin
         assert source is not None and sink is not None  # noqa: S101 - told by PIPE above
-        question = marshal.dumps([to_bytes(path) for path in paths])
+        question = marshal.dumps((job, [to_bytes(path) for path in paths]))
         try:
             sink.write(len(question).to_bytes(8, "big") + question)
             sink.flush()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from mlos_sync.core.journal import BadLine, Event, decode
+from mlos_sync.core.journal import BadLineError, Event, decode
 from mlos_sync.errors import SurroundingsError
 
 NAME = "ledger.jsonl"
@@ -77,7 +77,7 @@ def read(folder: str, start: int) -> tuple[list[Event], list[str], int]:
         if line:
             try:
                 events.append(decode(line))
-            except BadLine as error:
+            except BadLineError as error:
                 problems.append(f"byte {offset}: {error}")
         offset += len(line) + 1
     return events, problems, start + whole

@@ -1,0 +1,65 @@
+"""created_at and updated_at of tracked files come from git: the first and the last commit that touched the path.
+
+A file that differs from its last commit, or that no commit knows, is dated by its modification time on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from mlos_sync.edge import store
+
+FEW = 2000  # up to so many paths are looked up one by one; beyond, one pass over all changes is cheaper
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """First and last commit time of a path, and the blob that the last one left there."""
+
+    first: str
+    last: str
+    blob: str | None
+
+
+def dates(db: store.Connection, paths: Collection[str]) -> dict[str, Dates]:
+    """The dates of those paths that commits know."""
+    at = dict(db.execute("SELECT id, committed_at FROM commits").fetchall())
+    found: dict[str, Dates] = {}
+    for path, commit, blob in _changes(db, paths):
+        when, before = at[commit], found.get(path)
+        if before is None:
+            found[path] = Dates(when, when, blob)
+        elif when > before.last or (when == before.last and blob is not None and before.blob is None):
+            found[path] = Dates(before.first, when, blob)
+        elif when < before.first:
+            found[path] = Dates(when, before.last, before.blob)
+    return found
+
+
+def _changes(db: store.Connection, paths: Collection[str]) -> Iterator[tuple[str, int, str | None]]:
+    """(path, commit, blob); commits are numbered from the newest within one reading of the log."""
+    if len(paths) > FEW:
+        wanted = set(paths)
+        rows = db.execute("SELECT path, commit_id, blob FROM commit_changes ORDER BY path, commit_id")
+        yield from (row for row in rows if row[0] in wanted)
+    else:
+        for path in paths:
+            yield from db.execute(
+                "SELECT path, commit_id, blob FROM commit_changes WHERE path = ? ORDER BY commit_id", (path,)
+            )
+
+
+def update(db: store.Connection, paths: Collection[str]) -> None:
+    """Date the artifacts at paths whose history changed, inside the caller's transaction with capture off."""
+    known = dates(db, paths)
+    for path, found in known.items():
+        row = db.execute(
+            "SELECT id, blob, created_at, updated_at FROM artifacts WHERE file_path = ?", (path,)
+        ).fetchone()
+        if row is not None:
+            updated = found.last if found.blob == row[1] else max(row[3], found.last)
+            if (found.first, updated) != (row[2], row[3]):
+                db.execute(
+                    "UPDATE artifacts SET created_at = ?, updated_at = ? WHERE id = ?", (found.first, updated, row[0])
+                )

@@ -1,0 +1,252 @@
+"""The data of compiled views: files and contents as a source offers them, records and edges as the journal tells them.
+
+A view is a pure function of the tree that it is committed with. So this reads the visible events, the rows that they
+fold to, and the config; never `git log`, a clock, a date of a file, or a number (a merge may move it). An edge is
+taken from its events and not from its row: rows follow renames, which only the history of commits can tell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mlos_sync.app.folding import iso
+from mlos_sync.app.indexing import Document, describe
+from mlos_sync.core import ids, views
+from mlos_sync.core.fold import fold
+from mlos_sync.core.journal import Event, trusted
+from mlos_sync.core.paths import artifact_type, to_bytes
+from mlos_sync.core.vocabulary import RELATIONSHIP_TYPES
+from mlos_sync.edge import hash_worker
+from mlos_sync.edge.store import Connection
+from mlos_sync.edge.workspace import MARKER, Config
+from mlos_sync.errors import UsageError
+
+Record = tuple[str, str]  # kind, uid
+LINK = "not shown, a symbolic link"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that counts: `note` says why its content is not shown, whatever it is."""
+
+    title: str
+    description: str
+    kind: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file's content as far as a view needs it. `folded` is the hash with CRLF as LF."""
+
+    sha256: str
+    folded: str
+    size: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where views come from: records, files by path, and a reader of contents (None: it cannot be read)."""
+
+    db: Connection
+    config: Config
+    files: Mapping[str, File]
+    read: Callable[[str], Content | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An edge between a need and a file that somebody made; `outward`: from the need. Gone ones are not `alive`."""
+
+    uid: str
+    need: str
+    path: str
+    type: str
+    outward: bool
+    alive: bool
+
+
+def digest(pieces: Iterable[bytes]) -> Content:
+    """The content that arrives in pieces."""
+    plain, folded = hashlib.sha256(), hashlib.sha256()
+    size, head, carry = 0, b"", b""
+    for piece in pieces:
+        plain.update(piece)
+        size += len(piece)
+        if len(head) <= views.TEXT_LIMIT:
+            head += piece[: views.TEXT_LIMIT + 1 - len(head)]
+        whole = carry + piece
+        carry = b"\r" if whole.endswith(b"\r") else b""
+        folded.update(whole[: len(whole) - len(carry)].replace(b"\r\n", b"\n"))
+    folded.update(carry)
+    return Content(plain.hexdigest(), folded.hexdigest(), size, head)
+
+
+def file_of(path: str, mode: str, document: Document | None) -> File:
+    """A file of git's index or of a tree as the index of files would describe it."""
+    said = document or Document()
+    kind = "transcript" if said.is_transcript else artifact_type(path)
+    note = LINK if mode == "120000" else ""
+    return File(said.title or path.rpartition("/")[2], said.description or "", kind, note)
+
+
+def document_of(path: str, head: bytes) -> Document | None:
+    """What the first 64 KiB of a blob say of it, by the rule for files of the work tree."""
+    return describe(path, hash_worker._head(to_bytes(path), head))
+
+
+def front(
+    source: Source,
+    view_id: str,
+    title: str,
+    desc: str,
+    records: Iterable[Record],
+    tags: Iterable[str] = (),
+    origin: str = "",
+) -> views.Front:
+    """The frontmatter; its times are those of the first and the newest event of any of the records."""
+    born = _born(source.config)
+    spans = {
+        (kind, uid): (first, last)
+        for kind, uid, first, last in source.db.execute(
+            "SELECT kind, uid, min(clock_ms), max(clock_ms) FROM events WHERE visible = 1 GROUP BY kind, uid"
+        )
+    }
+    found = [spans[record] for record in set(records) if record in spans]
+    first = iso(min(span[0] for span in found)) if found else born
+    newest = iso(max(span[1] for span in found)) if found else born
+    listed = ", ".join(views.clip(tag, 200) for tag in tags)
+    return views.Front(view_id, title, first, newest, desc, listed, origin, max(born, newest))
+
+
+def _born(config: Config) -> str:
+    try:
+        moment = datetime.fromisoformat(config.created)
+    except ValueError:
+        raise UsageError(
+            f"{MARKER}: `created` is no time such as 2026-11-20T10:00:00Z", f"restore it: git restore {MARKER}"
+        ) from None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _events(db: Connection, kind: str, word: str) -> Iterable[Event]:
+    """The visible events of a kind whose line holds a word."""
+    found = db.execute("SELECT line FROM events WHERE kind = ? AND visible = 1 AND instr(line, ?)", (kind, word))
+    return (trusted(line) for (line,) in found)
+
+
+def needs_ever_in(db: Connection, scope: str) -> set[str]:
+    """The needs that are or were in a scope."""
+    return {event.uid for event in _events(db, "need", '"scope":') if event.fields.get("scope") == scope}
+
+
+def _tasks_ever_of(db: Connection, needs: set[str]) -> set[str]:
+    keys = {f"need:{uid}" for uid in needs}
+    return {event.uid for event in _events(db, "task", '"need_id":') if event.fields.get("need_id") in keys}
+
+
+def records_of(db: Connection, needs: set[str], edges: Iterable[Edge]) -> list[Record]:
+    """The given needs, the tasks that are or were theirs, and their edges to files."""
+    tasks = _tasks_ever_of(db, needs)
+    return [
+        *(("need", uid) for uid in needs),
+        *(("task", uid) for uid in tasks),
+        *(("relationship", edge.uid) for edge in edges if edge.need in needs),
+    ]
+
+
+def names(db: Connection, kind: str) -> dict[str, str]:
+    """uid -> `need-3f9a2c`: the shortest prefix, of six digits at least, that no other record of the kind has."""
+    ordered = [uid for (uid,) in db.execute(f"SELECT uid FROM {kind}s ORDER BY uid")]
+    found = {}
+    for before, uid, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
+        digits = max(ids.SHORTEST, _shared(before, uid) + 1, _shared(uid, after) + 1)
+        found[uid] = ids.shown(kind, uid, digits)
+    return found
+
+
+def _shared(one: str, other: str) -> int:
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def need_edges(db: Connection) -> list[Edge]:
+    """Every edge between a need and a file that somebody made, gone ones too, as the journal tells it."""
+    lines: dict[str, list[Event]] = {}
+    for event in _events(db, "relationship", '"artifact:'):
+        lines.setdefault(event.uid, []).append(event)
+    found = []
+    for uid, first in sorted(lines.items()):
+        if not any('"need:' in event.line for event in first):
+            continue
+        state = fold(_all_events(db, uid))
+        source, target = str(state.fields.get("source")), str(state.fields.get("target"))
+        outward = source.startswith("need:")
+        need, file = (source, target) if outward else (target, source)
+        kind = state.fields.get("type")
+        if need.startswith("need:") and file.startswith("artifact:") and kind in RELATIONSHIP_TYPES:
+            path = file.removeprefix("artifact:")
+            found.append(Edge(uid, need.removeprefix("need:"), path, str(kind), outward, state.alive))
+    return found
+
+
+def _all_events(db: Connection, uid: str) -> list[Event]:
+    rows = db.execute("SELECT line FROM events WHERE kind = 'relationship' AND uid = ? AND visible = 1", (uid,))
+    return [trusted(line) for (line,) in rows]
+
+
+def tasks_by_need(db: Connection) -> dict[str | None, list[views.TaskItem]]:
+    """Need (None for none) -> its tasks, most urgent first."""
+    shown = names(db, "task")
+    found: dict[str | None, list[views.TaskItem]] = {}
+    for uid, need, text, status, priority in db.execute(
+        "SELECT t.uid, n.uid, t.description, t.status, t.priority FROM tasks t LEFT JOIN needs n ON n.id = t.need_id"
+        " ORDER BY t.priority IS NULL, t.priority, t.created_at, t.uid"
+    ):
+        found.setdefault(need, []).append(views.TaskItem(shown[uid], text, status, priority))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A need as it is shown, and what places it: its uid and its parent's."""
+
+    uid: str
+    item: views.NeedItem
+    parent: str | None
+
+
+_OF_SCOPE = "(:scope IS NULL OR n.scope = :scope) AND n.status NOT IN ('resolved', 'deferred')"
+_OF_UIDS = "n.uid IN (SELECT value FROM json_each(:uids))"
+
+
+def open_needs(db: Connection, scope: str | None) -> list[Need]:
+    """The seed's query for PROBLEM.md: needs of a scope (None: of all) that are neither resolved nor deferred."""
+    return _needs(db, _OF_SCOPE, {"scope": scope})
+
+
+def needs_of(db: Connection, uids: Iterable[str]) -> list[Need]:
+    """The needs with these uids that stand, in the same order."""
+    return _needs(db, _OF_UIDS, {"uids": json.dumps(list(uids))})
+
+
+def _needs(db: Connection, which: str, values: Mapping[str, object]) -> list[Need]:
+    shown, tasks = names(db, "need"), tasks_by_need(db)
+    found = []
+    for uid, title, description, status, priority, scope, parent, origin in db.execute(
+        "SELECT n.uid, n.title, n.description, n.status, n.priority, n.scope, p.uid, n.source_transcript"
+        f" FROM needs n LEFT JOIN needs p ON p.id = n.parent_need_id WHERE {which}"
+        " ORDER BY n.priority IS NULL, n.priority ASC, n.updated_at DESC, n.uid",
+        values,
+    ):
+        item = views.NeedItem(
+            shown[uid], title, description or "", status, priority, scope or None, origin or "",
+            tasks=tuple(tasks.get(uid, ())),
+        )  # fmt: skip
+        found.append(Need(uid, item, parent))
+    return found

@@ -1,0 +1,242 @@
+"""The guard's check and a recompile, on a committed tree: what CI runs, because hooks can be skipped.
+
+Reads objects only: neither the work tree nor the index database, so their state decides nothing. A seal stops
+accidents; whoever recomputes one is found here, because every view is compiled again from the tree's own journal,
+config and files, in a database in memory, by the code that `compile` uses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from mlos_sync.app import journaling
+from mlos_sync.app.folding import refold
+from mlos_sync.app.gathering import Content, File, Source, digest, document_of, file_of
+from mlos_sync.app.indexing import Document
+from mlos_sync.app.viewing import compile_view
+from mlos_sync.core import guard, journal, seal
+from mlos_sync.core.guard import Finding
+from mlos_sync.core.paths import shown
+from mlos_sync.edge import files, git, objects, store
+from mlos_sync.edge.workspace import MARKER, Config, View, Workspace, parse_config
+from mlos_sync.errors import MlosError, SurroundingsError, UsageError
+
+STALE, MISSING = "stale", "missing"
+SYMLINK = "120000"
+
+Tree = Mapping[str, tuple[str, str]]  # path -> mode, blob
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the blobs that were looked at say, by object id: a range looks at each of them once."""
+
+    claims: dict[str, bool] = field(default_factory=dict)
+    documents: dict[str, Document | None] = field(default_factory=dict)
+
+
+def verify(workspace: Workspace, revision: str = "HEAD") -> list[Finding]:
+    """Everything wrong with the tracked tree of a revision, by path. An unborn HEAD has nothing wrong with it.
+
+    Raises UsageError for an unknown revision, SurroundingsError where git's objects are missing.
+    """
+    sha = _commit(workspace.root, revision)
+    if sha is None:
+        if revision == "HEAD":
+            return []
+        raise UsageError(f"there is no commit {shown(revision)}", "list them: git log --oneline")
+    return _findings(workspace, sha, _Known())
+
+
+def verify_range(workspace: Workspace, revisions: str) -> list[Finding]:
+    """The same for each commit of `A..B`, oldest first; every message begins with its commit."""
+    try:
+        if revisions.startswith("-"):
+            raise SurroundingsError("an option is no range")
+        out = git.run(workspace.root, "rev-list", "--reverse", "--topo-order", revisions, "--")
+    except SurroundingsError as error:
+        raise UsageError(
+            f"{shown(revisions)} is no range of commits ({error.message})", "write it as git does: origin/main..HEAD"
+        ) from None
+    known = _Known()
+    return [
+        Finding(found.path, found.kind, f"commit {sha[:12]}: {found.message}", found.fix)
+        for sha in out.decode().split()
+        for found in _findings(workspace, sha, known)
+    ]
+
+
+def _commit(root: str, revision: str) -> str | None:
+    if revision.startswith("-"):
+        return None
+    out = git.run(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False)
+    return out.decode().strip() or None
+
+
+def _findings(workspace: Workspace, sha: str, known: _Known) -> list[Finding]:
+    root = workspace.root
+    tree = git.tree_files(root, sha)
+    # With a shallow clone's edge git names no parents: nothing older is here to compare with.
+    parents = git.run(root, "rev-list", "--parents", "--max-count=1", sha).decode().split()[1:]
+    before = git.tree_files(root, parents[0]) if parents else {}
+    findings = [found for parent in parents for found in _lost_segments(root, tree, parent)]
+    config, problem = _config(root, tree)
+    findings += [problem] if problem else []
+    views = {view.path: view for view in config.views} if config else {}
+    _look(root, tree, known)
+    changed = {path: entry for path, entry in before.items() if path in tree and tree[path] != entry}
+    _look(root, changed, known)
+    findings += _broken_seals(root, {path: entry for path, entry in tree.items() if path not in views}, changed, known)
+    if config is not None:
+        with contextlib.closing(store.create(":memory:")) as db:
+            findings += _fold_journal(db, root, tree)
+            findings += _compare(_source(db, workspace, config, tree, known), root, tree)
+    return sorted(set(findings), key=lambda found: (found.path, found.kind, found.message))
+
+
+def _look(root: str, tree: Tree, known: _Known) -> None:
+    """Read the heads of blobs that are new to us: do they claim to be compiled, and what does a document say?"""
+    wanted: dict[str, str] = {}
+    for path, (mode, blob) in tree.items():
+        document = path.lower().endswith((".md", ".markdown"))
+        new = blob not in known.claims or (document and blob not in known.documents)
+        if mode != SYMLINK and new and (document or blob not in wanted):
+            wanted[blob] = path
+    for blob, head in objects.heads(root, list(wanted)):
+        known.claims[blob] = seal.may_claim(head)
+        if wanted[blob].lower().endswith((".md", ".markdown")):
+            known.documents[blob] = document_of(wanted[blob], head)
+
+
+def _broken_seals(root: str, tree: Tree, changed: Tree, known: _Known) -> Iterator[Finding]:
+    """What the guard would have refused, among files that are no views of the config."""
+    for path, (mode, blob) in tree.items():
+        link = mode == SYMLINK
+        old_mode, old_blob = changed.get(path, ("", ""))
+        was = old_mode not in ("", SYMLINK) and known.claims[old_blob]
+        if not was and (link or not known.claims[blob]):
+            continue
+        new = b"" if link else _blob(root, blob)
+        found = guard.judge(path, _blob(root, old_blob) if was else None, new, new_is_symlink=link)
+        if found is not None:
+            yield found
+
+
+def _blob(root: str, name: str) -> bytes:
+    found = dict(git.blobs(root, [name]))
+    if name not in found:
+        raise SurroundingsError(f"the object {name[:12]} is not in this clone", "fetch it: git fetch --refetch")
+    return found[name]
+
+
+def _lost_segments(root: str, tree: Tree, parent: str) -> Iterator[Finding]:
+    """Segments of a parent that this commit deletes or alters. Each parent counts: a merge may lose the other side's."""
+    for path, (mode, blob) in git.tree_files(root, parent, journal.FOLDER).items():
+        now = tree.get(path)
+        if now == (mode, blob):
+            continue
+        status = "D" if now is None else "T" if now[0] == SYMLINK or mode == SYMLINK else "M"
+        if status == "M" and now is not None and (now[1] == blob or not _problems(path, _blob(root, now[1]))):
+            continue  # whole now, so it was damaged before: a repair
+        found = guard.judge_segment(path, status)
+        if found is not None:
+            fix = f"put it back:        git restore --source={parent[:12]} --staged --worktree -- {guard.quoted(path)}"
+            yield Finding(path, found.kind, found.message, fix)
+
+
+def _problems(path: str, data: bytes) -> tuple[tuple[int, str], ...]:
+    return journal.read_segment(journal.name_of(path) or "", data).problems
+
+
+def _fold_journal(db: store.Connection, root: str, tree: Tree) -> list[Finding]:
+    """Fill a new store with the records that the tree's segments fold to. Returns what is damaged."""
+    segments: dict[str, list[str]] = {}
+    for path, (mode, blob) in tree.items():
+        if mode != SYMLINK and journal.name_of(path):
+            segments.setdefault(blob, []).append(path)
+    with store.transaction(db), store.capture(db, on=False):
+        for blob, data in git.blobs(root, segments):
+            for path in segments[blob]:
+                journaling.add_segment(db, journal.name_of(path) or "", path, data)
+        db.execute("UPDATE segments SET present = 1")
+        db.execute("UPDATE events SET visible = 1")
+        refold(db, db.execute("SELECT DISTINCT kind, uid FROM events").fetchall())
+    return [
+        Finding(
+            path, guard.JOURNAL, f"this segment is damaged: {problem.partition('; the rest is kept')[0]}", _mend(path)
+        )
+        for path, problem in db.execute("SELECT path, problem FROM segments WHERE problem IS NOT NULL")
+    ]
+
+
+def _mend(path: str) -> str:
+    return f"restore it from a commit that has it whole: git log -- {guard.quoted(path)}"
+
+
+def _config(root: str, tree: Tree) -> tuple[Config | None, Finding | None]:
+    """The tree's own config; none in a tree that is no workspace (before `init`, after `uninstall`)."""
+    if MARKER not in tree:
+        return None, None
+    try:
+        return parse_config(_blob(root, tree[MARKER][1])), None
+    except UsageError as error:
+        return None, Finding(MARKER, MISSING, f"no view can be checked: {error.message}", error.hint)
+
+
+def _source(db: store.Connection, workspace: Workspace, config: Config, tree: Tree, known: _Known) -> Source:
+    root = workspace.root
+    keep = files.ignore_rule(_elsewhere(workspace, config, root, tree))
+    found: dict[str, File] = {}
+    for path in keep(list(tree)):
+        mode, blob = tree[path]
+        found[path] = file_of(path, mode, known.documents.get(blob) if _is_document(path, mode) else None)
+
+    def read(path: str) -> Content | None:
+        return digest(objects.pieces(root, tree[path][1]))
+
+    return Source(db, config, found, read)
+
+
+def _is_document(path: str, mode: str) -> bool:
+    return mode != SYMLINK and path.lower().endswith((".md", ".markdown"))
+
+
+def _elsewhere(workspace: Workspace, config: Config, root: str, tree: Tree) -> Workspace:
+    """A workspace whose rule of what to ignore is the tree's: it names a folder that does not exist, so that the
+    `.mlosignore` of the work tree is not read, and takes the lines of the tree's into its config."""
+    mode, blob = tree.get(files.IGNORE_FILE, ("", ""))
+    text = _blob(root, blob).decode("utf-8", "replace") if blob and mode != SYMLINK else ""
+    lines = tuple(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+    return replace(
+        workspace, root=f"{workspace.git_dir}/mlos/no-work-tree", config=replace(config, ignore=config.ignore + lines)
+    )
+
+
+def _compare(source: Source, root: str, tree: Tree) -> Iterator[Finding]:
+    tracked = [view for view in source.config.views if view.path in tree]
+    for view in tracked:
+        found = _compare_one(source, view, root, tree[view.path])
+        if found is not None:
+            yield found
+    for view in source.config.views:
+        if tracked and view.path not in tree:
+            message = "this view of the config is not tracked, while others are"
+            fix = f"mlos-sync compile   then   git add -- {guard.quoted(view.path)}"
+            yield Finding(view.path, MISSING, message, fix)
+
+
+def _compare_one(source: Source, view: View, root: str, entry: tuple[str, str]) -> Finding | None:
+    link = entry[0] == SYMLINK
+    data = b"" if link else _blob(root, entry[1])
+    try:
+        wanted = compile_view(source, view)
+    except MlosError as error:
+        return Finding(view.path, STALE, f"this view cannot be compiled again: {error.message}", error.hint)
+    found = guard.judge(view.path, wanted, data, new_is_symlink=link)
+    if found is not None or data.replace(b"\r\n", b"\n") == wanted:
+        return found
+    message = "its seal is whole, but it is not what the records and files of this commit compile to"
+    fix = f"compile it again:   mlos-sync compile   then   git add -- {guard.quoted(view.path)}   and commit"
+    return Finding(view.path, STALE, message, fix)

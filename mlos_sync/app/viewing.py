@@ -1,0 +1,249 @@
+"""Compiled views: what each kind shows. One way for `compile`, `verify` and `pack`.
+
+The three queries are those of the seed, made exact: the order never depends on a date of a file, NULLs come last, and
+a folder is a folder and no pattern. Compiled views stand in other views by what the config says of them alone: a view
+that showed the content of another one would be out of date as soon as both were compiled.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+from mlos_sync.app.gathering import (
+    Content,
+    Edge,
+    File,
+    Need,
+    Source,
+    front,
+    names,
+    need_edges,
+    needs_ever_in,
+    needs_of,
+    open_needs,
+    records_of,
+    tasks_by_need,
+)
+from mlos_sync.app.history import find_record
+from mlos_sync.core import ids, views
+from mlos_sync.core.paths import sort_key
+from mlos_sync.core.vocabulary import OPEN_TASKS
+from mlos_sync.edge.store import Connection
+from mlos_sync.edge.workspace import MARKER, View, shipped
+from mlos_sync.errors import RefusedError, UsageError
+
+COMPILED = "not shown, a compiled view"
+_TYPES = {"context_pack": "context_pack"}  # kind of view -> type of artifact, where it is no document
+
+_NAMED = re.compile("need-([0-9a-f]{6,32})")
+
+
+def compile_view(source: Source, view: View) -> bytes:
+    """A view's bytes, sealed. Raises UsageError when the config asks for what cannot be."""
+    source = replace(source, files=_with_views(source))
+    pages: dict[str, Callable[[Source, View], object]] = {
+        "problem": _problem, "index": _index, "context_pack": _context_pack,
+    }  # fmt: skip
+    return views.render(template(view.kind), pages[view.kind](source, view))
+
+
+@lru_cache(maxsize=8)
+def template(kind: str) -> str:
+    """The template of a kind of view."""
+    with open(os.path.join(shipped("templates"), f"{kind}.md.j2"), encoding="utf-8", newline="") as file:
+        return str(file.read())
+
+
+def title_of(view: View) -> str:
+    """A view's title: the config alone decides, so that an index can show it before the view is compiled."""
+    if view.kind == "problem":
+        standard = f"Problem: {view.scope}" if view.scope is not None else "Problem"
+    elif view.kind == "index":
+        folder = _folder(view)
+        standard = f"Index of {folder}" if folder else "Index"
+    else:
+        standard = f"Context pack for {view.need}"
+    return view.title or standard
+
+
+def about(view: View) -> str:
+    """A view's description."""
+    if view.kind == "problem":
+        where = f"the scope {view.scope}" if view.scope is not None else "this workspace"
+        return f"What {where} needs, most urgent first, with the tasks that follow from it."
+    if view.kind == "index":
+        return f"The files of {_folder(view) or 'this workspace'} that git tracks."
+    return f"What an agent that works on {view.need} has to know."
+
+
+def _folder(view: View) -> str:
+    return (view.folder or "").strip("/")
+
+
+def _with_views(source: Source) -> dict[str, File]:
+    shown = {
+        view.path: File(title_of(view), about(view), _TYPES.get(view.kind, "document"), COMPILED)
+        for view in source.config.views
+    }
+    return {**source.files, **shown}
+
+
+def _problem(source: Source, view: View) -> views.ProblemPage:
+    """The seed's query, children under their parents; the whole workspace's view has a heading per scope."""
+    db, scope, edges = source.db, view.scope, need_edges(source.db)
+    needs = open_needs(db, scope)
+    needs = [replace(need, item=replace(need.item, related=_related(source, need.uid, edges))) for need in needs]
+    if scope is None:
+        ever = {uid for (uid,) in db.execute("SELECT DISTINCT uid FROM events WHERE kind = 'need'")}
+        records = records_of(db, ever, edges)
+        records += db.execute("SELECT DISTINCT kind, uid FROM events WHERE kind = 'task'").fetchall()
+        scopes = sorted({need.item.scope for need in needs}, key=lambda one: (one is None, one or ""))
+        loose = tuple(task for task in tasks_by_need(db).get(None, ()) if task.status in OPEN_TASKS)
+    else:
+        records = records_of(db, needs_ever_in(db, scope), edges)
+        scopes, loose = [scope or None], ()
+    shown = names(db, "need")
+    groups = []
+    for one in scopes:
+        items = tuple(_nested([need for need in needs if need.item.scope == one], shown))
+        heading = one if one is not None or len(scopes) == 1 else "No scope"
+        groups.append(views.Group(heading if scope is None else None, items))
+    tasks = [task for group in groups for need in group.needs for task in need.tasks]
+    tags = [one for one in scopes if one]
+    head = front(source, _slug("problem", scope), title_of(view), about(view), records, tags)
+    open_tasks = sum(task.status in OPEN_TASKS for task in (*tasks, *loose))
+    return views.ProblemPage(view.path, head, tuple(groups), loose, len(needs), open_tasks)
+
+
+def _nested(needs: list[Need], shown: Mapping[str, str]) -> Iterable[views.NeedItem]:
+    """Each need once, children after their parent. Where needs are one another's parents, the first one begins."""
+    inside = {need.uid for need in needs}
+    children: dict[str | None, list[Need]] = {}
+    for need in needs:
+        children.setdefault(need.parent if need.parent in inside else None, []).append(need)
+    done: set[str] = set()
+    for root in (*children.get(None, ()), *needs):
+        stack = [(root, 0)]
+        while stack:
+            need, depth = stack.pop()
+            if need.uid in done:
+                continue
+            done.add(need.uid)
+            above = shown.get(need.parent or "") if depth == 0 else None
+            yield replace(need.item, depth=depth, part_of=above)
+            stack += [(child, depth + 1) for child in reversed(children.get(need.uid, ()))]
+
+
+def _related(source: Source, need: str, edges: Iterable[Edge]) -> tuple[views.Related, ...]:
+    found = set()
+    for edge in edges:
+        if edge.need == need and edge.alive:
+            file = source.files.get(edge.path)
+            relation = edge.type if edge.outward else f"{edge.type} this need"
+            found.add(views.Related(edge.path, file.title if file else "", relation, file is not None))
+    return tuple(sorted(found, key=lambda one: (sort_key(one.path), one.relation)))
+
+
+def _index(source: Source, view: View) -> views.IndexPage:
+    """The files of a folder, ordered by path: dates come from `git log`, so a view must not order by them."""
+    below = _folder(view) + "/" if _folder(view) else ""
+    folders: dict[str, list[views.FileItem]] = {}
+    for path in sorted((p for p in source.files if p.startswith(below) and p != view.path), key=sort_key):
+        file = source.files[path]
+        item = views.FileItem(path, file.title, file.description, file.kind)
+        folders.setdefault(path.rpartition("/")[0], []).append(item)
+    ordered = sorted(folders.items(), key=lambda pair: sort_key(pair[0]))
+    shown = tuple(views.Folder(name or None, tuple(items)) for name, items in ordered)
+    head = front(source, _slug("index", _folder(view) or None), title_of(view), about(view), ())
+    return views.IndexPage(view.path, head, shown, sum(len(folder.files) for folder in shown))
+
+
+def _context_pack(source: Source, view: View) -> views.PackPage:
+    uid = _named_need(source.db, view)
+    linked: dict[str, list[str]] = {}
+    name = names(source.db, "need").get(uid, ids.shown("need", uid))
+    for edge in need_edges(source.db):
+        if edge.need == uid and edge.alive and edge.outward:
+            linked.setdefault(edge.path, []).append(f"{name} {edge.type}")
+    return pack_page(source, view.path, [uid], linked, title=title_of(view), desc=about(view))
+
+
+def _named_need(db: Connection, view: View) -> str:
+    """The uid of the need that the config names; one that was deleted since is still named."""
+    where = f"mend `need` of {view.path} in {MARKER}; mlos-sync need list shows what there is"
+    named = _NAMED.fullmatch(view.need or "")
+    if named is None:
+        reference = ids.parse(view.need or "", "need")
+        if reference is None or reference.kind != "need":
+            raise UsageError(f"the view {view.path} names {view.need}, which is no need", where)
+        return find_record(db, reference)[1]
+    there = "SELECT DISTINCT uid FROM events WHERE kind = 'need' AND visible = 1 AND uid GLOB ? ORDER BY uid"
+    found: list[str] = [uid for (uid,) in db.execute(there, (named[1] + "*",))]
+    alive = set(names(db, "need"))
+    found = [uid for uid in found if uid in alive] or found
+    if not found:
+        raise UsageError(f"the view {view.path} names {view.need}, and there is no such need", where)
+    if len(found) > 1:
+        raise RefusedError(f"the view {view.path} names {view.need}, and several needs begin so", where)
+    return found[0]
+
+
+def pack_page(
+    source: Source,
+    path: str,
+    needs: list[str],
+    linked: Mapping[str, Iterable[str]],
+    *,
+    title: str,
+    desc: str,
+    agent: str | None = None,
+    folder: str = "",
+) -> views.PackPage:
+    """A context pack of needs and of the files in `linked` (path -> what says so); files stand below `folder`."""
+    db = source.db
+    items = tuple(need.item for need in needs_of(db, needs))
+    entries = [_entry(source, one, tuple(sorted(set(edges))), folder) for one, edges in linked.items()]
+    entries.sort(key=lambda one: (one.target is None, one.kind, one.title, sort_key(one.path)))
+    origins = ", ".join(sorted({item.source_transcript for item in items if item.source_transcript}))
+    tags = sorted({item.scope for item in items if item.scope})
+    slug = "context-pack-" + "-".join(ids.shown("need", uid) for uid in sorted(needs))
+    records = records_of(db, set(needs), need_edges(db))
+    head = front(source, slug, title, desc, records, tags, origins)
+    return views.PackPage(path, head, items, agent, tuple(entries))
+
+
+def _entry(source: Source, path: str, edges: tuple[str, ...], folder: str) -> views.PackEntry:
+    file = source.files.get(path)
+    if file is None:
+        gone = "no such file here: moved or deleted"
+        return views.PackEntry(path, None, path.rpartition("/")[2], "", "missing", edges, None, None, gone)
+    content = source.read(path) if not file.note else None
+    text, note = _text(content) if content else (None, file.note or "it cannot be read")
+    sha = content.sha256 if content else None
+    return views.PackEntry(path, folder + path, file.title, file.description, file.kind, edges, sha, text, note)
+
+
+def _text(content: Content) -> tuple[str | None, str]:
+    """A content's text, or why it is not shown."""
+    if content.size > views.TEXT_LIMIT:
+        return None, f"not shown, {content.size} bytes"
+    try:
+        text = content.head.decode("utf-8")
+    except UnicodeDecodeError:
+        return None, f"not shown, no text, {content.size} bytes"
+    if "\0" in text:
+        return None, f"not shown, no text, {content.size} bytes"
+    text = text.replace("\r\n", "\n")
+    return text if text.endswith("\n") or not text else text + "\n", ""
+
+
+def _slug(kind: str, name: str | None) -> str:
+    """An id of plain letters; where letters were lost a few digits of the name's hash tell it from others."""
+    if name is None:
+        return kind
+    plain = re.sub("[^A-Za-z0-9]+", "-", name).strip("-").lower()
+    return "-".join(filter(None, (kind, plain, "" if plain == name else ids.derived_uid(name)[: ids.SHORTEST])))

@@ -1,0 +1,258 @@
+"""Compiled views: what one shows, as frozen values, and how values become sealed markdown. Pure; the home of Jinja2.
+
+A view must have the same bytes on every clone, whatever its Python: nothing here asks which characters are printable
+(that changes with the Unicode version), the ranges are written out. Values come from strangers (titles of files,
+descriptions of needs), so a template never runs them: they pass through `yaml`, `md` or `link`, or stand in a fence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from mlos_sync.core import seal
+from mlos_sync.core.paths import to_bytes
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+PRIORITIES = {1: "critical", 2: "high", 3: "normal", 4: "low", 5: "background"}
+NEED_MARKS = {"identified": "○", "active": "◔", "actionable": "◑", "in_progress": "◕", "resolved": "●", "deferred": "◌"}
+TASK_BOXES = {"completed": "[x]", "in_progress": "[/]", "failed": "[!]", "cancelled": "[-]"}
+TEXT_LIMIT = 65_536  # bytes of a file that a context pack still takes in
+FIELD_LIMIT = 2_000  # characters of a frontmatter value: all of them together stay below the limit of a frontmatter
+
+# C0 and C1 controls, soft hyphen, marks of direction, line and paragraph ends, invisible operators, surrogates, the
+# private range in which bytes of file names stand (core/paths), noncharacters, tags. Joiners stay: scripts need them.
+_UNSEEN = (
+    "\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\uef80-\uefff"
+    "\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e0fff"
+)
+_INVISIBLE = re.compile(f"[{_UNSEEN}]")
+_BLANKS = re.compile("[\\s\x85\u2028\u2029]+")
+_MARKUP = re.compile(
+    r"[\\`|\[\]<>*~]"
+    r"|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])"  # snake_case is no emphasis, __init__ is
+    r"|&(?=#?[0-9A-Za-z]+;)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The frontmatter of a view: the seed's keys, in its order. Times are UTC texts."""
+
+    id: str
+    title: str
+    created: str
+    updated: str
+    desc: str
+    tags: str
+    source_transcript: str
+    compiled_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskItem:
+    """A task as one line."""
+
+    name: str
+    text: str
+    status: str
+    priority: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A file that an edge joins with a need. `here` is false when no tracked file stands at the path."""
+
+    path: str
+    title: str
+    relation: str
+    here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NeedItem:
+    """A need with what belongs to it. `depth` counts the needs above it that are shown; `part_of` names one that is not."""
+
+    name: str
+    title: str
+    description: str
+    status: str
+    priority: int | None
+    scope: str | None = None
+    source_transcript: str = ""
+    depth: int = 0
+    part_of: str | None = None
+    tasks: tuple[TaskItem, ...] = ()
+    related: tuple[Related, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Needs under one heading; None for no heading."""
+
+    title: str | None
+    needs: tuple[NeedItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemPage:
+    """PROBLEM.md: what is needed. `path` is where the view stands, for its links."""
+
+    path: str
+    front: Front
+    groups: tuple[Group, ...]
+    loose: tuple[TaskItem, ...]  # open tasks that no need asked for
+    needs: int
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileItem:
+    """A file in an index."""
+
+    path: str
+    title: str
+    description: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The files of one folder; the title of the workspace's own is None."""
+
+    title: str | None
+    files: tuple[FileItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPage:
+    """An index of files."""
+
+    path: str
+    front: Front
+    folders: tuple[Folder, ...]
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackEntry:
+    """An artifact in a context pack: `target` is where its file stands, `note` says why its text is not shown."""
+
+    path: str
+    target: str | None
+    title: str
+    description: str
+    kind: str
+    edges: tuple[str, ...]
+    sha256: str | None
+    text: str | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackPage:
+    """What an agent is given: needs with their tasks, and the artifacts that the needs name."""
+
+    path: str
+    front: Front
+    needs: tuple[NeedItem, ...]
+    agent: str | None
+    entries: tuple[PackEntry, ...]
+
+
+def render(template_text: str, context: object) -> bytes:
+    """The sealed document that a template (its frontmatter holds `seal: pending`) makes of `context`, its `page`.
+
+    Raises ValueError where it cannot be sealed, and jinja2.TemplateError for a template that names what is not there.
+    """
+    return seal.make(_environment().from_string(template_text).render(page=context).encode("utf-8"))
+
+
+@lru_cache(maxsize=1)
+def _environment() -> ImmutableSandboxedEnvironment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    # No escaping for HTML: markdown has other dangers, and every value passes a filter of ours.
+    made = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters.update(
+        yaml=yaml, md=md, link=link, lines=lines, fence=fence, mark=mark, box=box, priority=priority, words=words
+    )
+    return made
+
+
+def yaml(value: str) -> str:
+    """A text as a JSON string, which every YAML reads as the same text; long ones are cut."""
+    return _INVISIBLE.sub(_json_escape, json.dumps(clip(value), ensure_ascii=False))
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def clip(value: str, limit: int = FIELD_LIMIT) -> str:
+    """The text, or its beginning and an ellipsis."""
+    return value if len(value) <= limit else value[: limit - 1] + "…"
+
+
+def md(value: str) -> str:
+    """A text as part of one markdown line, table cell or link text: what is markup is escaped, what cannot be seen is
+    shown as an escape, any run of blanks and line ends becomes one blank."""
+    flat = _BLANKS.sub(" ", value).strip()
+    return _MARKUP.sub(r"\\\g<0>", _INVISIBLE.sub(_visible, flat))
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xEF80 <= code <= 0xEFFF:
+        return f"\\x{code - 0xEF80 + 0x80:02x}"
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def link(path: str, page: str) -> str:
+    """A workspace path as a link from the page at another: relative, percent-encoded, so it ends at no bracket."""
+    target, start = path.split("/"), page.split("/")[:-1]
+    common = 0
+    while common < min(len(start), len(target) - 1) and start[common] == target[common]:
+        common += 1
+    relative = [".."] * (len(start) - common) + target[common:]
+    return "/".join(quote(to_bytes(part), safe="") for part in relative)
+
+
+def lines(value: str) -> list[str]:
+    """A text's lines, each fit for markdown; no blank ones at either end."""
+    return "\n".join(md(line) for line in value.split("\n")).strip("\n").split("\n") if value.strip() else []
+
+
+def fence(value: str) -> str:
+    """A line of backticks that no line of the text can end."""
+    return "`" * max(3, 1 + max((len(run) for run in re.findall("`+", value)), default=0))
+
+
+def mark(status: str) -> str:
+    """A sign for a need's status."""
+    return NEED_MARKS.get(status, "?")
+
+
+def box(status: str) -> str:
+    """The checkbox of a task's status."""
+    return TASK_BOXES.get(status, "[ ]")
+
+
+def priority(number: int | None) -> str:
+    """A priority in words."""
+    return PRIORITIES.get(number or 0, "no priority")
+
+
+def words(status: str) -> str:
+    """`in_progress` as people write it."""
+    return status.replace("_", " ")

@@ -1,0 +1,80 @@
+"""Contents in bounded memory: the heads of many blobs; the whole of one blob, or of one file, in pieces."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from typing import IO
+
+from mlos_sync.edge import git
+from mlos_sync.errors import SurroundingsError
+
+HEAD = 65_536
+PIECE = 1 << 20
+
+
+def heads(root: str, names: list[str]) -> Iterator[tuple[str, bytes]]:
+    """(object id, first 64 KiB) of each blob, in order, from one git process; the rest is passed over.
+
+    Raises SurroundingsError when one is not here, as in a partial clone.
+    """
+    if not names:
+        return
+    process = subprocess.Popen(
+        [git.program(), "cat-file", "--batch", "--buffer"],
+        cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=git.environment(),
+    )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101 - told by PIPE above
+    feeder = git._Feeder(process.stdin, "".join(name + "\n" for name in names).encode())
+    feeder.start()
+    try:
+        for name in names:
+            header = process.stdout.readline().split()
+            if len(header) != 3:
+                raise _missing(name)
+            size = int(header[2])
+            head = process.stdout.read(min(size, HEAD))
+            _skip(process.stdout, size - len(head) + 1)
+            yield name, head
+    finally:
+        process.stdout.close()
+        feeder.join()
+        process.wait()
+
+
+def pieces(root: str, name: str) -> Iterator[bytes]:
+    """A blob's bytes, a mebibyte at a time. Raises SurroundingsError when it is not here."""
+    process = git.stream(root, "cat-file", "blob", name)
+    assert process.stdout is not None and process.stderr is not None  # noqa: S101 - told by PIPE
+    try:
+        while piece := process.stdout.read(PIECE):
+            yield piece
+    finally:
+        process.stdout.close()
+        process.stderr.close()
+        code = process.wait()
+    if code:
+        raise _missing(name)
+
+
+def file_pieces(name: bytes) -> Iterator[bytes]:
+    """A regular file's bytes, a mebibyte at a time, links not followed. Raises OSError."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("not a regular file")
+        while piece := file.read(PIECE):
+            yield piece
+
+
+def _skip(pipe: IO[bytes], size: int) -> None:
+    while size > 0:
+        size -= len(pipe.read(min(size, PIECE))) or size
+
+
+def _missing(name: str) -> SurroundingsError:
+    return SurroundingsError(
+        f"the object {name[:12]} is not in this clone", "fetch it: git fetch --refetch (git fsck says more)"
+    )
