@@ -1,9 +1,9 @@
 """A workspace with needs, tasks, files and views, for the tests of what is compiled from it.
 
-    place = make_workspace(tmp_path)      # real git, hooks and database, one commit of files
-    sql(place, "INSERT INTO needs(title) VALUES (?)", ("better",))
-    compile_all(place)                    # what `mlos-sync compile` does
-    commit(place)                         # publishes what is pending, then commits everything
+place = make_workspace(tmp_path)      # real git, hooks and database, one commit of files
+sql(place, "INSERT INTO needs(title) VALUES (?)", ("better",))
+compile_all(place)                    # what `mlos-sync compile` does
+commit(place)                         # publishes what is pending, then commits everything
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ FILES = {
 }
 
 
-def make_workspace(tmp_path: Path) -> Workspace:
-    """A repository with hooks, the standard views and two more, and files that are committed."""
-    repo = make_repo(tmp_path)
+def make_workspace(tmp_path: Path, *options: str) -> Workspace:
+    """A repository with hooks, the standard views and two more, and files that are committed; `options` of init."""
+    repo = make_repo(tmp_path, *options)
     made = setup.initialise(str(repo)).workspace
     config = repo / ".mlos/config.toml"
     config.write_text(config.read_text() + VIEWS)

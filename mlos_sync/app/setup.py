@@ -7,9 +7,11 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from mlos_sync.app import dumping, journaling
+from mlos_sync.app import dumping, freshness, journaling
 from mlos_sync.app.folding import iso
 from mlos_sync.app.indexing import Progress
 from mlos_sync.app.opening import Index, has_database
@@ -18,6 +20,8 @@ from mlos_sync.core import journal
 from mlos_sync.edge import files, git, repo, shims, store
 from mlos_sync.edge.workspace import MARKER, Workspace, find, git_folders, shipped
 from mlos_sync.errors import SurroundingsError
+
+T = TypeVar("T")
 
 ATTRIBUTES = ".gitattributes"
 JOURNAL_ATTRIBUTES = f"{journal.FOLDER}/{ATTRIBUTES}"
@@ -69,7 +73,8 @@ def initialise(folder: str, *, make_repository: bool = False) -> Made:
     _mark_views(workspace, wrote)
     hooks, notes = install_hooks(workspace)
     if not has_database(workspace):
-        rebuild(workspace)
+        # Records and commits at once; files are the business of the first sync, which shows its progress.
+        _replace_database(workspace, freshness.catch_up)
     return Made(workspace, hooks, wrote, notes)
 
 
@@ -116,10 +121,22 @@ def install_hooks(workspace: Workspace) -> tuple[list[shims.Hook], list[str]]:
 
 
 def rebuild(workspace: Workspace, *, progress: Progress | None = None) -> tuple[int, int, Report]:
-    """Make the database anew beside the old one and swap it in. Returns (artifacts, events, the sync's report).
+    """Make the database anew beside the old one and swap it in. Returns (artifacts, events, the sync's report)."""
+
+    def fill(index: Index) -> tuple[int, int, Report]:
+        report = sync(index, accept_deletes=True, progress=progress)
+        (artifacts,) = index.db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
+        (events,) = index.db.execute("SELECT count(*) FROM events WHERE visible = 1").fetchone()
+        return artifacts, events, report
+
+    return _replace_database(workspace, fill)
+
+
+def _replace_database(workspace: Workspace, fill: Callable[[Index], T]) -> T:
+    """Make a database, fill it, and move it to its place.
 
     What only the old one has (captured changes not flushed yet) is written to the ledger first. Until the swap the
-    old one stays in use; an interrupted rebuild leaves at most a file that the next one removes.
+    old one stays in use; an interrupted run leaves at most a file that the next one removes.
     """
     os.makedirs(workspace.common, mode=0o700, exist_ok=True)
     fresh = workspace.database + f".{os.getpid()}.new"
@@ -128,18 +145,16 @@ def rebuild(workspace: Workspace, *, progress: Progress | None = None) -> tuple[
         _remove_leftovers(workspace)
     index = Index(workspace, store.create(fresh))
     try:
-        report = sync(index, accept_deletes=True, progress=progress)
+        result = fill(index)
         with store.writer_lock(workspace.common):
             _rescue(workspace)
             _swap(index, fresh)
-        (artifacts,) = _count(workspace, "SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL")
-        (events,) = _count(workspace, "SELECT count(*) FROM events WHERE visible = 1")
     finally:
         index.db.close()
-        for ending in ("", "-wal", "-shm"):
+        for ending in ("", "-wal", "-shm", "-journal"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(fresh + ending)
-    return artifacts, events, report
+    return result
 
 
 def _swap(index: Index, fresh: str) -> None:
@@ -154,21 +169,24 @@ def _swap(index: Index, fresh: str) -> None:
     os.replace(fresh, database)
 
 
-def _count(workspace: Workspace, sql: str) -> tuple[int]:
-    db = store.connect(workspace.database)
-    try:
-        return tuple(db.execute(sql).fetchone())
-    finally:
-        db.close()
-
-
 def _remove_leftovers(workspace: Workspace) -> None:
     """Half-made databases of rebuilds that were killed."""
     folder = workspace.state
     if os.path.isdir(folder):
         for name in os.listdir(folder):
-            if name.startswith("index.db.") and ".new" in name:
+            owner = name.removeprefix("index.db.").partition(".new")[0]
+            if name.startswith("index.db.") and owner.isdecimal() and not _is_alive(int(owner)):
                 os.unlink(os.path.join(folder, name))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _rescue(workspace: Workspace) -> None:

@@ -62,7 +62,7 @@ def init(
     lines += [f"hook       {h.name}: {h.state}" for h in made.hooks]
     for note in made.notes:
         say(note, error=True)
-    say(lines, result, as_json)
+    say([*lines, "next: mlos-sync sync, then commit .mlos and .gitattributes"], result, as_json)
 
 
 def _offer_repository(folder: str) -> bool:

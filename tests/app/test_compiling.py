@@ -63,7 +63,7 @@ def test_the_problem_view_shows_needs_tasks_and_files(place):
     compile_all(place)
     text = (root(place) / "PROBLEM.md").read_text()
     assert "do not edit" in text.partition("# Problem\n\n")[2].split("\n")[0]
-    assert r"### ◔ Make \*retries\* \|polite\| please \`now\` {{ 7 * 7 }} · need-3f9a2c" in text
+    assert r"### ◔ Make \*retries\* \|polite\| please \`now\` {{ 7 \* 7 }} · need-3f9a2c" in text
     assert "active · high" in text
     assert "> First line\n>\n> \\<b\\>third\\</b\\>\n" in text
     assert "- [/] Add jitter · task-5d0c9e · in progress · no priority" in text
@@ -73,17 +73,12 @@ def test_the_problem_view_shows_needs_tasks_and_files(place):
     assert text.index("## alpha") < text.index("## No scope") < text.index("## Tasks without a need")
 
 
-def test_numbers_are_never_printed(place):
-    """A view names records by uid: the same needs under other numbers give the same bytes."""
+def test_numbers_never_matter(place):
+    """The same records under other numbers, in the other order, give the same bytes."""
     compile_all(place)
     with opened(place) as index, closing(store.create(":memory:")) as db:
         events = [trusted(line) for (line,) in index.db.execute("SELECT line FROM events")]
         _fill_store(db, events)
-        db.execute("PRAGMA foreign_keys = OFF")
-        with store.transaction(db), store.capture(db, on=False):
-            db.execute("DROP TRIGGER IF EXISTS \"needs: id and uid never change\"")
-            for table, column in (("needs", "parent_need_id"), ("tasks", "need_id")):
-                db.execute(f"UPDATE {table} SET {column} = {column} + 700")
         _renumber(db)
         live = compiling.source_of(index)
         source = Source(db, live.config, live.files, live.read)
@@ -92,10 +87,11 @@ def test_numbers_are_never_printed(place):
 
 
 def _renumber(db):
-    for name, in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+    db.execute("PRAGMA foreign_keys = OFF")
+    for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
         db.execute(f'DROP TRIGGER "{name}"')
-    db.execute("UPDATE needs SET id = id + 700")
-    db.execute("UPDATE tasks SET id = id + 900")
+    db.execute("UPDATE needs SET id = 9000 - id, parent_need_id = 9000 - parent_need_id")
+    db.execute("UPDATE tasks SET id = 9000 - id, need_id = 9000 - need_id")
 
 
 def _fill_store(db, events):
@@ -124,10 +120,16 @@ def test_needs_come_in_the_seeds_order(place):
     """Priority first and none last, then the newest, then the uid."""
     sql(
         place,
+        "PRAGMA foreign_keys = ON",
         "DELETE FROM needs",
         *(
             ("INSERT INTO needs(uid, title, priority) VALUES (?, ?, ?)", (f"{digit}" * 32, title, priority))
-            for digit, title, priority in (("b", "late", None), ("c", "second", 3), ("a", "first", 1), ("d", "also", None))
+            for digit, title, priority in (
+                ("b", "late", None),
+                ("c", "second", 3),
+                ("a", "first", 1),
+                ("d", "also", None),
+            )
         ),
     )
     compile_all(place)
@@ -139,7 +141,9 @@ def test_needs_come_in_the_seeds_order(place):
 
 def test_needs_that_are_one_anothers_parents_are_shown_once(place):
     """A circle of parents, which a merge can make, ends."""
-    sql(place, ("UPDATE needs SET parent_need_id = (SELECT id FROM needs WHERE title = 'Child') WHERE uid = ?", (NEED,)))
+    sql(
+        place, ("UPDATE needs SET parent_need_id = (SELECT id FROM needs WHERE title = 'Child') WHERE uid = ?", (NEED,))
+    )
     compile_all(place)
     text = (root(place) / "PROBLEM.md").read_text()
     assert text.count("need-3f9a2c\n") == 1
@@ -148,7 +152,10 @@ def test_needs_that_are_one_anothers_parents_are_shown_once(place):
 
 def test_a_child_of_a_need_that_is_not_shown_says_so(place):
     """A resolved parent is named where it is not shown."""
-    sql(place, *(("UPDATE needs SET status = ? WHERE uid = ?", (s, NEED)) for s in ("actionable", "in_progress", "resolved")))
+    sql(
+        place,
+        *(("UPDATE needs SET status = ? WHERE uid = ?", (s, NEED)) for s in ("actionable", "in_progress", "resolved")),
+    )
     compile_all(place)
     text = (root(place) / "PROBLEM.md").read_text()
     assert "### ○ Child · need-77aa11\n\nidentified · no priority · part of need-3f9a2c\n" in text
@@ -190,7 +197,9 @@ def test_an_index_of_a_folder_is_exact(place):
         (root(place) / path).parent.mkdir()
         (root(place) / path).write_text("x")
     config = root(place) / ".mlos/config.toml"
-    config.write_text(config.read_text() + '[[view]]\npath = "I.md"\nkind = "index"\nfolder = "note_/"\ntitle = "Mine"\n')
+    config.write_text(
+        config.read_text() + '[[view]]\npath = "I.md"\nkind = "index"\nfolder = "note_/"\ntitle = "Mine"\n'
+    )
     git(root(place), "add", "-A")
     compile_all(place, "I.md")
     text = (root(place) / "I.md").read_text()
@@ -238,7 +247,10 @@ def test_a_moved_file_is_named_as_the_journal_names_it(place):
     git(root(place), "mv", "notes/deep/data.bin", "moved.bin")
     commit(place, "move")
     compile_all(place)
-    assert "- notes/deep/data.bin (blocks; no such file here: moved or deleted)" in (root(place) / "PROBLEM.md").read_text()
+    assert (
+        "- notes/deep/data.bin (blocks; no such file here: moved or deleted)"
+        in (root(place) / "PROBLEM.md").read_text()
+    )
     commit(place)
     assert verifying.verify(place) == []
 
@@ -386,6 +398,6 @@ def test_a_pack_of_an_unknown_need_is_a_mistake_of_the_config(place):
     with pytest.raises(UsageError, match=r"views/pack\.md names need-000000"):
         compile_all(place)
     config.write_text(good)
-    sql(place, ("DELETE FROM needs WHERE uid = ?", (NEED,)))
+    sql(place, "PRAGMA foreign_keys = ON", ("DELETE FROM needs WHERE uid = ?", (NEED,)))
     compile_all(place)
     assert "need-3f9a2c" in (root(place) / "views/pack.md").read_text()

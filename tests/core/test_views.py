@@ -11,7 +11,17 @@ from mlos_sync.core import seal, views
 from mlos_sync.core.paths import from_bytes
 
 HEAD = "---\ntitle: {{ page.title | yaml }}\ncompiled_at: 2026-11-20T10:00:00Z\nseal: pending\n---\n"
-PRESSING = ["", "plain", 'quote " and \\', "line\nend", "\x00\x1b\x7f\x85\u2028\u202e\ufeff", "ß é 漢 🦊", "---", "a: b # c", "\ud800"]
+PRESSING = [
+    "",
+    "plain",
+    'quote " and \\',
+    "line\nend",
+    "\x00\x1b\x7f\x85\u2028\u202e\ufeff",
+    "ß é 漢 🦊",
+    "---",
+    "a: b # c",
+    "\ud800",
+]
 
 
 class Page:
