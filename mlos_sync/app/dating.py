@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mlos_sync.edge import store
 
+_ROW = "SELECT id, blob, created_at, updated_at FROM artifacts WHERE file_path = ?"
 FEW = 2000  # up to so many paths are looked up one by one; beyond, one pass over all changes is cheaper
 
 
@@ -52,14 +53,11 @@ def _changes(db: store.Connection, paths: Collection[str]) -> Iterator[tuple[str
 
 def update(db: store.Connection, paths: Collection[str]) -> None:
     """Date the artifacts at paths whose history changed, inside the caller's transaction with capture off."""
-    known = dates(db, paths)
-    for path, found in known.items():
-        row = db.execute(
-            "SELECT id, blob, created_at, updated_at FROM artifacts WHERE file_path = ?", (path,)
-        ).fetchone()
-        if row is not None:
-            updated = found.last if found.blob == row[1] else max(row[3], found.last)
-            if (found.first, updated) != (row[2], row[3]):
-                db.execute(
-                    "UPDATE artifacts SET created_at = ?, updated_at = ? WHERE id = ?", (found.first, updated, row[0])
-                )
+    if not paths or not db.execute("SELECT 1 FROM artifacts LIMIT 1").fetchone():
+        return
+    standing = {path: row for path in paths if (row := db.execute(_ROW, (path,)).fetchone())}
+    for path, found in dates(db, standing).items():
+        number, blob, created, updated = standing[path]
+        last = found.last if found.blob == blob else max(updated, found.last)
+        if (found.first, last) != (created, updated):
+            db.execute("UPDATE artifacts SET created_at = ?, updated_at = ? WHERE id = ?", (found.first, last, number))

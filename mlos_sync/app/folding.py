@@ -44,6 +44,15 @@ def refold(db: Connection, dirty: Iterable[Record]) -> None:
     if not records:
         return
     states = {record: state for record in sorted(records) if (state := _state(db, record))}
+    dead = [
+        record
+        for record in sorted(records)
+        if record[0] in ROW_KINDS and not (record in states and states[record].alive)
+    ]
+    if naming := _naming(db, dead) - records:
+        # What names a record that has gone loses the reference, and must have it back if the record returns.
+        records |= naming
+        states |= {record: state for record in sorted(naming) if (state := _state(db, record))}
     if _assign_numbers(db, records, states):
         # Two clones gave out one number and the loser moves: rare, so every row is laid anew under its number.
         records = {(kind, uid) for kind, uid in db.execute("SELECT DISTINCT kind, uid FROM events")}
@@ -53,6 +62,16 @@ def refold(db: Connection, dirty: Iterable[Record]) -> None:
             db.execute("DELETE FROM record_keys WHERE kind = ?", (kind,))
     db.executemany("DELETE FROM held WHERE kind = ? AND uid = ?", sorted(records))
     _write(db, records, states)
+
+
+def _naming(db: Connection, records: Iterable[Record]) -> set[Record]:
+    """Records that have an event which names one of the given ones."""
+    found: set[Record] = set()
+    for kind, uid in records:
+        found.update(
+            db.execute("SELECT DISTINCT kind, uid FROM events WHERE line LIKE ?", (f'%"{kind}:{uid}"%',)).fetchall()
+        )
+    return found
 
 
 def _write(db: Connection, records: set[Record], states: dict[Record, State]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlos_sync.app import deriving, history, journaling
+from mlos_sync.app import dating, deriving, history, journaling
 from mlos_sync.app.folding import refold
 from mlos_sync.app.opening import Index
 from mlos_sync.edge import store
@@ -19,8 +19,8 @@ def catch_up(index: Index) -> None:
             deriving.update_record_edges(index.db)
 
 
-def refresh(index: Index) -> set[str]:
-    """Records and commits, inside the caller's lock and transaction. Returns the paths whose history changed."""
+def refresh(index: Index) -> None:
+    """Records and commits, and the dates that commits give to files, inside the caller's lock and transaction."""
     db = index.db
     journaling.absorb(index)
     with store.capture(db, on=False):
@@ -33,8 +33,8 @@ def refresh(index: Index) -> set[str]:
                 dirty |= edges_to_files(db)
             refold(db, dirty)
             store.put(db, "closings_at", store.get(db, "revision", "0"))
+        dating.update(db, paths)
         journaling.count_pending(db)
-    return paths
 
 
 def edges_to_files(db: store.Connection) -> set[tuple[str, str]]:

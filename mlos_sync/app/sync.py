@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mlos_sync.app import dating, deriving, freshness, indexing, journaling, sessions
+from mlos_sync.app import deriving, freshness, indexing, journaling, sessions
 from mlos_sync.app.folding import refold
 from mlos_sync.app.indexing import Plan, Progress
 from mlos_sync.app.opening import Index
@@ -81,13 +81,12 @@ def problems(index: Index) -> dict[str, str]:
 def apply(index: Index, plan: Plan) -> None:
     """Write a plan and everything that follows from it, inside the caller's lock and transaction."""
     db, changes = index.db, plan.changes
-    paths = freshness.refresh(index)
+    freshness.refresh(index)
     with store.capture(db, on=False):
         indexing.apply(index, plan)
         read = sessions.update(index, plan)
         if changes.added or changes.deleted or changes.moved:
             refold(db, freshness.edges_to_files(db))
-        dating.update(db, paths - {*changes.added, *changes.modified, *(new for _, new in changes.moved)})
         if changes or read or not deriving.are_record_edges_current(db):
             deriving.update_file_edges(db)
             store.put(db, "edges_at", "")

@@ -39,8 +39,7 @@ def parse(text: str, default: str | None = None) -> Reference | None:
     """A typed reference, or None when it has no form of ours. `default` is the kind that the place implies."""
     match = _REFERENCE.match(text)
     if match:
-        kind, rest = (match[1], match[2]) if match[1] else (match[3], match[4])
-        return _of_kind(kind, rest)
+        return _of_kind(match[1], match[2]) if match[1] else Reference(match[3], prefix=match[4])
     if default in ("artifact", "commit"):
         return _of_kind(default, text)
     if text.isdecimal() and text.isascii():

@@ -171,9 +171,19 @@ def triggers(table: Table) -> list[str]:
             made.append(_trigger(f"{name}: {event.lower()} names what exists", f"BEFORE {event}", name, LIVE, *checks))
     if not edge:
         ends = f"(source_type = '{kind}' AND source_id = OLD.id) OR (target_type = '{kind}' AND target_id = OLD.id)"
-        cut = f"DELETE FROM relationships WHERE {ends};"
-        made.append(_trigger(f"{name}: delete cuts edges", "AFTER DELETE", name, "1", cut))
+        cut = [f"DELETE FROM relationships WHERE {ends};"]
+        cut += [
+            f"UPDATE {other} SET {column} = NULL WHERE {column} = OLD.id;" for other, column in _columns_naming(kind)
+        ]
+        made.append(_trigger(f"{name}: delete cuts edges and references", "AFTER DELETE", name, "1", *cut))
     return made
+
+
+def _columns_naming(kind: str) -> list[tuple[str, str]]:
+    """(table, column) of every reference to a kind: ON DELETE SET NULL once more, for a shell that has keys off."""
+    return [
+        (table.name, name) for table in record_tables() for name, form in _journaled(table) if form == ("ref", kind)
+    ]
 
 
 def _identity_rules(name: str, edge: bool) -> list[str]:

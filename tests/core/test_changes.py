@@ -14,6 +14,8 @@ from mlos_sync.core.changes import (
     Changes,
     Comparison,
     Hashed,
+    Stat,
+    by_folder,
     compare,
     is_mass_disappearance,
     plan,
@@ -32,9 +34,14 @@ def hashed(text: str, stat=NEW) -> Hashed:
     return Hashed(sha(text), "0" * 40, stat, 0)
 
 
-def changes(disk: dict[str, str], index: dict[str, str], unknown=(), absent=()) -> Changes:
+def look(seen: dict[str, Stat], known: dict[str, Stat], unknown=()) -> Comparison:
+    """The comparison of stats by path."""
+    return compare(by_folder(seen.items()), by_folder(known.items()), unknown)
+
+
+def changes(disk: dict[str, str], index: dict[str, str], unknown=()) -> Changes:
     """The plan from contents on disk to contents in the index, every file hashed."""
-    comparison = compare(dict.fromkeys(disk, NEW), dict.fromkeys(index, OLD), absent, unknown)
+    comparison = look(dict.fromkeys(disk, NEW), dict.fromkeys(index, OLD), unknown)
     return plan(
         comparison,
         {path: hashed(disk[path]) for path in comparison.suspect},
@@ -44,28 +51,28 @@ def changes(disk: dict[str, str], index: dict[str, str], unknown=(), absent=()) 
 
 def test_an_equal_stat_is_trusted():
     """Nothing is hashed where every number is the same."""
-    assert compare({"a": OLD}, {"a": OLD}, (), ()) == Comparison([], [], 1)
+    assert look({"a": OLD}, {"a": OLD}) == Comparison([], [], 1)
 
 
 @pytest.mark.parametrize("part", range(5))
 def test_any_difference_of_a_stat_is_suspect(part):
     """Size, either time, inode or mode alone is enough."""
     other = tuple(value + (n == part) for n, value in enumerate(OLD))
-    assert compare({"a": other}, {"a": OLD}, (), ()).suspect == ["a"]
+    assert look({"a": other}, {"a": OLD}).suspect == ["a"]
 
 
 def test_a_racy_entry_is_always_suspect():
     """A negative mode in the index equals nothing that a walk sees."""
     racy = (*OLD[:4], -OLD[4])
-    assert compare({"a": OLD}, {"a": racy}, (), ()).suspect == ["a"]
+    assert look({"a": OLD}, {"a": racy}).suspect == ["a"]
 
 
 def test_suspects_and_the_gone_are_in_the_order_of_bytes():
     """As git sorts its index, not as characters compare."""
     names = ["b", "a/b", "a-b", "a", "ä", "\uefff", "\U0001f600", "Z"]
     by_bytes = ["Z", "a", "a-b", "a/b", "b", "ä", "\U0001f600", "\uefff"]
-    assert compare(dict.fromkeys(names, NEW), {}, (), ()).suspect == by_bytes
-    assert compare({}, dict.fromkeys(names, NEW), (), ()).gone == by_bytes
+    assert look(dict.fromkeys(names, NEW), {}).suspect == by_bytes
+    assert look({}, dict.fromkeys(names, NEW)).gone == by_bytes
 
 
 @pytest.mark.parametrize(
@@ -83,12 +90,15 @@ def test_suspects_and_the_gone_are_in_the_order_of_bytes():
 def test_what_could_not_be_looked_at_is_not_gone(unknown, gone):
     """An unknown folder covers what is below it and nothing beside it; an unknown root covers all."""
     known = dict.fromkeys(["a/b/c", "a/d", "ab", "e"], OLD)
-    assert compare({}, known, (), unknown).gone == gone
+    assert look({}, known, unknown).gone == gone
 
 
-def test_what_was_looked_at_and_what_was_not_met_is_gone():
-    """A path that is absent, and one that is ignored by now."""
-    assert compare({"a": OLD}, {"a": OLD, "b": OLD, "c": OLD}, ["b"], ()).gone == ["b", "c"]
+def test_what_was_not_met_is_gone():
+    """Paths that are absent or ignored by now, also where other names of the folder still stand."""
+    assert look(
+        {"a": OLD},
+        {"a": OLD, "b": OLD, "c": OLD},
+    ).gone == ["b", "c"]
 
 
 def test_new_changed_touched_and_gone():
@@ -100,7 +110,7 @@ def test_new_changed_touched_and_gone():
 
 def test_a_file_that_could_not_be_hashed_is_left_as_it_was():
     """It is neither changed nor gone, nor the end of a move."""
-    comparison = compare({"a": NEW, "b": NEW}, {"a": OLD, "c": OLD}, (), ())
+    comparison = look({"a": NEW, "b": NEW}, {"a": OLD, "c": OLD})
     found = plan(comparison, {}, {"a": sha("1"), "c": sha("1")})
     assert found == Changes(deleted=("c",))
 
@@ -156,7 +166,7 @@ def test_an_unknown_path_is_no_source_of_a_move():
 
 def test_a_known_path_without_a_hash_is_modified():
     """An index entry whose content was never read is brought up to date, and moves nowhere."""
-    comparison = compare({"a": NEW}, {"a": OLD, "b": OLD}, (), ())
+    comparison = look({"a": NEW}, {"a": OLD, "b": OLD})
     found = plan(comparison, {"a": hashed("x")}, {"a": "", "b": ""})
     assert found.modified == ("a",) and found.deleted == ("b",)
 
