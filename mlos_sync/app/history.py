@@ -17,7 +17,8 @@ from mlos_sync.core import ids, journal
 from mlos_sync.core.fold import fold
 from mlos_sync.edge import git, store
 from mlos_sync.edge.git import LoggedCommit
-from mlos_sync.errors import RefusedError, UsageError
+from mlos_sync.edge.workspace import MARKER
+from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 
 BATCH = 500
 # An agent's footer often puts its co-author line into a paragraph of its own, and git then sees no other trailer
@@ -41,10 +42,26 @@ def update(index: Index) -> set[str]:
     else:
         if known and before is not None:
             paths |= _forget(db, git.run(root, "rev-list", before, f"^{now}").decode().split())
-        paths |= _add(db, git.log(root, now, *([f"^{before}"] if known else [])))
+        paths |= _read(index, [now, *([f"^{before}"] if known else [])])
     store.put(db, "head", now or "")
     store.bump(db, "revision")
     return paths
+
+
+def _read(index: Index, revisions: list[str]) -> set[str]:
+    """Take in commits. Where contents are missing (a partial clone, damage), renames are told by object id alone; where
+    even that fails, what could be read is kept and the rest is named."""
+    db, root = index.db, index.workspace.root
+    store.observe(db, "history", [])
+    try:
+        return _add(index, git.log(root, *revisions))
+    except SurroundingsError as error:
+        store.observe(db, "history", [("git log", f"renames with edits are not told: {error.message}")])
+    try:
+        return _add(index, git.log(root, *revisions, renames="-M100%"))
+    except SurroundingsError as error:
+        store.observe(db, "history", [("git log", f"older commits could not be read ({error.message}); run git fsck")])
+    return {path for (path,) in db.execute("SELECT DISTINCT path FROM commit_changes")}
 
 
 def _exists(root: str, sha: str) -> bool:
@@ -64,8 +81,10 @@ def _forget(db: store.Connection, shas: list[str]) -> set[str]:
     return paths
 
 
-def _add(db: store.Connection, commits: Iterable[LoggedCommit]) -> set[str]:
+def _add(index: Index, commits: Iterable[LoggedCommit]) -> set[str]:
+    db = index.db
     paths: set[str] = set()
+    mentioned: dict[str, tuple[int | None, list[tuple[str, str]]]] = {}
     for commit in commits:
         times = (iso(commit.authored * 1000), iso(commit.committed * 1000))
         cursor = db.execute(
@@ -78,11 +97,14 @@ def _add(db: store.Connection, commits: Iterable[LoggedCommit]) -> set[str]:
                 "INSERT OR REPLACE INTO commit_changes(path, commit_id, status, old_path, blob) VALUES (?, ?, ?, ?, ?)",
                 [(c.path, number, c.status, c.old_path, c.blob) for c in commit.changes],
             )
-            db.executemany(
-                "INSERT OR IGNORE INTO commit_references VALUES (?, ?, ?)", [(number, *r) for r in mentions(commit)]
-            )
+            if found := mentions(commit):
+                mentioned[commit.sha] = (number, found)
             paths.update(change.path for change in commit.changes)
             paths.update(change.old_path for change in commit.changes if change.old_path)
+    # "Fixes: 12" from before there was a workspace means somebody else's number 12.
+    for sha in git.having(index.workspace.root, mentioned, MARKER):
+        number, found = mentioned[sha]
+        db.executemany("INSERT OR IGNORE INTO commit_references VALUES (?, ?, ?)", [(number, *one) for one in found])
     return paths
 
 

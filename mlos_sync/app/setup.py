@@ -254,6 +254,15 @@ def is_in_repository(folder: str) -> bool:
     return True
 
 
+def build_missing_index(start: str) -> bool:
+    """Make the index of the workspace that holds `start` where there is none of our schema. Returns whether it had to."""
+    workspace = find(start)
+    if has_database(workspace):
+        return False
+    rebuild(workspace)
+    return True
+
+
 def rebuild_here(start: str, *, with_hooks: bool, progress: Progress | None = None) -> tuple[int, int, Report, bool]:
     """`rebuild` for the workspace that holds `start`; also says whether this clone lacks hooks."""
     workspace = find(start)

@@ -39,7 +39,7 @@ def open_here() -> Index:
     if index is None:
         from mlos_sync.app import setup
 
-        setup.rebuild(workspace)
+        setup.build_missing_index(settings.folder)
         say("the index was missing or of another version: it was rebuilt", error=True)
         index = opening.open_index(settings.folder)
     return index

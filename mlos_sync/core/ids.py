@@ -18,9 +18,10 @@ CLOSING = ("closes", "fixes", "resolves")
 TRAILERS = ("task", "need", *CLOSING)
 
 _REFERENCE = re.compile(r"^(?:(need|task|agent|artifact|commit):(.+)|(need|task|agent)-([0-9a-f]{6,32}))$", re.DOTALL)
-# What a trailer's value may hold: `12`, `task:12`, `task-3f9a2c`, `12 (task-3f9a2c4155d01e77)`, `#12`.
+# What a trailer's value may hold: `12`, `task:12`, `task-3f9a2c`, `12 (task-3f9a2c4155d01e77)`. Not `#12`: that is the
+# forge's number.
 _IN_TRAILER = re.compile(
-    r"(?:(?P<kind>need|task|agent):)?#?(?P<number>\d{1,15})(?:\s*\((?P<named>(?:need|task|agent)-[0-9a-f]{6,32})\))?"
+    r"(?:(?P<kind>need|task|agent):)?(?P<number>\d{1,15})(?:\s*\((?P<named>(?:need|task|agent)-[0-9a-f]{6,32})\))?"
     r"|(?P<uid>(?:need|task|agent)-[0-9a-f]{6,32})"
 )
 

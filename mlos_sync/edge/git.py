@@ -188,6 +188,19 @@ class _Feeder:
             pass  # git ended early; the reader sees the end of its output
 
 
+def having(root: str, commits: Iterable[str], path: str) -> set[str]:
+    """Those of the commits in whose tree `path` stands, by one `cat-file --batch-check`."""
+    wanted = list(commits)
+    if not wanted:
+        return set()
+    out = run(root, "cat-file", "--batch-check", data="".join(f"{commit}:{path}\n" for commit in wanted).encode())
+    return {
+        commit
+        for commit, line in zip(wanted, out.decode("utf-8", "replace").split("\n"), strict=False)
+        if " blob " in line
+    }
+
+
 def ref_tips(root: str) -> list[str]:
     """The commits that branches, tags and remote refs name, each once, sorted."""
     out = run(
@@ -269,10 +282,13 @@ class LoggedCommit:
 _FORMAT = "%x01%H%x02%an <%ae>%x02%at%x02%ct%x02%s%x02%(trailers:only,unfold)%x02%B"
 
 
-def log(root: str, *revisions: str) -> Iterator[LoggedCommit]:
-    """Commits and their changes, newest first, streamed from one `git log`; merges list no changes."""
+def log(root: str, *revisions: str, renames: str = "-M") -> Iterator[LoggedCommit]:
+    """Commits and their changes, newest first, streamed from one `git log`; merges list no changes.
+
+    `renames` is git's option: `-M` compares contents, `-M100%` object ids only, which a partial clone can still do.
+    """
     process = stream(
-        root, "-c", "diff.renameLimit=1000", "log", "-z", "--raw", "--no-abbrev", "-M", "--root", "--no-ext-diff",
+        root, "-c", "diff.renameLimit=1000", "log", "-z", "--raw", "--no-abbrev", renames, "--root", "--no-ext-diff",
         "--no-textconv", "--no-show-signature", "--encoding=UTF-8", f"--format={_FORMAT}", *revisions, "--",
     )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None  # noqa: S101 - told by PIPE
