@@ -35,6 +35,8 @@ def are_record_edges_current(db: store.Connection) -> bool:
 def update_record_edges(db: store.Connection) -> None:
     """Derive the edges that follow from columns and commits, inside the caller's transaction with capture off."""
     if not are_record_edges_current(db):
+        if sessions.update_agents(db):
+            update_file_edges(db)
         _make(db, (*_from_columns(db), *_from_commits(db)), f"NOT {_FROM_FILES}")
         store.put(db, "edges_at", store.get(db, "revision", "0"))
 

@@ -37,9 +37,7 @@ def update(index: Index, plan: Plan) -> bool:
     changed = bool(stale or found)
     if changed or changes.added:
         _place(db, everything=changed)
-    if changed:
-        _agents(db)
-    return changed
+    return update_agents(db, everything=changed) or changed
 
 
 def outdated(db: store.Connection) -> list[str]:
@@ -143,7 +141,9 @@ SELECT path, session_id, tool, model, title, started_at, ended_at FROM (
 """
 
 
-def _agents(db: store.Connection) -> None:
+def update_agents(db: store.Connection, *, everything: bool = False) -> bool:
+    """Keep one derived row for each session that no record stands for; also where a record took a row's number or came
+    to stand for a session. Returns whether rows came or went; `everything` brings the others up to date too."""
     wanted = {}
     for path, session, tool, model, title, started, ended in db.execute(SPEAKING).fetchall():
         joined = db.execute(
@@ -151,9 +151,10 @@ def _agents(db: store.Connection) -> None:
         ).fetchone()
         if not joined:
             wanted[derived_uid("session", session)] = (tool, "completed", model, path, started, ended, title)
-    for (uid,) in db.execute("SELECT uid FROM agents WHERE origin = 'derived'").fetchall():
-        if uid not in wanted:
-            db.execute("DELETE FROM agents WHERE uid = ?", (uid,))
+    standing = {uid for (uid,) in db.execute("SELECT uid FROM agents WHERE origin = 'derived'")}
+    if standing == set(wanted) and not everything:
+        return False
+    db.executemany("DELETE FROM agents WHERE uid = ?", [(uid,) for uid in sorted(standing - set(wanted))])
     db.executemany(
         "INSERT INTO agents(uid, origin, agent_type, status, model, session_transcript, started_at, completed_at,"
         " result_summary) VALUES (?, 'derived', ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(uid) DO UPDATE SET"
@@ -161,3 +162,4 @@ def _agents(db: store.Connection) -> None:
         " started_at = excluded.started_at, completed_at = excluded.completed_at, result_summary = excluded.result_summary",
         [(uid, *values) for uid, values in sorted(wanted.items())],
     )
+    return standing != set(wanted)

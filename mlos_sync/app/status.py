@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sys
 from typing import Any
 
 from mlos_sync.app import freshness, indexing, publishing
 from mlos_sync.app.opening import Index
 from mlos_sync.edge import shims, store
+from mlos_sync.edge.workspace import Workspace
+
+WATCH_LOCK = "watch.lock"
 
 
 def status(index: Index) -> dict[str, Any]:
@@ -23,6 +28,7 @@ def status(index: Index) -> dict[str, Any]:
         for kind in ("needs", "tasks", "agents", "relationships")
     }
     (artifacts,) = db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
+    since = watcher_since(index.workspace)
     hooks = [
         {"name": h.name, "path": h.path, "state": h.state}
         for h in shims.state(index.workspace.hooks_dir, sys.executable)
@@ -34,7 +40,7 @@ def status(index: Index) -> dict[str, Any]:
         "artifacts": artifacts,
         **counts,
         "pending_events": publishing.pending(index),
-        "watcher": {"running": False, "since": None, "coverage": None},
+        "watcher": {"running": since is not None, "since": since, "coverage": None},
         "hooks": hooks,
         "conflicts": db.execute("SELECT count(*) FROM conflicts").fetchone()[0],
         "observations": [
@@ -47,3 +53,19 @@ def status(index: Index) -> dict[str, Any]:
         ],
         "skipped": len(observed.unknown) + len(observed.odd),
     }
+
+
+def watcher_since(workspace: Workspace) -> str | None:
+    """Since when a watcher runs in this worktree; None when none does. Reads only."""
+    path = os.path.join(workspace.state, WATCH_LOCK)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 200, 0).decode("utf-8", "replace").rpartition("since ")[2]
+    finally:
+        os.close(descriptor)
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from mlos_sync import __version__
 from mlos_sync.cli import data, views
 from mlos_sync.cli.common import Json, open_here, say, settings
 from mlos_sync.errors import MlosError
+
+if TYPE_CHECKING:
+    from mlos_sync.app.sync import Report
 
 app = typer.Typer(
     name="mlos-sync",
@@ -98,16 +101,41 @@ def sync(
     with progress("hashing") as told:
         scope = tuple(inside(index.workspace, path) for path in paths or ())
         report = use_case.sync(index, scope, accept_deletes=accept_deletes, progress=told)
+    result = _sync_result(report)
+    say(_sync_lines(result), result, as_json)
+    if report.skipped:
+        raise typer.Exit(1)
+
+
+def _sync_result(report: Report) -> dict[str, Any]:
     changes = report.changes
-    result = {
+    return {
         "added": changes.added, "modified": changes.modified, "moved": [{"from": a, "to": b} for a, b in changes.moved],
         "deleted": changes.deleted, "unchanged": changes.unchanged,
         "skipped": [{"path": path, "reason": reason} for path, reason in report.skipped.items()],
         "seconds": round(report.seconds, 3),
     }  # fmt: skip
-    say(_sync_lines(result), result, as_json)
-    if report.skipped:
-        raise typer.Exit(1)
+
+
+@app.command()
+def watch(as_json: Json = False) -> None:
+    """Sync continuously, in the foreground: now, after every batch of changes, and once a minute anyway."""
+    import signal
+
+    from mlos_sync.app import watching
+
+    # TERM and HUP end it as Ctrl-C does; a transaction that was open is rolled back.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        for look in watching.looks(settings.folder):
+            if look.problem is not None:
+                say(f"mlos-sync: {look.problem.message}", error=True)
+            elif look.report is not None:
+                result = _sync_result(look.report)
+                say(_sync_lines(result), result, as_json)
+    except KeyboardInterrupt:
+        say("stopped", error=True)
 
 
 def _sync_lines(result: dict[str, Any], most: int = 20) -> list[str]:
