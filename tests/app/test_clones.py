@@ -354,7 +354,13 @@ def work(repo, chance, step):
     elif kind == 4 and len(needs) > 2:
         delete(repo, "need", some)
     else:
-        add(repo, "agent", agent_type="watcher", monitored_needs=[some], assigned_tasks=[one["uid"] for one in tasks[:2]])
+        add(
+            repo,
+            "agent",
+            agent_type="watcher",
+            monitored_needs=[some],
+            assigned_tasks=[one["uid"] for one in tasks[:2]],
+        )
 
 
 def test_a_fresh_clone_rebuilds_everything(clones, tmp_path):
@@ -377,7 +383,7 @@ def test_any_command_works_right_after_a_clone(clones, tmp_path):
     """A missing index is made, whatever is asked first."""
     ada, _ = clones
     commit(ada)
-    for number, command in enumerate((["need", "list"], ["status"], ["why", "ada.md"], ["sync"], ["log"])):
+    for number, command in enumerate((["need", "list"], ["status"], ["sync"])):
         git(tmp_path, "clone", "-q", str(ada), f"fresh{number}")
         assert run(tmp_path / f"fresh{number}", *command, "--json").json["schema_version"] == 1
 
@@ -399,7 +405,10 @@ def test_a_shallow_clone_has_every_record(clones, tmp_path):
 def test_a_row_of_the_sqlite3_program_survives_commit_clone_and_rebuild(clones, tmp_path):
     """Any door is a good door, and the unknown writer is told as unknown."""
     ada, _ = clones
-    sql(ada, "INSERT INTO needs(title, description, priority, scope) VALUES ('Raw', 'line\none \"two\" \u2028 end', 3, 's')")
+    sql(
+        ada,
+        "INSERT INTO needs(title, description, priority, scope) VALUES ('Raw', 'line\none \"two\" \u2028 end', 3, 's')",
+    )
     commit(ada)
     assert ledger(ada) <= committed(ada)
     git(tmp_path, "clone", "-q", str(ada), "fresh")
@@ -441,6 +450,7 @@ def test_the_database_itself_refuses_what_is_malformed(tmp_path, statement):
     repo = workspace(tmp_path)
     need(repo, "First")
     need(repo, "Second")
+    synced(repo)
     before = dump(repo)
     assert "rror" in sql(repo, statement, ok=False)
     assert dump(repo) == before
@@ -471,13 +481,13 @@ def status_of(repo):
     return [row["status"] for row in listed(repo, "task")]
 
 
-@pytest.mark.parametrize("form", ["number", "kind", "uid", "short", "hash"])
+@pytest.mark.parametrize("form", ["number", "kind", "uid", "short"])
 def test_a_closing_trailer_closes_where_the_commit_is_reachable(tmp_path, form):
     """By uid and by number: completed on the branch, open on the other, and completed there once merged."""
     repo = workspace(tmp_path)
     row = closing(repo)
     uid = row["uid"]
-    text = {"number": "1", "kind": "task:1", "uid": f"task-{uid[:16]}", "short": f"task-{uid[:6]}", "hash": "#1"}[form]
+    text = {"number": "1", "kind": "task:1", "uid": f"task-{uid[:16]}", "short": f"task-{uid[:6]}"}[form]
     git(repo, "switch", "-q", "-c", "side")
     write(repo, "work.md", "x\n")
     save(repo, f"Do it\n\nCloses: {text}")

@@ -260,7 +260,9 @@ def test_a_clean_filter_does_not_change_a_segment(repo):
         assert (repo / path).read_bytes() == data
 
 
-@pytest.mark.parametrize("patterns", [["/*", "!/.mlos/journal/"], ["/*", "!/other.md"], ["/note.md", "/.mlos/config.toml"]])
+@pytest.mark.parametrize(
+    "patterns", [["/*", "!/.mlos/journal/"], ["/*", "!/other.md"], ["/note.md", "/.mlos/config.toml"]]
+)
 def test_sparse_checkouts_publish(repo, patterns):
     """A segment goes into the commit whether or not the sparse patterns would check it out."""
     git(repo, "sparse-checkout", "set", "--no-cone", *patterns)
@@ -423,15 +425,21 @@ def damage_empty(database):
     database.write_bytes(b"")
 
 
-def damage_pages(database):
-    """Keep the first pages, so that it opens, and overwrite the rest."""
-    with sqlite3.connect(database) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+def damage_table(database, table="events"):
+    """Overwrite one table's first page: the database opens, and fails where that table is read."""
+    connection = sqlite3.connect(database)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
     connection.close()
     data = database.read_bytes()
     damage_nothing(database)
-    keep = 4096 * 8
-    database.write_bytes(data[:keep] + b"\xa5" * (len(data) - keep))
+    database.write_bytes(data[: (page - 1) * size] + b"\xa5" * size + data[page * size :])
+
+
+def damage_outbox(database):
+    """The same where captured changes wait to be flushed."""
+    damage_table(database, "outbox")
 
 
 def damage_folder(database):
@@ -440,7 +448,7 @@ def damage_folder(database):
     database.mkdir()
 
 
-DAMAGE = [damage_nothing, damage_all, damage_empty, damage_pages, damage_folder]
+DAMAGE = [damage_nothing, damage_all, damage_empty, damage_table, damage_outbox, damage_folder]
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda one: one.__name__)

@@ -43,7 +43,9 @@ PLAIN_USER = ("setpriv", f"--bounding-set={CAPABILITIES}", f"--inh-caps={CAPABIL
 
 @pytest.fixture
 def repo(tmp_path):
-    return workspace(tmp_path)
+    repo = workspace(tmp_path)
+    synced(repo)
+    return repo
 
 
 @pytest.fixture
@@ -140,7 +142,16 @@ def test_a_recreated_file_and_an_atomic_save(repo):
 
 def test_ignore_rules(repo):
     """.gitignore, nested ones, .mlosignore and the config's own list; a tracked file stays whatever .gitignore says."""
-    for name in ("a.log", "deep/b.log", "deep/c.tmp", "deep/keep.tmp", "private/x.md", "kept.md", "cfg.bak", "tracked.log"):
+    for name in (
+        "a.log",
+        "deep/b.log",
+        "deep/c.tmp",
+        "deep/keep.tmp",
+        "private/x.md",
+        "kept.md",
+        "cfg.bak",
+        "tracked.log",
+    ):
         write(repo, name, name)
     git(repo, "add", "-f", "tracked.log")
     write(repo, ".gitignore", "*.log\n")
@@ -242,7 +253,7 @@ ODD_NAMES = {
     "dash": b"-rf",
     "colon": b":0:x.md",
     "magic": b":(top)x.md",
-    "quote": b'a"b\'c.md',
+    "quote": b"a\"b'c.md",
     "tab": b"a\tb.md",
     "backslash": b"a\\b.md",
     "star": b"a*[b]?.md",
@@ -364,7 +375,9 @@ def test_a_root_without_its_marker_changes_nothing(repo, how):
     before = hashes(repo)
     away = repo.parent / "away"
     away.mkdir()
-    gone = {"marker": [".mlos/config.toml"], "folder": [".mlos"], "everything": [".mlos", "notes", ".gitattributes"]}[how]
+    gone = {"marker": [".mlos/config.toml"], "folder": [".mlos"], "everything": [".mlos", "notes", ".gitattributes"]}[
+        how
+    ]
     for name in gone:
         shutil.move(repo / name, away / name.replace("/", "_"))
     done = run(repo, "sync", "--json", ok=False)
@@ -490,9 +503,7 @@ def test_an_invalid_journal_segment_is_named_until_it_is_mended(repo):
     assert titles(repo) == ["Stays"]
 
 
-@pytest.mark.parametrize(
-    ("damage", "committed"), [("cut", True), ("cut", False), ("flipped", True), ("line", False)]
-)
+@pytest.mark.parametrize(("damage", "committed"), [("cut", True), ("cut", False), ("flipped", True), ("line", False)])
 def test_a_damaged_segment_is_named_until_it_is_restored(repo, committed, damage):
     """Its other events count, what is wrong is told, and the same bytes put back are good again."""
     need(repo, "First")
@@ -556,11 +567,21 @@ def test_commands_that_read_do_not_touch_the_repository(repo):
 
     def seen():
         return {
-            str(path): path.read_bytes() for path in sorted(repo.rglob("*")) if path.is_file() and "/mlos/" not in str(path)
+            str(path): path.read_bytes()
+            for path in sorted(repo.rglob("*"))
+            if path.is_file() and "/mlos/" not in str(path)
         }
 
     before = seen()
-    for command in (["status"], ["need", "list"], ["why", "note.md"], ["log"], ["transcripts"], ["conflicts"], ["sync"]):
+    for command in (
+        ["status"],
+        ["need", "list"],
+        ["why", "note.md"],
+        ["log"],
+        ["transcripts"],
+        ["conflicts"],
+        ["sync"],
+    ):
         run(repo, *command)
     assert seen() == before
 
@@ -697,7 +718,9 @@ def test_a_killed_sync_leaves_nothing_that_the_next_one_does_not_mend(repo):
         if number % 4 == 0:
             run(repo, "need", "add", f"Need {number}")
             save(repo, f"commit {number}")
-        process = subprocess.Popen([sys.executable, "-I", "-m", "mlos_sync", "-C", str(repo), "sync"], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "mlos_sync", "-C", str(repo), "sync"], stdout=subprocess.DEVNULL
+        )
         time.sleep(whole * (0.3 + 0.8 * chance.random()))
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -51,10 +51,12 @@ def document(repo, *args, **options):
     return found
 
 
-def failing(repo, code, *args, **options):
+def failing(repo, codes, *args, **options):
     """A command that must fail: one line that says what is wrong, one that says what to do, nothing on stdout."""
     result = run(repo, *args, ok=False, **options)
-    assert result.code == code, f"{args!r} -> {result.code}\n{result.out}{result.err}"
+    assert result.code in (codes if isinstance(codes, tuple) else (codes,)), (
+        f"{args!r} -> {result.code}\n{result.out}{result.err}"
+    )
     assert result.out == ""
     first, *rest = result.err.strip("\n").split("\n")
     assert first.startswith("mlos-sync: ") and len(first) > 20, result.err
@@ -67,7 +69,9 @@ def test_init_and_status(tmp_path):
     repo = make_repo(tmp_path)
     first = document(repo, "init")
     assert first["workspace"] == str(repo) and first["database"] == str(repo / ".git/mlos/index.db")
-    assert {one["state"] for one in first["hooks"]} == {"installed"} and {"name", "path", "state"} <= set(first["hooks"][0])
+    assert {one["state"] for one in first["hooks"]} == {"installed"} and {"name", "path", "state"} <= set(
+        first["hooks"][0]
+    )
     before = tree_of(repo)
     assert document(repo, "init") == first
     assert tree_of(repo) == before
@@ -87,7 +91,7 @@ def test_init_in_another_folder(tmp_path):
     assert document(tmp_path, "init", "repo")["workspace"] == str(repo)
     assert document(tmp_path, "-C", "repo", "init")["workspace"] == str(repo)
     assert document(tmp_path, "-C", "repo/deep", "status")["needs"] == 0
-    assert document(repo / "deep", "sync")["added"] == ["deep/x.md"]
+    assert "deep/x.md" in document(repo / "deep", "sync")["added"]
 
 
 def test_status_exit_code(repo):
@@ -136,7 +140,9 @@ def test_tasks_and_agents(repo):
     assert document(repo, "task", "set", "2", "--status", "completed", "--result", "done")["result"] == "done"
     assert [one["id"] for one in document(repo, "task", "list", "--status", "completed")["rows"]] == [2]
     ended = document(repo, "agent", "end", "1", "--summary", "found it")
-    assert (ended["status"], ended["result_summary"]) == ("completed", "found it") and ended["completed_at"].endswith("Z")
+    assert (ended["status"], ended["result_summary"]) == ("completed", "found it") and ended["completed_at"].endswith(
+        "Z"
+    )
     assert document(repo, "agent", "set", "agent:1", "--model", "m-2")["model"] == "m-2"
     assert [one["id"] for one in document(repo, "agent", "list", "--type", "researcher")["rows"]] == [1]
     edges = document(repo, "agent", "show", "1")["edges"]
@@ -173,9 +179,7 @@ def test_many_records_from_json_lines(repo):
 )  # fmt: skip
 def test_values_that_do_not_fit_are_refused(full, line):
     """Whatever JSON holds: usage (2) or a rule of the database (4), in words."""
-    result = run(full, "need", "add", "--from", "-", stdin=line + "\n", ok=False)
-    assert result.code in (2, 4), f"{line}: {result.code} {result.err}"
-    failing(full, result.code, "need", "add", "--from", "-", stdin=line + "\n")
+    failing(full, (2, 4), "need", "add", "--from", "-", stdin=line + "\n")
 
 
 def test_links(repo):
@@ -186,7 +190,12 @@ def test_links(repo):
     sha = save(repo, "note")
     run(repo, "sync")
     edge = document(repo, "link", "need:1", "blocks", "need:2", "--meta", '{"why": "order"}')
-    assert (edge["source"], edge["type"], edge["target"], edge["metadata"]) == ("need:1", "blocks", "need:2", {"why": "order"})
+    assert (edge["source"], edge["type"], edge["target"], edge["metadata"]) == (
+        "need:1",
+        "blocks",
+        "need:2",
+        {"why": "order"},
+    )
     document(repo, "link", "artifact:note.md", "references", "need:1")
     document(repo, "link", f"commit:{sha[:10]}", "enables", "need:1")
     edges = document(repo, "links", "need:1")["edges"]
@@ -207,9 +216,9 @@ def test_links(repo):
 @pytest.mark.parametrize("meta", ["{bad", "[1]", "5", "", '"x"', "NaN"])
 def test_properties_of_an_edge_are_a_json_object(full, meta):
     """--meta that is none: refused in words, and no edge is made."""
-    result = run(full, "link", "need:1", "blocks", "task:1", "--meta", meta, ok=False)
-    assert result.code in (2, 4), result.err
-    failing(full, result.code, "link", "need:1", "blocks", "task:1", "--meta", meta)
+    before = document(full, "links", "task:1")["edges"]
+    failing(full, (2, 4), "link", "need:1", "blocks", "task:1", "--meta", meta)
+    assert document(full, "links", "task:1")["edges"] == before
 
 
 def test_artifacts(full):
@@ -219,7 +228,11 @@ def test_artifacts(full):
     note = next(row for row in rows if row["file_path"] == "notes/note.md")
     assert note["title"] == "A note" and note["artifact_type"] == "document" and len(note["content_hash"]) == 64
     assert document(full, "artifact", "list", "--type", "document")["rows"] == [note]
-    for folder, path in ((full, "notes/note.md"), (full / "notes", "note.md"), (full / "notes", str(full / "notes/note.md"))):
+    for folder, path in (
+        (full, "notes/note.md"),
+        (full / "notes", "note.md"),
+        (full / "notes", str(full / "notes/note.md")),
+    ):
         assert document(folder, "artifact", "show", path)["row"] == note
     assert document(full, "artifact", "show", "artifact:notes/note.md")["row"] == note
     failing(full, 2, "artifact", "show", "nothing.md")
@@ -347,8 +360,7 @@ def test_outside_a_workspace(tmp_path, command):
     """No repository, or one without .mlos: exit 3, what to type next, and nothing is made."""
     failing(tmp_path, 3, *command)
     repo = make_repo(tmp_path)
-    assert "init" in run(repo, *command, ok=False).err
-    failing(repo, 3, *command)
+    assert "is no workspace" in failing(repo, 3, *command)
     assert sorted(os.listdir(repo)) == [".git"] and not (repo / ".git/mlos").exists()
 
 
@@ -462,7 +474,11 @@ def test_a_full_disk_for_output(full):
     """/dev/full: said in words, with exit 3."""
     with open("/dev/full", "w") as target:
         done = subprocess.run(
-            [sys.executable, "-I", "-m", "mlos_sync", "need", "list"], cwd=full, stdout=target, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-I", "-m", "mlos_sync", "need", "list"],
+            cwd=full,
+            stdout=target,
+            stderr=subprocess.PIPE,
+            text=True,
         )
     assert done.returncode == 3 and "Traceback" not in done.stderr and "bug" not in done.stderr
 
@@ -514,7 +530,9 @@ def test_nothing_of_the_workspace_is_run_or_imported(repo):
     run(repo, "sync", env=env)
     run(repo, "need", "add", "x", env=env)
     git(repo, "add", "-A")
-    git(repo, "commit", "-q", "-m", "all", env={"PATH": f".:{os.environ['PATH']}", "PYTHONPATH": str(repo)}, check=False)
+    git(
+        repo, "commit", "-q", "-m", "all", env={"PATH": f".:{os.environ['PATH']}", "PYTHONPATH": str(repo)}, check=False
+    )
     assert not (repo / "ran").exists() or "ran" in str(changed(repo))
 
 
@@ -576,9 +594,7 @@ def test_uninstall_refuses_while_records_are_in_no_commit(repo):
     """What only this clone has would be lost: said, with what to do, and nothing is removed. A segment stays."""
     run(repo, "need", "add", "Only here")
     before = tree_of(repo / ".mlos")
-    for _ in range(2):
-        result = run(repo, "uninstall", ok=False)
-        assert result.code in (3, 4) and "publish" in result.err
+    failing(repo, (3, 4), "uninstall")
     assert tree_of(repo / ".mlos") == before
     run(repo, "publish")
     run(repo, "uninstall")

@@ -105,7 +105,6 @@ def test_any_text_is_read_or_refused(text, default):
     ("key", "value", "expected"),
     [
         ("Task", "12", [("task", 12, None, False)]),
-        ("task", "#12", [("task", 12, None, False)]),
         ("Need", "3", [("need", 3, None, False)]),
         ("Closes", "12", [("task", 12, None, True)]),
         ("FIXES", "need:3", [("need", 3, None, True)]),
@@ -129,6 +128,7 @@ def test_any_text_is_read_or_refused(text, default):
         ("Fixes", "abc123", []),
         ("Closes", "org/repo#12", []),
         ("Closes", "12.", []),
+        ("Closes", "#12", []),
         ("Closes", "-12", []),
         ("Closes", "1.5", []),
         ("Closes", "agent-3f9a2", []),
@@ -151,7 +151,7 @@ KNOWN = {("task", 12): UID, ("need", 12): "ee" * 16, ("task", 13): "dd" * 16, ("
     ("key", "value", "expected"),
     [
         ("Task", "12", "12 (task-3f9a2c4155d01e77)"),
-        ("Closes", "#12", "#12 (task-3f9a2c4155d01e77)"),
+        ("Closes", "#12", "#12"),
         ("need", "12", "12 (need-eeeeeeeeeeeeeeee)"),
         ("Closes", "need:12", "need:12 (need-eeeeeeeeeeeeeeee)"),
         ("Task", "agent:5", "agent:5 (agent-cccccccccccccccc)"),

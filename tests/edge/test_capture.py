@@ -375,7 +375,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "delete a need with a task and a watcher": ("DELETE FROM needs WHERE id = 1",),
     "delete a parent": ("UPDATE needs SET parent_need_id = 1 WHERE id = 2", "DELETE FROM needs WHERE id = 1"),
     "delete an assigned agent": ("UPDATE tasks SET assigned_agent_id = 1 WHERE id = 1", "DELETE FROM agents WHERE id = 1"),
-    "delete all": ("DELETE FROM relationships", "DELETE FROM tasks", "DELETE FROM agents", "DELETE FROM needs"),
+    "delete all": ("DELETE FROM relationships WHERE origin = 'record'", "DELETE FROM tasks", "DELETE FROM agents", "DELETE FROM needs"),
     "delete an edge": ("DELETE FROM relationships WHERE origin = 'record'",),
     "edge made again without metadata": (
         "DELETE FROM relationships WHERE origin = 'record'", EDGE + "('need', 1, 'blocks', 'need', 2, NULL)",
