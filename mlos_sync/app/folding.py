@@ -167,7 +167,7 @@ def _put_row(db: Connection, state: State, columns: list[_Column]) -> bool:
     values: dict[str, Any] = {c.name: state.fields.get(c.name) for c in columns if c.form == "value" and c.name != "id"}
     values |= {"uid": state.uid, "id": number}
     if state.kind != "agent":
-        values["updated_at"] = iso(state.newest_ms)
+        values["updated_at"] = state.fields.get("updated_at") or iso(state.newest_ms)
     else:
         # Ids of sessions are local; one that sits on a record's number makes way and is derived again.
         db.execute("DELETE FROM agents WHERE id = ? AND uid <> ? AND origin = 'derived'", (number, state.uid))

@@ -148,13 +148,14 @@ def _moves(
         if (content := known.get(path)) and content != EMPTY:
             waiting.setdefault(content, []).append(path)
     pairs = []
-    for path in added:
-        sources = waiting.get(hashed[path].sha256)
-        if sources:
+    for same_name in (True, False):
+        for path in added:
+            sources = waiting.get(hashed[path].sha256, []) if path not in {new for _, new in pairs} else []
             base = path.rpartition("/")[2]
-            old = next((one for one in sources if one.rpartition("/")[2] == base), sources[0])
-            sources.remove(old)
-            pairs.append((old, path))
+            old = next((one for one in sources if not same_name or one.rpartition("/")[2] == base), None)
+            if old is not None:
+                sources.remove(old)
+                pairs.append((old, path))
     return pairs
 
 

@@ -23,7 +23,7 @@ from mlos_sync.core.journal import Event
 Clock = tuple[int, int]
 ALIVE = "@alive"
 # Two clones may make one generated task; that they did so at different moments under different numbers is no conflict.
-NO_CONFLICT = frozenset({"id", "created_at", "started_at"})
+NO_CONFLICT = frozenset({"id", "created_at", "started_at", "updated_at"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class State:
     alive: bool = False
     born: Clock | None = None  # effective clock of its first creation; None: no event creates it
     newest_ms: int = 0
+    mortal: bool = False  # whether it was ever deleted
     heads: tuple[str, ...] = ()
     losses: tuple[Loss, ...] = ()
 
@@ -65,6 +66,9 @@ def fold(events: Iterable[Event]) -> State:
             winner[name] = (value, event.id)
         if event.op in ("create", "recreate") and state.born is None:
             state.born = clocks[event.id]
+    state.mortal = any(event.op == "delete" for event in ordered)
+    if "updated_at" not in ordered[-1].fields:
+        winner.pop("updated_at", None)  # set by hand once, overtaken since
     state.alive = bool(winner.pop(ALIVE, (False, ""))[0])
     state.fields = _assemble(winner)
     state.newest_ms = max(clock[0] for clock in clocks.values())
@@ -160,7 +164,7 @@ def _losses(ordered: list[Event]) -> Iterator[Loss]:
         for n, _ in found:
             covered |= ancestors[n]
         for n, value in found[:-1]:
-            if value != kept and not covered >> n & 1:
+            if n != last and value != kept and not covered >> n & 1:
                 yield Loss(name, ordered[last].id, ordered[n].id)
     yield from _edits_against_deletion(ordered, ancestors)
 

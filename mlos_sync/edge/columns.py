@@ -47,22 +47,46 @@ def one_of(table: str, column: str, words: tuple[str, ...], *, null: bool = Fals
     return CheckConstraint(f"{absent}{column} IN ({listed})", name=f"{table}.{column} is one of {', '.join(words)}")
 
 
+DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+CLOCK = "T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]"
+
+
 def is_time(table: str, *columns: str) -> list[CheckConstraint]:
-    """A UTC time in the one form that sorts as text."""
+    """A UTC time in the one form that sorts as text; it must be what SQLite reads it as (30 February is not)."""
     return [
         CheckConstraint(
-            f"{c} IS NULL OR (typeof({c}) = 'text' AND julianday({c}) IS NOT NULL AND {c} GLOB '????-??-??T??:??:??*Z')",
+            f"{c} IS NULL OR (typeof({c}) = 'text' AND {c} GLOB '{DAY}{CLOCK}*'"
+            f" AND strftime('%Y-%m-%dT%H:%M:%S', substr({c}, 1, 19)) IS substr({c}, 1, 19)"
+            f" AND (substr({c}, 20) = 'Z' OR ({c} GLOB '*.[0-9]*Z'"
+            f" AND substr({c}, 21, length({c}) - 21) NOT GLOB '*[^0-9]*' AND substr({c}, 20, 1) = '.')))",
             name=f"{table}.{c} is a UTC time such as 2026-11-20T10:00:00Z",
         )
         for c in columns
     ]
 
 
+def is_day(table: str, column: str) -> CheckConstraint:
+    """A date, alone or with a time behind it."""
+    return CheckConstraint(
+        f"{column} IS NULL OR (typeof({column}) = 'text' AND {column} GLOB '{DAY}*'"
+        f" AND strftime('%Y-%m-%d', substr({column}, 1, 10)) IS substr({column}, 1, 10)"
+        f" AND (length({column}) = 10 OR {column} GLOB '{DAY}{CLOCK}*Z'))",
+        name=f"{table}.{column} is a date such as 2026-11-20",
+    )
+
+
+def is_number(table: str) -> CheckConstraint:
+    """An id that JSON carries unharmed."""
+    return CheckConstraint("id BETWEEN 1 AND 9007199254740991", name=f"{table}.id is a whole number from 1 to 2^53 - 1")
+
+
 def is_list(table: str, *columns: str) -> list[CheckConstraint]:
     """A JSON array."""
     return [
         CheckConstraint(
-            f"{c} IS NULL OR (json_valid({c}) AND json_type({c}) = 'array')", name=f"{table}.{c} is a JSON array of ids"
+            f"{c} IS NULL OR (typeof({c}) = 'text' AND instr({c}, char(0)) = 0 AND json_valid({c})"
+            f" AND json_type({c}) = 'array')",
+            name=f"{table}.{c} is a JSON array of ids",
         )
         for c in columns
     ]
@@ -84,7 +108,8 @@ def not_empty(table: str, column: str) -> CheckConstraint:
 def is_uid(table: str) -> CheckConstraint:
     """A uid as we write it."""
     return CheckConstraint(
-        "length(uid) = 32 AND uid NOT GLOB '*[^0-9a-f]*'", name=f"{table}.uid is 32 lower-case hex digits"
+        "typeof(uid) = 'text' AND length(uid) = 32 AND length(CAST(uid AS BLOB)) = 32 AND uid NOT GLOB '*[^0-9a-f]*'",
+        name=f"{table}.uid is 32 lower-case hex digits",
     )
 
 

@@ -98,13 +98,14 @@ def _value(row: str, name: str, form: Any) -> str:
     return f"json((SELECT json_group_array(k) FROM ({keys}) WHERE k IS NOT NULL))"
 
 
-def _image(table: Table, row: str) -> str:
-    """SQL for a JSON object of all that is journaled of a row."""
+def _image(table: Table, row: str, updated_at: str = "") -> str:
+    """SQL for a JSON object of all that is journaled of a row; `updated_at` is SQL too, where it was set by hand."""
     if table.name == "relationships":
         pairs = [f"'source', {_end(row, 'source')}", f"'type', {row}.relationship_type"]
         pairs += [f"'target', {_end(row, 'target')}", f"'metadata', {row}.metadata", f"'created_at', {row}.created_at"]
     else:
         pairs = [f"'{name}', {_value(row, name, form)}" for name, form in _journaled(table)]
+        pairs += [f"'updated_at', {updated_at}"] if updated_at else []
     return f"json_object({', '.join(pairs)})"
 
 
@@ -134,13 +135,19 @@ def triggers(table: Table) -> list[str]:
         if edge
         else "NEW.uid"
     )
+    # A live key, or a dead one of another: an upsert fires no insert trigger, so this insert replaced a row.
     taken = f"EXISTS (SELECT 1 FROM record_keys WHERE kind = '{kind}' AND (number = NEW.id AND uid <> {identity}"
-    taken += "))" if edge else " OR uid = NEW.uid AND number <> NEW.id))"
+    taken += f" OR uid = {identity} AND dead = 0" + ("))" if edge else " OR uid = NEW.uid AND number <> NEW.id))")
     known = f"FROM record_keys WHERE kind = '{kind}' AND uid = {identity}"
-    op = f"(CASE (SELECT max(dead) {known}) WHEN 1 THEN 'recreate' WHEN 0 THEN 'update' ELSE 'create' END)"
+    op = f"(CASE WHEN EXISTS (SELECT 1 {known}) THEN 'recreate' ELSE 'create' END)"
     shadow = f"INSERT OR REPLACE INTO record_keys(kind, number, uid) VALUES ('{kind}', NEW.id, {identity});"
     dead = f"UPDATE record_keys SET dead = 1 WHERE kind = '{kind}' AND number = OLD.id;"
-    image_new, image_old = _image(table, "NEW"), _image(table, "OLD")
+    dated = "updated_at" in table.columns
+    by_hand = f"NEW.updated_at IS NOT {NOW}"  # else it follows from the events and is not journaled
+    changed_by_hand = f"(NEW.updated_at IS NOT OLD.updated_at AND {by_hand})"
+    image_old = _image(table, "OLD")
+    image_new = _image(table, "NEW", f"CASE WHEN {by_hand} THEN NEW.updated_at END" if dated else "")
+    image_changed = _image(table, "NEW", f"CASE WHEN {changed_by_hand} THEN NEW.updated_at END" if dated else "")
     differ = " OR ".join(f"OLD.{c} IS NOT NEW.{c}" for c, form in _journaled(table) if form != "end")
     whole = f"{_end('OLD', 'source')} IS NOT NULL AND {_end('OLD', 'target')} IS NOT NULL" if edge else "1"
     made = [
@@ -151,8 +158,9 @@ def triggers(table: Table) -> list[str]:
         ),
         _trigger(f"{name}: insert keeps the shadow", "AFTER INSERT", name, f"NOT ({LIVE})", shadow),
         _trigger(
-            f"{name}: update is captured", "AFTER UPDATE", name, f"{LIVE} AND ({differ})",
-            _outbox(table, "NEW", "'update'", image_old, image_new),
+            f"{name}: update is captured", "AFTER UPDATE", name,
+            f"{LIVE} AND ({differ}{f' OR {changed_by_hand}' if dated else ''})",
+            _outbox(table, "NEW", "'update'", image_old, image_changed),
         ),
         _trigger(
             f"{name}: delete is captured", "AFTER DELETE", name, f"{LIVE} AND {whole}",
@@ -161,7 +169,7 @@ def triggers(table: Table) -> list[str]:
         _trigger(f"{name}: delete keeps the shadow", "AFTER DELETE", name, "1", dead),
         *_identity_rules(name, edge),
     ]  # fmt: skip
-    if "updated_at" in table.columns:
+    if dated:
         touch = f"UPDATE {name} SET updated_at = {NOW} WHERE id = NEW.id;"
         when = f"{LIVE} AND NEW.updated_at IS OLD.updated_at AND ({differ})"
         made.append(_trigger(f"{name}: update is dated", "AFTER UPDATE", name, when, touch))
@@ -225,7 +233,11 @@ def _reference_checks(table: Table) -> list[str]:
             missing = f"NEW.{name} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {target} WHERE id = NEW.{name})"
         else:
             listed = f"json_each(CASE WHEN json_valid(NEW.{name}) THEN NEW.{name} END) j"
-            missing = f"EXISTS (SELECT 1 FROM {listed} WHERE j.value NOT IN (SELECT id FROM {target}))"
+            missing = (
+                f"EXISTS (SELECT 1 FROM {listed} WHERE j.type <> 'integer' OR j.value NOT IN (SELECT id FROM {target}))"
+            )
+            twice = f"(SELECT count(*) <> count(DISTINCT j.value) FROM {listed})"
+            checks.append(_refuse(twice, f"{table.name}.{name} names a {kind} twice"))
         checks.append(_refuse(missing, f"{table.name}.{name} names a {kind} that does not exist"))
     if table.name == "relationships":
         for side in ("source", "target"):
