@@ -16,11 +16,11 @@ FEW = 2000  # up to so many paths are looked up one by one; beyond, one pass ove
 
 @dataclass(frozen=True, slots=True)
 class Dates:
-    """First and last commit time of a path, and the blob that the last one left there."""
+    """First and last commit time of a path, and the blobs that commits of that last second left there."""
 
     first: str
     last: str
-    blob: str | None
+    blobs: frozenset[str | None]
 
 
 def dates(db: store.Connection, paths: Collection[str]) -> dict[str, Dates]:
@@ -30,16 +30,18 @@ def dates(db: store.Connection, paths: Collection[str]) -> dict[str, Dates]:
     for path, commit, blob in _changes(db, paths):
         when, before = at[commit], found.get(path)
         if before is None:
-            found[path] = Dates(when, when, blob)
-        elif when > before.last or (when == before.last and blob is not None and before.blob is None):
-            found[path] = Dates(before.first, when, blob)
+            found[path] = Dates(when, when, frozenset((blob,)))
+        elif when >= before.last:
+            # Which of two commits in one second came last, no clock tells: either may have left the file as it is.
+            blobs = before.blobs | {blob} if when == before.last else frozenset((blob,))
+            found[path] = Dates(before.first, when, blobs)
         elif when < before.first:
-            found[path] = Dates(when, before.last, before.blob)
+            found[path] = Dates(when, before.last, before.blobs)
     return found
 
 
 def _changes(db: store.Connection, paths: Collection[str]) -> Iterator[tuple[str, int, str | None]]:
-    """(path, commit, blob); commits are numbered from the newest within one reading of the log."""
+    """(path, commit, blob)."""
     if len(paths) > FEW:
         wanted = set(paths)
         rows = db.execute("SELECT path, commit_id, blob FROM commit_changes ORDER BY path, commit_id")
@@ -58,6 +60,6 @@ def update(db: store.Connection, paths: Collection[str]) -> None:
     standing = {path: row for path in paths if (row := db.execute(_ROW, (path,)).fetchone())}
     for path, found in dates(db, standing).items():
         number, blob, created, updated = standing[path]
-        last = found.last if found.blob == blob else max(updated, found.last)
+        last = found.last if blob in found.blobs else max(updated, found.last)
         if (found.first, last) != (created, updated):
             db.execute("UPDATE artifacts SET created_at = ?, updated_at = ? WHERE id = ?", (found.first, last, number))

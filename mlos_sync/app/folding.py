@@ -30,12 +30,15 @@ class _Column:
     target: str | None
 
 
+_LAST_SECOND = 253_402_300_799  # of the year 9999, the last that a date can say
+
+
 @lru_cache(maxsize=4096)
 def iso(milliseconds: int) -> str:
     """Milliseconds since 1970 as UTC to the second."""
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(min(milliseconds // 1000, _LAST_SECOND), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def refold(db: Connection, dirty: Iterable[Record]) -> None:
@@ -44,12 +47,10 @@ def refold(db: Connection, dirty: Iterable[Record]) -> None:
     if not records:
         return
     states = {record: state for record in sorted(records) if (state := _state(db, record))}
-    dead = [
-        record
-        for record in sorted(records)
-        if record[0] in ROW_KINDS and not (record in states and states[record].alive)
+    fragile = [
+        record for record in sorted(records) if record[0] in ROW_KINDS and not _has_always_lived(states.get(record))
     ]
-    if naming := _naming(db, dead) - records:
+    if naming := _naming(db, fragile) - records:
         # What names a record that has gone loses the reference, and must have it back if the record returns.
         records |= naming
         states |= {record: state for record in sorted(naming) if (state := _state(db, record))}
@@ -74,24 +75,44 @@ def _naming(db: Connection, records: Iterable[Record]) -> set[Record]:
     return found
 
 
+def _has_always_lived(state: State | None) -> bool:
+    return state is not None and state.alive and not state.mortal
+
+
 def _write(db: Connection, records: set[Record], states: dict[Record, State]) -> None:
     columns = _columns(db)
-    standing = []
-    for kind, uid in sorted(records):
-        _conflicts(db, kind, uid, states.get((kind, uid)))
-        state = states.get((kind, uid))
-        if kind in ROW_KINDS:
-            if state is None or not state.alive or state.born is None:
-                _remove(db, kind, uid, state)
-            elif _put_row(db, state, columns[kind]):
-                standing.append(state)
-        elif kind != "relationship" and state is not None:
-            _hold(db, state, f"a newer version knows the kind {kind}")
+    standing, fallen = _put_rows(db, records, states, columns)
+    if naming := _naming(db, fallen) - records:
+        # A row that a rule of this version refuses takes its references with it.
+        states = states | {record: state for record in naming if (state := _state(db, record))}
+        db.executemany("DELETE FROM held WHERE kind = ? AND uid = ?", sorted(naming))
+        standing += _put_rows(db, naming, states, columns)[0]
+        records = records | naming
     for state in standing:
         _put_references(db, state, columns[state.kind])
     for kind, uid in sorted(records):
         if kind == "relationship":
             _put_edge(db, uid, states.get((kind, uid)))
+
+
+def _put_rows(
+    db: Connection, records: set[Record], states: dict[Record, State], columns: dict[str, list[_Column]]
+) -> tuple[list[State], list[Record]]:
+    """Rows without their references: (those that stand, those that a rule refused)."""
+    standing, fallen = [], []
+    for kind, uid in sorted(records):
+        state = states.get((kind, uid))
+        _conflicts(db, kind, uid, state)
+        if kind not in ROW_KINDS:
+            if kind != "relationship" and state is not None:
+                _hold(db, state, f"a newer version knows the kind {kind}")
+        elif state is None or not state.alive or state.born is None:
+            _remove(db, kind, uid, state)
+        elif _put_row(db, state, columns[kind]):
+            standing.append(state)
+        else:
+            fallen.append((kind, uid))
+    return standing, fallen
 
 
 def _state(db: Connection, record: Record) -> State | None:
@@ -132,23 +153,21 @@ def _assign_numbers(db: Connection, records: set[Record], states: dict[Record, S
 
 
 def _numbers(db: Connection, kind: str) -> list[tuple[str, int]]:
-    """(uid, number) of the records whose number must change, by a rule that looks at the whole set only."""
-    twice = "SELECT claimed FROM numbers WHERE kind = ?1 GROUP BY claimed HAVING count(*) > 1"
-    changed = db.execute(
-        f"SELECT uid, claimed FROM numbers WHERE kind = ?1 AND number <> claimed AND claimed NOT IN ({twice})", (kind,)
-    ).fetchall()
-    found = [(uid, claimed) for uid, claimed in changed]
-    (top,) = db.execute("SELECT coalesce(max(claimed), 0) FROM numbers WHERE kind = ?", (kind,)).fetchone()
-    rivals = db.execute(
-        f"SELECT uid, claimed, number FROM numbers WHERE kind = ?1 AND claimed IN ({twice}) ORDER BY born, uid", (kind,)
-    ).fetchall()
+    known = db.execute("SELECT uid, claimed, number FROM numbers WHERE kind = ? ORDER BY born, uid", (kind,)).fetchall()
+    claims = {claimed for _, claimed, _ in known}
+    found: list[tuple[str, int]] = []
     kept: set[int] = set()
-    for uid, claimed, number in rivals:
+    given: set[int] = set()
+    top = 0
+    for uid, claimed, number in known:
         wanted = claimed
         if claimed in kept:
-            top += 1
-            wanted = top
+            wanted = top + 1
+            while wanted in claims or wanted in given:
+                wanted += 1
+            given.add(wanted)
         kept.add(claimed)
+        top = max(top, claimed)
         if wanted != number:
             found.append((uid, wanted))
     return found
@@ -193,7 +212,8 @@ def _put_references(db: Connection, state: State, columns: list[_Column]) -> Non
             if given and values[column.name] is None:
                 missing.append(str(given))
         elif column.form == "refs":
-            ids = {key: resolve(db, key) for key in given or []}
+            given = given if isinstance(given, list) else None
+            ids = {str(key): resolve(db, key) for key in given or []}
             missing += [key for key, found in ids.items() if found is None]
             standing = sorted(found for found in ids.values() if found is not None)
             values[column.name] = json.dumps(standing) if standing or given is not None else None
@@ -232,8 +252,8 @@ def _put_edge(db: Connection, uid: str, state: State | None) -> None:
             " evidence = 'declared', origin = 'record'",
             values,
         )
-    except sqlite3.IntegrityError as error:
-        _hold(db, state, rule_of(error))
+    except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError) as error:
+        _hold(db, state, rule_of(error) if isinstance(error, sqlite3.Error) else str(error))
 
 
 def resolve(db: Connection, key: object) -> int | None:
@@ -280,9 +300,14 @@ def _remove(db: Connection, kind: str, uid: str, state: State | None) -> None:
         db.execute(
             "INSERT OR REPLACE INTO record_keys(kind, number, uid, dead) VALUES (?, ?, ?, 1)", (kind, number, uid)
         )
-        table = TABLE_OF[kind]
-        if not db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (number, table)).rowcount:
-            db.execute("INSERT INTO sqlite_sequence(name, seq) VALUES (?, ?)", (table, number))
+        reserve_number(db, kind, number)
+
+
+def reserve_number(db: Connection, kind: str, number: int) -> None:
+    """See to it that no new record of a kind gets a number up to this one."""
+    table = TABLE_OF[kind]
+    if not db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (number, table)).rowcount:
+        db.execute("INSERT INTO sqlite_sequence(name, seq) VALUES (?, ?)", (table, number))
 
 
 def _hold(db: Connection, state: State, reason: str) -> None:

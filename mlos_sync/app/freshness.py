@@ -22,11 +22,12 @@ def catch_up(index: Index) -> None:
 def refresh(index: Index) -> None:
     """Records and commits, and the dates that commits give to files, inside the caller's lock and transaction."""
     db = index.db
-    journaling.absorb(index)
     with store.capture(db, on=False):
         before = store.get(db, "head")
-        paths = history.update(index)
+        paths = history.update(index)  # before the journal: a segment that HEAD's history holds counts
         moved = store.get(db, "head") != before
+    journaling.absorb(index)
+    with store.capture(db, on=False):
         if moved or store.get(db, "closings_at") != store.get(db, "revision", "0"):
             dirty = journaling.update_visibility(db, set()) | history.closings(index)
             if paths:
@@ -38,8 +39,9 @@ def refresh(index: Index) -> None:
 
 
 def edges_to_files(db: store.Connection) -> set[tuple[str, str]]:
-    """Edges that name a file by its path: where the file was renamed they point at what it became."""
+    """Edges that name a file by its path, or a commit: a file may have been renamed, a commit may have come or gone."""
     found = db.execute(
-        "SELECT DISTINCT kind, uid FROM events WHERE kind = 'relationship' AND line LIKE '%\"artifact:%'"
+        "SELECT DISTINCT kind, uid FROM events WHERE kind = 'relationship'"
+        " AND (line LIKE '%\"artifact:%' OR line LIKE '%\"commit:%')"
     )
     return {(kind, uid) for kind, uid in found}

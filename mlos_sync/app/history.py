@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from mlos_sync.app import segments
+from mlos_sync.app.events import add_events
 from mlos_sync.app.folding import Record, iso
-from mlos_sync.app.journaling import add_events, read_new
 from mlos_sync.app.opening import Index
 from mlos_sync.core import ids, journal
 from mlos_sync.core.fold import fold
@@ -141,7 +142,10 @@ def closings(index: Index) -> set[Record]:
                 db.execute("UPDATE events SET visible = 1 WHERE id = ?", (event,))
                 store.bump(db, "revision")
                 dirty.add((kind, uid))
-    store.observe(db, "references", unresolved)
+    by_commit: dict[str, list[str]] = {}
+    for commit, message in unresolved:
+        by_commit.setdefault(commit, []).append(message)
+    store.observe(db, "references", [(commit, "; ".join(messages)) for commit, messages in by_commit.items()])
     return dirty
 
 
@@ -150,16 +154,13 @@ def _closing(index: Index, event: str, kind: str, uid: str, sha: str, author: st
     from datetime import datetime
 
     db, root = index.db, index.workspace.root
-    blobs, paths = {}, {}
-    for path, (_, blob) in git.tree_files(root, sha, journal.FOLDER).items():
-        if name := journal.name_of(path):
-            blobs[name], paths[name] = blob, path
-    read_new(index, blobs, paths)
-    held = ", ".join("?" * len(paths))
+    places = segments.named(git.tree_files(root, sha, journal.FOLDER))
+    segments.read_blobs(index, places)
+    held = ", ".join("?" * len(places))
     lines = db.execute(
         "SELECT DISTINCT e.line FROM events e JOIN segment_events s ON s.event = e.id"
         f" WHERE e.kind = ? AND e.uid = ? AND s.segment IN ({held})",
-        (kind, uid, *paths),
+        (kind, uid, *places),
     ).fetchall()
     seen = fold(journal.trusted(line) for (line,) in lines).heads if lines else ()
     status = "completed" if kind == "task" else "resolved"

@@ -12,6 +12,7 @@ from mlos_sync.app.folding import iso
 from mlos_sync.app.opening import Index
 from mlos_sync.core import transcripts
 from mlos_sync.core.changes import (
+    EMPTY,
     Changes,
     Comparison,
     Hashed,
@@ -59,6 +60,9 @@ class Plan:
     documents: dict[str, Document] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(
+        default_factory=dict
+    )  # new path -> tracked path that is missing, of the same content
 
 
 def describe(path: str, head: bytes) -> Document | None:
@@ -135,9 +139,21 @@ def prepare(
         if progress and number % 500 == 0:
             progress(number, total)
     result.changes = plan(comparison, result.hashed, _known_hashes(index.db, comparison))
+    result.origins = _origins(result, observed)
     if not accept_deletes:
         _refuse_mass_disappearance(index, result, observed)
     return result
+
+
+def _origins(result: Plan, observed: files.Observed) -> dict[str, str]:
+    """Moves that no commit tells yet, seen without an index that knew the file before: a tracked path is missing, and a
+    new file has its content. So an index made anew resolves the old path as the one before it did."""
+    missing = {blob: path for path, blob in sorted(observed.absent.items(), reverse=True)}
+    return {
+        path: missing[result.hashed[path].blob]
+        for path in result.changes.added
+        if result.hashed[path].blob in missing and result.hashed[path].sha256 != EMPTY
+    }
 
 
 def _known_hashes(db: store.Connection, comparison: Comparison) -> dict[str, str]:
@@ -157,13 +173,16 @@ def object_format(index: Index) -> str:
 
 
 def _refuse_mass_disappearance(index: Index, result: Plan, observed: files.Observed) -> None:
-    """Git's own removals are no surprise: those paths are in no index and in history. The others are."""
+    """Git's own removals are no surprise: those paths are no longer in its index, and it keeps their contents."""
     deleted = result.changes.deleted
     (known,) = index.db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
     if not is_mass_disappearance(len(deleted), known):
         return
-    in_history = {path for (path,) in index.db.execute("SELECT DISTINCT path FROM commit_changes")}
-    surprising = [path for path in deleted if path in observed.absent or path not in in_history]
+    blobs = dict(index.db.execute("SELECT file_path, blob FROM artifacts WHERE file_path IS NOT NULL").fetchall())
+    kept = git.existing(
+        index.workspace.root, [blobs[path] for path in deleted if path not in observed.absent and blobs.get(path)]
+    )
+    surprising = [path for path in deleted if path in observed.absent or blobs.get(path) not in kept]
     if is_mass_disappearance(len(surprising), known):
         raise RefusedError(
             f"{len(surprising)} of {known} artifacts have disappeared from disk, and git did not take them away",
@@ -190,7 +209,10 @@ def apply(index: Index, result: Plan) -> None:
         " source_transcript = excluded.source_transcript, artifact_type = excluded.artifact_type,"
         " content_hash = excluded.content_hash, blob = excluded.blob, created_at = excluded.created_at,"
         " updated_at = excluded.updated_at",
-        _rows(db, result, [*changes.added, *changed]),
+        _rows(db, result, [*changes.added, *changed, *changes.touched]),
+    )
+    db.executemany(
+        "UPDATE artifacts SET last_path = ? WHERE file_path = ?", [(old, new) for new, old in result.origins.items()]
     )
     db.executemany(
         "UPDATE artifacts SET last_path = file_path, file_path = NULL WHERE file_path = ?",
@@ -213,7 +235,7 @@ def _rows(db: store.Connection, result: Plan, paths: list[str]) -> Iterator[tupl
             first = last = iso(hashed.when * 1000)
         else:
             first, last = dated.first, dated.last
-            if dated.blob != hashed.blob:
+            if hashed.blob not in dated.blobs:
                 last = max(last, iso(hashed.when * 1000))
         kind = "transcript" if document.is_transcript else artifact_type(path)
         yield (

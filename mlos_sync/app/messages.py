@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from mlos_sync.app import publishing
 from mlos_sync.app.opening import open_index
 from mlos_sync.core import ids
 
@@ -34,6 +35,12 @@ def resolve(path: str) -> None:
         return match[1] + ids.with_uids(value, key, uid_of).encode("utf-8")
 
     after = _LINE.sub(named, before)
+    if any(key.lower() in ids.CLOSING for key in _keys(after)):
+        publishing.note_closing(index.workspace)
     if after != before:
         with open(path, "wb") as message:
             message.write(after)
+
+
+def _keys(message: bytes) -> list[str]:
+    return [match[1].decode().partition(":")[0].strip() for match in _LINE.finditer(message)]

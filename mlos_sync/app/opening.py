@@ -18,10 +18,11 @@ class Index:
     db: store.Connection
 
 
-def open_index(start: str) -> Index:
-    """The workspace that holds `start`, with its index. Raises SurroundingsError with the way out."""
+def open_index(start: str, *, patience: float = store.PATIENCE) -> Index:
+    """The workspace that holds `start`, with its index. Raises SurroundingsError with the way out. `patience` is how
+    long, in seconds, another program's transaction is waited for."""
     workspace = find(start)
-    return Index(workspace, store.connect(workspace.database))
+    return Index(workspace, store.connect(workspace.database, patience))
 
 
 def workspace_of(start: str) -> Workspace:

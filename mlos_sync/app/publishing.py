@@ -7,6 +7,7 @@ index being committed; the rest stays pending. A segment is never changed, renam
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 
@@ -15,10 +16,11 @@ from mlos_sync.app.folding import iso
 from mlos_sync.app.opening import Index, open_index
 from mlos_sync.core import journal
 from mlos_sync.edge import files, git, store
-from mlos_sync.edge.workspace import git_folders
+from mlos_sync.edge.workspace import Workspace, git_folders
 
 HOOK_PATIENCE = 0.05  # seconds; if the lock is not free by then the events stay pending and the commit goes on
 REPAIR = "repair"
+CLOSING = "closing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,45 +32,89 @@ class Published:
 
 
 def publish_for_commit() -> None:
-    """Called in pre-commit: into the index that git is about to commit, wherever that is."""
+    """Called in pre-commit: into the index that git is about to commit, wherever that is.
+
+    Only the blob and the entry are made; the file appears in post-commit. So an aborted commit leaves no untracked file
+    that a later merge or `stash pop` would stumble over.
+    """
     index_file = os.environ.get("GIT_INDEX_FILE")
     absolute = os.path.abspath(index_file) if index_file else None
-    index = open_index(os.getcwd())
-    publish(index, index_file=absolute, patience=HOOK_PATIENCE)
+    index = open_index(os.getcwd(), patience=HOOK_PATIENCE)
+    forget_closing(index.workspace)
+    publish(index, index_file=absolute, patience=HOOK_PATIENCE, in_hook=True)
 
 
-def publish(index: Index, *, index_file: str | None = None, patience: float = store.PATIENCE) -> Published:
-    """Write and stage what is pending. Raises SurroundingsError when the lock is not free within `patience`."""
-    with store.writer_lock(index.workspace.common, patience), store.transaction(index.db):
+def publish(
+    index: Index, *, index_file: str | None = None, patience: float = store.PATIENCE, in_hook: bool = False
+) -> Published:
+    """Stage what is pending. Raises SurroundingsError when the lock is not free within `patience`."""
+    root, db = index.workspace.root, index.db
+    with store.writer_lock(index.workspace.common, patience), store.transaction(db):
         freshness.refresh(index)
         staged = _staged(index, index_file)
-        for name, path in sorted(_unstaged(index, staged).items()):
-            _stage(index, path, None, index_file)
-            staged[name] = path
-        events = _publishable(index, staged)
-        if not events:
-            return Published(None, 0)
-        data = journal.segment_bytes(events, index.workspace.config.workspace, iso(events[-1].clock[0]))
-        path = journal.segment_path(data, iso(max(event.clock[0] for event in events)))
-        files.write(index.workspace.root, path, data)
-        _stage(index, path, data, index_file)
-    return Published(path, len(events))
+        entries: list[tuple[str, str]] = []
+        for name, (path, blob) in sorted(_unstaged(index, staged).items()):
+            entries.append((path, blob))
+            staged.add(name)
+        events = _publishable(index, staged, _amended(root) if in_hook else None)
+        if events:
+            data = journal.segment_bytes(events, index.workspace.config.workspace, iso(events[-1].clock[0]))
+            path = journal.segment_path(data, iso(max(event.clock[0] for event in events)))
+            entries.append((path, git.write_blob(root, data)))
+            if not in_hook:
+                files.write(root, path, data)
+        for entry in entries:
+            git.stage_blob(root, *entry, index_file)
+        if in_hook and entries:
+            with open(os.path.join(index.workspace.state, REPAIR), "a", encoding="utf-8") as note:
+                note.writelines(f"{blob} {path}\n" for path, blob in entries)
+    return Published(entries[-1][0] if entries else None, len(events))
 
 
-def _staged(index: Index, index_file: str | None) -> dict[str, str]:
+def _staged(index: Index, index_file: str | None) -> set[str]:
     out = git.run(index.workspace.root, "ls-files", "-z", "--", journal.FOLDER, index_file=index_file)
     paths = [name.decode("utf-8", "replace") for name in out.split(b"\0") if name]
-    return {name: path for path in paths if (name := journal.name_of(path))}
+    return {name for path in paths if (name := journal.name_of(path))}
 
 
-def _unstaged(index: Index, staged: dict[str, str]) -> dict[str, str]:
-    """Whole segments that lie in the work tree but not in this index (an aborted commit, `git commit PATH`)."""
-    found = index.db.execute("SELECT name, path FROM segments WHERE present = 1 AND problem IS NULL")
-    return {name: path for name, path in found if name not in staged and files.read(index.workspace, path) is not None}
+def _unstaged(index: Index, staged: set[str]) -> dict[str, tuple[str, str]]:
+    """Whole segments that belong to this branch but are not in this index: name -> (path, blob). They lie on disk (a
+    commit that was taken back, `git commit PATH`), or a revert or a merge took them away."""
+    found = {}
+    root = index.workspace.root
+    for name, path in index.db.execute(
+        "SELECT name, path FROM segments WHERE problem IS NULL AND (on_disk = 1 OR in_history = 1) AND in_head = 0"
+    ).fetchall():
+        if name not in staged:
+            data = files.read(index.workspace, path)
+            if data is not None and journal.segment_name(data) == name:
+                found[name] = (path, git.write_blob(root, data))
+            else:
+                blob = git.blob_in_history(root, path)
+                if blob:
+                    found[name] = (path, blob)
+    return found
 
 
-def _publishable(index: Index, staged: dict[str, str]) -> list[journal.Event]:
-    """Visible events outside the staged segments, less those that rest on something which would not be there."""
+def _amended(root: str) -> str | None:
+    """HEAD, if the commit being made replaces it: its closings would be published for a commit that nobody will have.
+
+    Git tells a pre-commit hook nothing of `--amend`; the command line of the git that runs us does.
+    """
+    process = os.getppid()
+    for _ in range(3):
+        out = git.process_line(process)
+        if out is None:
+            return None
+        process, line = out
+        if " --am" in line:
+            return git.head(root)
+    return None
+
+
+def _publishable(index: Index, staged: set[str], replaced: str | None) -> list[journal.Event]:
+    """Visible events outside the staged segments, less closings of the commit that is being replaced, and less those
+    that rest on something which would not be there."""
     db = index.db
     db.execute("CREATE TEMP TABLE IF NOT EXISTS staged(name TEXT PRIMARY KEY)")
     db.execute("DELETE FROM staged")
@@ -78,6 +124,9 @@ def _publishable(index: Index, staged: dict[str, str]) -> list[journal.Event]:
         " JOIN staged ON staged.name = s.segment WHERE s.event = events.id)"
     ).fetchall()
     waiting = {event: journal.trusted(line) for event, line in lines}
+    waiting = {
+        event: found for event, found in waiting.items() if replaced is None or found.door != f"commit {replaced}"
+    }
     while True:
         stuck = [event for event in waiting.values() if not _rests_on_what_is_there(db, event, waiting)]
         if not stuck:
@@ -95,32 +144,52 @@ def _rests_on_what_is_there(db: store.Connection, event: journal.Event, waiting:
     for one in event.seen:
         if one not in waiting and not db.execute(there.format("e.id = ?"), (one,)).fetchone():
             return False
-    if any(w.uid == event.uid and w.kind == event.kind and w.op == "create" for w in (event, *waiting.values())):
+    if any(
+        w.uid == event.uid and w.kind == event.kind and w.op in ("create", "recreate")
+        for w in (event, *waiting.values())
+    ):
         return True
-    born = there.format('e.kind = ? AND e.uid = ? AND e.line LIKE \'%"op":"create"%\'')
+    born = there.format(
+        'e.kind = ? AND e.uid = ? AND (e.line LIKE \'%"op":"create"%\' OR e.line LIKE \'%"op":"recreate"%\')'
+    )
     return db.execute(born, (event.kind, event.uid)).fetchone() is not None
 
 
-def _stage(index: Index, path: str, data: bytes | None, index_file: str | None) -> None:
-    content = data if data is not None else files.read(index.workspace, path) or b""
-    blob = git.stage(index.workspace.root, path, content, index_file)
-    if index_file and os.path.basename(index_file).startswith("next-index"):
-        # `git commit PATH` commits a temporary index and then keeps its own: post-commit puts the entry there too.
-        with open(os.path.join(index.workspace.state, REPAIR), "a", encoding="utf-8") as note:
-            note.write(f"{blob} {path}\n")
-
-
 def repair() -> None:
-    """Called in post-commit when a note is there: put segments that the commit took into the real index as well."""
+    """Called in post-commit when a note is there: segments that the commit took become files, and enter the real index
+    too (`git commit PATH` commits a temporary one)."""
     root, git_dir, *_ = git_folders(os.getcwd())
-    note = os.path.join(git_dir, "mlos", REPAIR)
-    with open(note, encoding="utf-8") as file:
-        wanted = [line.rstrip("\n").partition(" ") for line in file]
+    mend(root, os.path.join(git_dir, "mlos"))
+
+
+def mend(root: str, state: str) -> None:
+    """The same for a work tree and our folder in its git directory; nothing happens without a note."""
+    note = os.path.join(state, REPAIR)
+    try:
+        with open(note, encoding="utf-8") as file:
+            wanted = dict(line.rstrip("\n").split(" ", 1)[::-1] for line in file)
+    except FileNotFoundError:
+        return
     committed = git.tree_files(root, "HEAD", journal.FOLDER)
-    for blob, _, path in wanted:
-        if committed.get(path, ("", ""))[1] == blob:
-            git.stage_blob(root, path, blob)
+    taken = {path: blob for path, blob in wanted.items() if committed.get(path, ("", ""))[1] == blob}
+    contents = dict(git.blobs(root, taken.values()))
+    for path, blob in taken.items():
+        git.stage_blob(root, path, blob)
+        if not os.path.lexists(os.path.join(root, path)) and blob in contents:
+            files.write(root, path, contents[blob])
     os.unlink(note)
+
+
+def note_closing(workspace: Workspace) -> None:
+    """Leave word, in commit-msg, that the commit being made closes something: the next commit publishes that."""
+    with open(os.path.join(workspace.state, CLOSING), "w", encoding="utf-8"):
+        pass
+
+
+def forget_closing(workspace: Workspace) -> None:
+    """The word was heard."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(workspace.state, CLOSING))
 
 
 def pending(index: Index) -> int:

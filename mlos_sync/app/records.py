@@ -96,17 +96,21 @@ def prepared(db: store.Connection, kind: str, values: Row) -> Row:
     """Values as the table takes them: references as ids, times in UTC. Raises UsageError for unknown columns."""
     known = columns_of(db, kind)
     ready: Row = {}
+    if not values:
+        raise UsageError(f"a {kind} without any value", f"columns are {', '.join(known)}")
     for name, value in values.items():
         if name not in known:
             raise UsageError(f"{TABLE_OF[kind]} has no column {name}", f"columns are {', '.join(known)}")
         if name in REFERENCES and isinstance(value, str):
             value = id_of(db, value, REFERENCES[name])
         elif name in ARRAYS and isinstance(value, list):
-            value = json.dumps(sorted(id_of(db, str(one), ARRAYS[name]) for one in value))
+            value = json.dumps(sorted({id_of(db, str(one), ARRAYS[name]) for one in value}))
         elif name in TIMES and isinstance(value, str):
             value = utc(value)
         elif isinstance(value, str):
             value = clean(name, value)
+        elif not (value is None or (isinstance(value, (int, float)) and abs(value) < 2**63)):
+            raise UsageError(f"{name} takes text or a number, not {str(value)[:40]}", f"columns are {', '.join(known)}")
         ready[name] = value
     return ready
 

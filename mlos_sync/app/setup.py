@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -14,18 +16,19 @@ from typing import TypeVar
 from mlos_sync.app import dumping, freshness, journaling
 from mlos_sync.app.folding import iso
 from mlos_sync.app.indexing import Progress
-from mlos_sync.app.opening import Index, has_database
+from mlos_sync.app.opening import Index, has_database, try_open
 from mlos_sync.app.sync import Report, sync
 from mlos_sync.core import journal
 from mlos_sync.edge import files, git, repo, shims, store
 from mlos_sync.edge.workspace import MARKER, Workspace, find, git_folders, shipped
-from mlos_sync.errors import SurroundingsError
+from mlos_sync.errors import MlosError, SurroundingsError
 
 T = TypeVar("T")
 
 ATTRIBUTES = ".gitattributes"
 JOURNAL_ATTRIBUTES = f"{journal.FOLDER}/{ATTRIBUTES}"
 _BEGIN, _END = "# >>> mlos-sync", "# <<< mlos-sync"
+_GAP = " (the line before had no end)"
 
 CONFIG = """\
 # The workspace's id and birth: the same in every clone. Do not change them.
@@ -90,11 +93,11 @@ def _put(root: str, path: str, data: bytes, wrote: list[str]) -> None:
 
 def _mark_views(workspace: Workspace, wrote: list[str]) -> None:
     """Marked lines in `.gitattributes` that tell a forge which files are generated."""
-    lines = [_BEGIN, *(f"{_attribute(view.path)} linguist-generated=true" for view in workspace.config.views), _END]
+    lines = [*(f"{_attribute(view.path)} linguist-generated=true" for view in workspace.config.views), _END]
     old = files.read(workspace, ATTRIBUTES) or b""
     kept = without_marks(old)
-    gap = b"\n" if kept and not kept.endswith(b"\n") else b""
-    new = kept + gap + "".join(line + "\n" for line in lines).encode()
+    begin = f"\n{_BEGIN}{_GAP}" if kept and not kept.endswith(b"\n") else _BEGIN
+    new = kept + "".join(line + "\n" for line in (begin, *lines)).encode()
     if new != old:
         _put(workspace.root, ATTRIBUTES, new, wrote)
 
@@ -104,10 +107,13 @@ def _attribute(path: str) -> str:
 
 
 def without_marks(data: bytes) -> bytes:
-    """A file's bytes without our marked lines."""
-    begin, end = (_BEGIN + "\n").encode(), (_END + "\n").encode()
-    start, stop = data.find(begin), data.find(end)
-    return data[:start] + data[stop + len(end) :] if 0 <= start < stop else data
+    """A file's bytes without our marked lines, and without the line end that they needed before them."""
+    end = (_END + "\n").encode()
+    for begin in (f"\n{_BEGIN}{_GAP}\n".encode(), f"{_BEGIN}\n".encode()):
+        start, stop = data.find(begin), data.find(end)
+        if 0 <= start < stop:
+            return data[:start] + data[stop + len(end) :]
+    return data
 
 
 def install_hooks(workspace: Workspace) -> tuple[list[shims.Hook], list[str]]:
@@ -190,53 +196,62 @@ def _is_alive(process: int) -> bool:
 
 
 def _rescue(workspace: Workspace) -> None:
-    """Flush what triggers captured in the old database, if it can still be read."""
-    if has_database(workspace):
-        index = Index(workspace, store.connect(workspace.database))
-        try:
-            with store.transaction(index.db):
-                journaling.absorb(index)
-        finally:
-            index.db.close()
+    """Flush what triggers captured in the old database. One that is too damaged for that is kept beside the new one."""
+    index = try_open(workspace)
+    if index is None:
+        return
+    try:
+        with store.transaction(index.db):
+            journaling.absorb(index)
+    except (sqlite3.DatabaseError, MlosError):
+        with contextlib.suppress(OSError):
+            os.link(workspace.database, f"{workspace.database}.damaged")
+    finally:
+        index.db.close()
 
 
 def uninstall(start: str) -> list[str]:
-    """Give back everything but the journal: hooks, marked lines, database, config. The pending log stays while it
-    holds events that no ref has."""
+    """Give back everything but the journal: hooks, marked lines, database, pending log, config. Raises
+    SurroundingsError while this clone holds events that no commit has."""
     workspace = find(start)
-    removed: list[str] = []
-    _publish_reminder(workspace)
+    _refuse_while_pending(workspace)
     shims.uninstall(workspace.hooks_dir)
-    removed.append(workspace.hooks_dir)
+    removed = [workspace.hooks_dir]
     attributes = files.read(workspace, ATTRIBUTES)
-    if attributes is not None:
-        kept = without_marks(attributes)
-        if kept != attributes:
-            removed.append(ATTRIBUTES)
-            if kept:
-                files.write(workspace.root, ATTRIBUTES, kept)
-            else:
-                os.unlink(os.path.join(workspace.root, ATTRIBUTES))
-    for ending in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(workspace.database + ending)
-    removed.append(workspace.database)
+    if attributes is not None and without_marks(attributes) != attributes:
+        removed.append(ATTRIBUTES)
+        if kept := without_marks(attributes):
+            files.write(workspace.root, ATTRIBUTES, kept)
+        else:
+            os.unlink(os.path.join(workspace.root, ATTRIBUTES))
+    for folder in dict.fromkeys((workspace.state, workspace.common)):
+        if os.path.isdir(folder):
+            shutil.rmtree(folder)
+            removed.append(folder)
     os.unlink(os.path.join(workspace.root, MARKER))
     removed.append(MARKER)
+    _remove_empty_journal(workspace, removed)
     return removed
 
 
-def _publish_reminder(workspace: Workspace) -> None:
-    """Refuse while events would be left that only this clone has."""
-    if not has_database(workspace):
+def _remove_empty_journal(workspace: Workspace, removed: list[str]) -> None:
+    """A journal without a segment is no memory of anything: its folder goes too."""
+    base = os.path.join(workspace.root, journal.FOLDER)
+    if os.path.isdir(base) and os.listdir(base) == [ATTRIBUTES]:
+        os.unlink(os.path.join(base, ATTRIBUTES))
+        os.rmdir(base)
+        removed.append(journal.FOLDER)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(base))
+
+
+def _refuse_while_pending(workspace: Workspace) -> None:
+    index = try_open(workspace)
+    if index is None:
         return
-    index = Index(workspace, store.connect(workspace.database))
     try:
-        with store.writer_lock(workspace.common), store.transaction(index.db):
-            journaling.absorb(index)
-            with store.capture(index.db, on=False):
-                journaling.count_pending(index.db)
-            waiting = store.get(index.db, "pending", "0")
+        freshness.catch_up(index)
+        waiting = store.get(index.db, "pending", "0")
     finally:
         index.db.close()
     if waiting != "0":

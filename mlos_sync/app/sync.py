@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mlos_sync.app import deriving, freshness, indexing, journaling, sessions
+from mlos_sync.app import deriving, freshness, indexing, journaling, publishing, sessions
 from mlos_sync.app.folding import refold
 from mlos_sync.app.indexing import Plan, Progress
 from mlos_sync.app.opening import Index
@@ -48,6 +48,7 @@ def _no_cycle_collector() -> Iterator[None]:
 
 def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: Progress | None) -> Report:
     began = time.monotonic()
+    publishing.mend(index.workspace.root, index.workspace.state)
     indexing.check_root(index.workspace)
     plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
     if is_settled(index, plan):

@@ -11,10 +11,10 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from mlos_sync.app import journaling
 from mlos_sync.app.folding import refold
 from mlos_sync.app.gathering import Content, File, Source, digest, document_of, file_of
 from mlos_sync.app.indexing import Document
+from mlos_sync.app.segments import add_segment
 from mlos_sync.app.viewing import compile_view
 from mlos_sync.core import guard, journal, seal
 from mlos_sync.core.guard import Finding
@@ -159,8 +159,8 @@ def _fold_journal(db: store.Connection, root: str, tree: Tree) -> list[Finding]:
     with store.transaction(db), store.capture(db, on=False):
         for blob, data in git.blobs(root, segments):
             for path in segments[blob]:
-                journaling.add_segment(db, journal.name_of(path) or "", path, data)
-        db.execute("UPDATE segments SET present = 1")
+                add_segment(db, journal.name_of(path) or "", path, data)
+        db.execute("UPDATE segments SET in_head = 1")
         db.execute("UPDATE events SET visible = 1")
         refold(db, db.execute("SELECT DISTINCT kind, uid FROM events").fetchall())
     return [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -56,8 +57,23 @@ def say(
         lines = [json.dumps({"schema_version": SCHEMA_VERSION, **(result or {})}, ensure_ascii=True, default=list)]
     else:
         lines = [shown(line) for line in ([text] if isinstance(text, str) else text)]
-    stream.write("".join(_writable(line, stream.encoding) + "\n" for line in lines))
-    stream.flush()
+    put(stream, "".join(_writable(line, stream.encoding) + "\n" for line in lines))
+
+
+def put(stream: TextIO, text: str) -> None:
+    """Write and flush. When the reader of our output has gone (`| head`) nothing is wrong and nothing more can be said."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        silence(stream)
+        raise SystemExit(0) from None
+
+
+def silence(stream: TextIO) -> None:
+    """Nothing more can be written to a stream: what is left in it goes nowhere when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _writable(line: str, encoding: str | None) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from mlos_sync import __version__
 from mlos_sync.cli import data, views
-from mlos_sync.cli.common import Json, open_here, say, settings
+from mlos_sync.cli.common import Json, open_here, put, say, settings, silence
 from mlos_sync.errors import MlosError
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def dump(
         raise UsageError("there is one form of dump", "mlos-sync dump --canonical")
     index = open_here()
     freshness.catch_up(index)
-    sys.stdout.write(dumping.canonical(index.db))
+    put(sys.stdout, dumping.canonical(index.db))
 
 
 @app.command()
@@ -264,20 +264,30 @@ def hooks_status(as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the program; the one place that turns errors into messages and exit codes."""
+    _open_closed_streams()
     try:
         app()
+        sys.stdout.flush()
     except MlosError as error:
         _fail(error.message, error.hint, error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)
     except KeyboardInterrupt:
         _fail("interrupted; what was written is whole", "", 130)
     except Exception as error:
         if os.environ.get("MLOS_SYNC_DEBUG"):
             raise
-        _fail(*_told(error))
+        told = _told(error)
+        silence(sys.stdout)
+        _fail(*told)
+
+
+def _open_closed_streams() -> None:
+    """A caller may have closed our descriptors (`>&-`): what we open next must not become our output."""
+    for number, name, mode in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_WRONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, mode)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8"))
 
 
 def _told(error: Exception) -> tuple[str, str, int]:

@@ -147,7 +147,7 @@ def _moves(
     for path in gone:
         if (content := known.get(path)) and content != EMPTY:
             waiting.setdefault(content, []).append(path)
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for same_name in (True, False):
         for path in added:
             sources = waiting.get(hashed[path].sha256, []) if path not in {new for _, new in pairs} else []

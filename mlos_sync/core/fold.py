@@ -115,12 +115,18 @@ def assignments(event: Event) -> Iterator[tuple[str, Any]]:
         return
     for name, value in event.fields.items():
         if isinstance(value, dict):
-            for element in value.get("remove", ()):
-                yield f"{name}/{element}", False
-            for element in value.get("add", ()):
+            add, remove = _elements(value.get("add")), _elements(value.get("remove"))
+            for element in remove:
+                if element not in add:
+                    yield f"{name}/{element}", False
+            for element in add:
                 yield f"{name}/{element}", True
-        else:
+        elif name != ALIVE:
             yield name, value
+
+
+def _elements(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _assemble(winner: dict[str, tuple[Any, str]]) -> dict[str, Any]:

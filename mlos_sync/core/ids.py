@@ -17,13 +17,14 @@ LASTING = 16  # digits of a uid where it must last, such as in a commit message
 CLOSING = ("closes", "fixes", "resolves")
 TRAILERS = ("task", "need", *CLOSING)
 
-_REFERENCE = re.compile(r"^(?:(need|task|agent|artifact|commit):(.+)|(need|task|agent)-([0-9a-f]{6,32}))$", re.DOTALL)
+_REFERENCE = re.compile(r"^(?:(need|task|agent|artifact|commit):(.+)|(need|task|agent)-([0-9a-f]{6,32}))\Z", re.DOTALL)
 # What a trailer's value may hold: `12`, `task:12`, `task-3f9a2c`, `12 (task-3f9a2c4155d01e77)`. Not `#12`: that is the
 # forge's number.
 _IN_TRAILER = re.compile(
-    r"(?:(?P<kind>need|task|agent):)?(?P<number>\d{1,15})(?:\s*\((?P<named>(?:need|task|agent)-[0-9a-f]{6,32})\))?"
+    r"(?:(?P<kind>need|task|agent):)?(?P<number>[0-9]{1,15})(?:\s*\((?P<named>(?:need|task|agent)-[0-9a-f]{6,32})\))?"
     r"|(?P<uid>(?:need|task|agent)-[0-9a-f]{6,32})"
 )
+_PARTS = re.compile(r"(,|(?<=\s)and(?=\s))")  # no repetition in it, so that a long value takes linear time
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def parse(text: str, default: str | None = None) -> Reference | None:
     if default in ("artifact", "commit"):
         return _of_kind(default, text)
     if text.isdecimal() and text.isascii():
-        return Reference(default, number=int(text[:18]))
+        return Reference(default, number=int(text)) if len(text) < 18 else None
     if re.fullmatch(r"[0-9a-f]{6,32}", text):
         return Reference(default, prefix=text)
     return None
@@ -65,8 +66,8 @@ def in_trailer(key: str, value: str) -> Iterator[tuple[Reference, bool]]:
     word = key.lower()
     default = "need" if word == "need" else "task"
     found = []
-    for part in re.split(r"\s*,\s*|\s+and\s+", value.strip()):
-        match = _IN_TRAILER.fullmatch(part)
+    for part in _PARTS.split(value)[::2]:
+        match = _IN_TRAILER.fullmatch(part.strip())
         if match is None:
             return
         named = match["named"] or match["uid"]
@@ -87,8 +88,13 @@ def with_uids(value: str, key: str, uid_of: dict[tuple[str, int], str]) -> str:
         uid = uid_of.get((kind, int(match["number"]))) if match["number"] and not match["named"] else None
         return f"{match[0]} ({kind}-{uid[:LASTING]})" if uid else match[0]
 
-    parts = re.split(r"(\s*,\s*|\s+and\s+)", value)
-    return "".join(_IN_TRAILER.sub(named, part) if _IN_TRAILER.fullmatch(part) else part for part in parts)
+    parts = _PARTS.split(value)
+    if not all(_IN_TRAILER.fullmatch(part.strip()) for part in parts[::2]):
+        return value  # prose
+    for n in range(0, len(parts), 2):
+        bare = parts[n].strip()
+        parts[n] = parts[n].replace(bare, _IN_TRAILER.sub(named, bare))
+    return "".join(parts)
 
 
 def derived_uid(*parts: str) -> str:

@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 FORMAT = 1
 FOLDER = ".mlos/journal"
 LINE_LIMIT = 16 * 1024 * 1024
+DEPTH = 32  # far below what the parser bears, so that a line that was accepted once is read from any depth of the stack
 OPERATIONS = ("create", "update", "delete", "recreate", "redact")
 
 
@@ -112,14 +113,14 @@ def decode(line: bytes) -> Event:
         event = Event(
             id=_hex(body["id"]),
             clock=(_natural(ms), _natural(counter)),
-            seen=tuple(_hex(one) for one in body["seen"]),
+            seen=tuple(_hex(one) for one in _listed(body["seen"])),
             kind=_word(body["kind"]),
             uid=_hex(body["uid"]),
             op=_word(body["op"]),
             fields=_mapping(body["fields"]),
-            actor=body.get("actor"),
+            actor=_words_or_none(body.get("actor")),
             door=_word(body["door"]),
-            tx=body.get("tx"),
+            tx=_words_or_none(body.get("tx")),
             line=canonical(body),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -154,6 +155,8 @@ def _object(line: bytes) -> dict[str, Any]:
         raise BadLineError(f"not JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadLineError("not a JSON object")
+    if _is_deeper(body, DEPTH):
+        raise BadLineError("nested too deeply")
     return body
 
 
@@ -192,6 +195,26 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value
 
 
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{str(value)[:40]!r} is not a list")
+    return value
+
+
+def _words_or_none(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{str(value)[:40]!r} is not text")
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether containers are nested more than `levels` deep."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner)
+
+
 def segment_bytes(events: Iterable[Event], workspace: str, created: str) -> bytes:
     """A whole segment: header, then the events ordered by clock and id."""
     header = canonical({"journal": "mlos", "format": FORMAT, "workspace": workspace, "created": created})
@@ -228,6 +251,8 @@ def read_segment(name: str, data: bytes) -> Segment:
         problems.append((len(lines), "the last line has no end: the file was cut"))
     else:
         lines.pop()
+    if not lines:
+        problems.append((1, "there is no header: the file is empty"))
     workspace = None
     events: list[Event] = []
     for number, line in enumerate(lines, 1):

@@ -120,14 +120,18 @@ class Event(SQLModel, table=True):
 
 
 class Segment(SQLModel, table=True):
-    """A segment by name: present in HEAD's tree or the work tree, held by a branch, tag or remote ref."""
+    """A segment by name, and where it is: in HEAD's tree, in HEAD's history (a revert or a merge took it away), on disk,
+    in what a branch, tag or remote ref names. `stat` tells an altered file on disk."""
 
     __tablename__ = "segments"
     __table_args__ = ({"sqlite_with_rowid": False, **DERIVED},)
     name: str = Field(sa_column=Column(Text, primary_key=True))
     path: str = text_column(None, required=True)
-    present: int = integer_column(None, required=True, default="0")
+    in_head: int = integer_column(None, required=True, default="0")
+    in_history: int = integer_column(None, required=True, default="0")
+    on_disk: int = integer_column(None, required=True, default="0")
     held: int = integer_column(None, required=True, default="0")
+    stat: str | None = text_column(None)
     problem: str | None = text_column(None)
 
 

@@ -56,7 +56,7 @@ def is_time(table: str, *columns: str) -> list[CheckConstraint]:
     return [
         CheckConstraint(
             f"{c} IS NULL OR (typeof({c}) = 'text' AND {c} GLOB '{DAY}{CLOCK}*'"
-            f" AND strftime('%Y-%m-%dT%H:%M:%S', substr({c}, 1, 19)) IS substr({c}, 1, 19)"
+            f" AND strftime('%Y-%m-%dT%H:%M:%S', substr({c}, 1, 19), '+0 days') IS substr({c}, 1, 19)"
             f" AND (substr({c}, 20) = 'Z' OR ({c} GLOB '*.[0-9]*Z'"
             f" AND substr({c}, 21, length({c}) - 21) NOT GLOB '*[^0-9]*' AND substr({c}, 20, 1) = '.')))",
             name=f"{table}.{c} is a UTC time such as 2026-11-20T10:00:00Z",
@@ -69,7 +69,7 @@ def is_day(table: str, column: str) -> CheckConstraint:
     """A date, alone or with a time behind it."""
     return CheckConstraint(
         f"{column} IS NULL OR (typeof({column}) = 'text' AND {column} GLOB '{DAY}*'"
-        f" AND strftime('%Y-%m-%d', substr({column}, 1, 10)) IS substr({column}, 1, 10)"
+        f" AND strftime('%Y-%m-%d', substr({column}, 1, 10), '+0 days') IS substr({column}, 1, 10)"
         f" AND (length({column}) = 10 OR {column} GLOB '{DAY}{CLOCK}*Z'))",
         name=f"{table}.{column} is a date such as 2026-11-20",
     )

@@ -181,17 +181,21 @@ def triggers(table: Table) -> list[str]:
         ends = f"(source_type = '{kind}' AND source_id = OLD.id) OR (target_type = '{kind}' AND target_id = OLD.id)"
         cut = [f"DELETE FROM relationships WHERE {ends};"]
         cut += [
-            f"UPDATE {other} SET {column} = NULL WHERE {column} = OLD.id;" for other, column in _columns_naming(kind)
+            f"UPDATE {other} SET {column} = NULL WHERE {column} = OLD.id;" for other, column in _naming(kind, "ref")
+        ]
+        cut += [
+            f"UPDATE {other} SET {column} = (SELECT json_group_array(value) FROM json_each({column}) WHERE value <> OLD.id)"
+            f" WHERE EXISTS (SELECT 1 FROM json_each({other}.{column}) WHERE value = OLD.id);"
+            for other, column in _naming(kind, "refs")
         ]
         made.append(_trigger(f"{name}: delete cuts edges and references", "AFTER DELETE", name, "1", *cut))
     return made
 
 
-def _columns_naming(kind: str) -> list[tuple[str, str]]:
-    """(table, column) of every reference to a kind: ON DELETE SET NULL once more, for a shell that has keys off."""
-    return [
-        (table.name, name) for table in record_tables() for name, form in _journaled(table) if form == ("ref", kind)
-    ]
+def _naming(kind: str, word: str) -> list[tuple[str, str]]:
+    """(table, column) of every reference to a kind, or every array of them: ON DELETE SET NULL once more, for a shell
+    that has keys off, and for arrays, which have none."""
+    return [(table.name, name) for table in record_tables() for name, form in _journaled(table) if form == (word, kind)]
 
 
 def _identity_rules(name: str, edge: bool) -> list[str]:

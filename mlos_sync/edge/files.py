@@ -33,7 +33,7 @@ class Observed:
     """The work tree as one walk saw it."""
 
     files: Stats
-    absent: set[str]  # in git's index, should be on disk, looked at and not there
+    absent: dict[str, str]  # in git's index, should be on disk, looked at and not there: path -> blob
     unknown: dict[str, str]  # path or folder -> why nothing can be said of it (nothing below it counts as deleted)
     odd: dict[str, str]  # path -> why it is no artifact (a pipe, a socket)
 
@@ -51,22 +51,18 @@ def observe(workspace: Workspace, meanwhile: Callable[[], T]) -> tuple[Observed,
         done = meanwhile()
         keep = ignore_rule(workspace)
         files, absent, unknown, odd = _look(workspace.root, keep(index.result()))
-        others, warnings = untracked.result()
+        others, closed = untracked.result()
     more, _, unknown_too, odd_too = _look(workspace.root, keep(others))
     files += more
-    unknown |= unknown_too | {_folder_of(line): "git could not read this folder" for line in warnings}
+    unknown |= unknown_too | dict.fromkeys(closed, "this folder cannot be read")
+    missing: dict[str, str] = {}
     if absent:
         entries = git.tracked(workspace.root)
         sparse = {path for path in absent if path in entries and entries[path].tag == "S"}
         unknown |= dict.fromkeys(sparse, SPARSE)
         absent = {path for path in absent if path in entries} - sparse  # the others are gitlinks: submodules
-    return Observed(by_folder(files), absent, unknown, odd | odd_too), done
-
-
-def _folder_of(warning: str) -> str:
-    """The folder in `warning: could not open directory 'notes/': Permission denied`."""
-    quoted = warning.split("'")
-    return quoted[1].rstrip("/") if len(quoted) > 2 else ""
+        missing = {path: entries[path].blob for path in absent}
+    return Observed(by_folder(files), missing, unknown, odd | odd_too), done
 
 
 def ignore_rule(workspace: Workspace) -> Callable[[list[str]], list[str]]:

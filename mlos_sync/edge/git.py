@@ -9,6 +9,7 @@ Paths are text in the encoding of `core/paths.py`; output is read with `-z`.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -115,15 +116,19 @@ def tracked_paths(root: str, *scope: str) -> list[str]:
     return list(dict.fromkeys(split_names(out)))  # an unmerged path stands there up to three times
 
 
+# `warning: could not open directory 'notes/': Permission denied`; the name may hold quotes and line ends.
+_CLOSED = re.compile(rb"could not open directory '(.*?)/?': [^\n]+\n", re.DOTALL)
+
+
 def untracked_paths(root: str) -> tuple[list[str], list[str]]:
-    """(untracked files that no rule of .gitignore excludes, git's warnings about folders it could not read)."""
+    """(untracked files that no rule of .gitignore excludes, folders that git could not read)."""
     done = subprocess.run(
         [program(), *_SAFE, "ls-files", "-o", "-z", "--exclude-standard"],
         cwd=root, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False,
     )  # fmt: skip
-    warnings = [line for line in done.stderr.decode("utf-8", "replace").split("\n") if line]
+    closed = [from_bytes(match[1]) for match in _CLOSED.finditer(done.stderr)]
     names = split_names(done.stdout)
-    return [name for name in names if not name.endswith("/")], warnings
+    return [name for name in names if not name.endswith("/")], closed
 
 
 def head(root: str) -> str | None:
@@ -188,6 +193,17 @@ class _Feeder:
             pass  # git ended early; the reader sees the end of its output
 
 
+def existing(root: str, names: Iterable[str]) -> set[str]:
+    """Those of the object ids that the repository has."""
+    wanted = sorted(set(names))
+    out = (
+        run(root, "cat-file", "--batch-check", data="".join(f"{name}\n" for name in wanted).encode()) if wanted else b""
+    )
+    return {
+        line.split()[0] for line in out.decode("utf-8", "replace").split("\n") if line and not line.endswith(" missing")
+    }
+
+
 def having(root: str, commits: Iterable[str], path: str) -> set[str]:
     """Those of the commits in whose tree `path` stands, by one `cat-file --batch-check`."""
     wanted = list(commits)
@@ -232,11 +248,26 @@ def subtrees(root: str, commits: Iterable[str], folder: str) -> list[str]:
     )
 
 
-def stage(root: str, path: str, data: bytes, index_file: str | None = None) -> str:
-    """Write `data` as a blob, unfiltered, and put it into an index at `path`. Returns the blob id."""
-    blob = run(root, "hash-object", "-w", "--no-filters", "--stdin", data=data).decode().strip()
-    stage_blob(root, path, blob, index_file)
-    return blob
+def write_blob(root: str, data: bytes) -> str:
+    """Write `data` as a blob, unfiltered. Returns its id."""
+    return run(root, "hash-object", "-w", "--no-filters", "--stdin", data=data).decode().strip()
+
+
+def blob_in_history(root: str, path: str) -> str | None:
+    """The blob that the last commit reachable from HEAD which had a file at `path` had there."""
+    out = run(root, "log", "-1", "--diff-filter=AM", "--format=%H", "HEAD", "--", path, check=False).decode().strip()
+    entry = tree_files(root, out).get(path) if out else None
+    return entry[1] if entry else None
+
+
+def process_line(process: int) -> tuple[int, str] | None:
+    """(parent, command line) of a running process, by `ps`; None where it cannot be told."""
+    ps = shutil.which("ps", path="/bin:/usr/bin")
+    if ps is None:
+        return None
+    done = subprocess.run([ps, "-o", "ppid=,args=", "-p", str(process)], capture_output=True, check=False)
+    parent, _, line = done.stdout.decode("utf-8", "replace").strip().partition(" ")
+    return (int(parent), line) if parent.isdecimal() else None
 
 
 def stage_blob(root: str, path: str, blob: str, index_file: str | None = None) -> None:

@@ -29,20 +29,21 @@ def append(folder: str, events: Iterable[Event]) -> None:
     data = "".join(event.line + "\n" for event in events).encode("utf-8")
     path = os.path.join(folder, NAME)
     new = not os.path.exists(path)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        end = os.fstat(descriptor).st_size
-        if end and os.pread(descriptor, 1, end - 1) != b"\n":
-            data = b"\n" + data
-        _write(descriptor, data)
-        os.fsync(descriptor)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            end = os.fstat(descriptor).st_size
+            if end and os.pread(descriptor, 1, end - 1) != b"\n":
+                data = b"\n" + data
+            _write(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         # After a failed fsync nothing is known about the page cache: stop, and do not call it durable.
         raise SurroundingsError(
             f"the pending log could not be written: {error.strerror}", "free space, then run it again"
         ) from None
-    finally:
-        os.close(descriptor)
     if new:
         sync_folder(folder)
 

@@ -25,10 +25,10 @@ _WAL_LIMIT = 4 * 1024 * 1024
 Connection = sqlite3.Connection
 
 
-def connect(path: str) -> Connection:
+def connect(path: str, patience: float = PATIENCE) -> Connection:
     """Open an existing database. Raises SurroundingsError when it is missing, foreign, damaged or of another version."""
     try:
-        connection = _open(f"file:{_quoted(path)}?mode=rw")
+        connection = _open(f"file:{_quoted(path)}?mode=rw", patience)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == VERSION:
             connection.execute("SELECT 1 FROM meta LIMIT 1").fetchone()
@@ -76,9 +76,9 @@ def _quoted(path: str) -> str:
     return quote(os.fsencode(path))
 
 
-def _open(uri: str) -> Connection:
+def _open(uri: str, patience: float = PATIENCE) -> Connection:
     # No trusted_schema=OFF: SQLite 3.40 then calls json_valid() in our own CHECKs unsafe. The file is ours alone (0600).
-    connection = sqlite3.connect(uri, uri=uri.startswith("file:"), isolation_level=None, timeout=PATIENCE)
+    connection = sqlite3.connect(uri, uri=uri.startswith("file:"), isolation_level=None, timeout=patience)
     for pragma in (
         "synchronous = NORMAL", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -32000",
         "wal_autocheckpoint = 0",

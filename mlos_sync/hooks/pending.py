@@ -23,6 +23,8 @@ def something_pending() -> bool:
     database = os.path.join(folder, "mlos", "index.db")
     if not folder or not os.path.isfile(database):
         return False
+    if os.path.exists(os.path.join(folder, "mlos", "closing")):
+        return True  # the last commit closed something, and no command has looked since
     return _asks(database, os.path.join(common_dir(folder), "mlos", "ledger.jsonl"))
 
 
