@@ -15,7 +15,8 @@ SKEW_MS = 86_400_000  # a clock more than a day ahead is not followed; causality
 def add_events(
     db: store.Connection, events: Iterable[journal.Event], *, in_ledger: bool = False, closing: str | None = None
 ) -> None:
-    """Remember events; what is known keeps its place, and gains the ledger mark."""
+    """Remember events; what is known keeps its place, and gains the ledger mark. Of two lines under one id (forged) the
+    greater stands, whichever came first."""
     ahead = int(time.time() * 1000) + SKEW_MS
     ms, _, counter = store.get(db, "clock", "0 0").partition(" ")
     clock = (int(ms), int(counter))
@@ -30,7 +31,8 @@ def add_events(
             clock = event.clock
     db.executemany(
         "INSERT INTO events(id, kind, uid, clock_ms, clock_n, line, ledger, closing) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT(id) DO UPDATE SET line = max(line, excluded.line), ledger = max(ledger, excluded.ledger),"
+        " ON CONFLICT(id) DO UPDATE SET visible = CASE WHEN excluded.line > line THEN 0 ELSE visible END,"
+        " line = max(line, excluded.line), ledger = max(ledger, excluded.ledger),"
         " closing = coalesce(closing, excluded.closing)",
         rows,
     )

@@ -20,6 +20,7 @@ from mlos_sync.core.vocabulary import TABLE_OF
 from mlos_sync.edge.store import Connection, rule_of
 
 Record = tuple[str, str]  # kind, uid
+NO_CLAIM = 0  # of a record whose creation names no number that could be one
 ROW_KINDS = ("need", "agent", "task")
 
 
@@ -135,7 +136,9 @@ def _assign_numbers(db: Connection, records: set[Record], states: dict[Record, S
         if kind not in ROW_KINDS:
             continue
         claimed = state.fields.get("id") if state and state.born else None
-        if state is None or state.born is None or type(claimed) is not int or not 0 < claimed < 2**53:
+        if type(claimed) is not int or not 0 < claimed < 2**53:
+            claimed = NO_CLAIM
+        if state is None or state.born is None:
             db.execute("DELETE FROM numbers WHERE kind = ? AND uid = ?", (kind, uid))
             continue
         born = f"{state.born[0]:016d}:{state.born[1]:08d}"
@@ -156,7 +159,7 @@ def _numbers(db: Connection, kind: str) -> list[tuple[str, int]]:
     known = db.execute("SELECT uid, claimed, number FROM numbers WHERE kind = ? ORDER BY born, uid", (kind,)).fetchall()
     claims = {claimed for _, claimed, _ in known}
     found: list[tuple[str, int]] = []
-    kept: set[int] = set()
+    kept = {NO_CLAIM}
     given: set[int] = set()
     top = 0
     for uid, claimed, number in known:

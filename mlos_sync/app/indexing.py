@@ -139,16 +139,17 @@ def prepare(
         if progress and number % 500 == 0:
             progress(number, total)
     result.changes = plan(comparison, result.hashed, _known_hashes(index.db, comparison))
-    result.origins = _origins(result, observed)
+    if result.changes.added:
+        result.origins = _origins(result, observed.absent | git.staged_away(index.workspace.root))
     if not accept_deletes:
         _refuse_mass_disappearance(index, result, observed)
     return result
 
 
-def _origins(result: Plan, observed: files.Observed) -> dict[str, str]:
-    """Moves that no commit tells yet, seen without an index that knew the file before: a tracked path is missing, and a
-    new file has its content. So an index made anew resolves the old path as the one before it did."""
-    missing = {blob: path for path, blob in sorted(observed.absent.items(), reverse=True)}
+def _origins(result: Plan, gone: dict[str, str]) -> dict[str, str]:
+    """Moves that no commit tells yet, seen without an index that knew the file before: a path of HEAD (with its blob) is
+    gone, and a new file has its content. So an index made anew resolves the old path as the one before it did."""
+    missing = {blob: path for path, blob in sorted(gone.items(), reverse=True)}
     return {
         path: missing[result.hashed[path].blob]
         for path in result.changes.added

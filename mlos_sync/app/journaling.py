@@ -103,6 +103,12 @@ _UNCOMMITTED = _HERE.format("s.in_head = 1")
 PENDING = f"SELECT line FROM events WHERE visible = 1 AND NOT {_UNCOMMITTED} ORDER BY clock_ms, clock_n, id"
 
 
+def count_unwritten(db: store.Connection) -> int:
+    """How many events no segment holds, neither in HEAD's tree nor on disk."""
+    here = _HERE.format("s.in_head = 1 OR s.on_disk = 1")
+    return int(db.execute(f"SELECT count(*) FROM events WHERE visible = 1 AND NOT {here}").fetchone()[0])
+
+
 def count_pending(db: store.Connection) -> None:
     """Remember how many events no commit of this branch holds, so that a hook can ask with one look."""
     (pending,) = db.execute(f"SELECT count(*) FROM ({PENDING})").fetchone()

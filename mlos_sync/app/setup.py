@@ -251,10 +251,10 @@ def _refuse_while_pending(workspace: Workspace) -> None:
         return
     try:
         freshness.catch_up(index)
-        waiting = store.get(index.db, "pending", "0")
+        waiting = journaling.count_unwritten(index.db)
     finally:
         index.db.close()
-    if waiting != "0":
+    if waiting:
         raise SurroundingsError(
             f"{waiting} events are in no commit yet", "run mlos-sync publish and git commit, then uninstall"
         )

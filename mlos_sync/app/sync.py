@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mlos_sync.app import deriving, freshness, indexing, journaling, publishing, sessions
 from mlos_sync.app.folding import refold
 from mlos_sync.app.indexing import Plan, Progress
-from mlos_sync.app.opening import Index
+from mlos_sync.app.opening import Index, actor
 from mlos_sync.core.changes import Changes
 from mlos_sync.edge import store
 
@@ -59,8 +59,34 @@ def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: 
             plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
         with store.transaction(index.db):
             apply(index, plan)
+        _carry_edges(index, plan)
         store.checkpoint(index.db, index.workspace.database)
     return Report(plan.changes, problems(index), time.monotonic() - began)
+
+
+def _carry_edges(index: Index, plan: Plan) -> None:
+    """A file that no commit knows was moved, and somebody's edge names it: no history will ever tell where it went, so
+    the edge is made anew in the journal. (No other clone has the file, so nobody else does the same.)"""
+    db = index.db
+    known = "SELECT 1 FROM commit_changes WHERE path = ? LIMIT 1"
+    paths = [new for old, new in plan.changes.moved if not db.execute(known, (old,)).fetchone()]
+    ends = "source_type, source_id, relationship_type, target_type, target_id, metadata"
+    edges = [
+        row
+        for path in paths
+        for row in db.execute(
+            f"SELECT r.id, {ends} FROM relationships r JOIN artifacts a ON a.file_path = ? WHERE r.origin = 'record' AND"
+            " ((source_type = 'artifact' AND source_id = a.id) OR (target_type = 'artifact' AND target_id = a.id))",
+            (path,),
+        ).fetchall()
+    ]
+    if not edges:
+        return
+    with store.transaction(db), store.capture(db, on=True, actor=actor(index.workspace), door="sync"):
+        db.executemany("DELETE FROM relationships WHERE id = ?", [(row[0],) for row in edges])
+        db.executemany(f"INSERT INTO relationships({ends}) VALUES (?, ?, ?, ?, ?, ?)", [row[1:] for row in edges])
+    with store.transaction(db):
+        freshness.refresh(index)
 
 
 def is_settled(index: Index, plan: Plan) -> bool:

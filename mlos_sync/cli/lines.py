@@ -33,4 +33,6 @@ def read_rows(source: str) -> list[dict[str, Any]]:
             if not isinstance(row, dict):
                 raise UsageError(f"{source}, line {number}: not a JSON object", "nothing was added; mend the line")
             rows.append(row)
+    if not rows:
+        raise UsageError(f"{source} holds no record", "write one JSON object a line")
     return rows

@@ -26,6 +26,7 @@ from mlos_sync.edge.columns import NOW, UID
 TABLES = (schema, bookkeeping)  # importing them declares the tables
 KIND_OF = {table: kind for kind, table in TABLE_OF.items()}
 LIVE = "NOT EXISTS (SELECT 1 FROM context WHERE capture = 0)"
+BY_HAND = f"NEW.updated_at IS NOT {NOW}"  # else it follows from the events, and is not journaled
 NOW_MS = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 # The key that names a record in the journal: uids for records, paths for files, object names for commits.
 KEYS = {
@@ -98,14 +99,14 @@ def _value(row: str, name: str, form: Any) -> str:
     return f"json((SELECT json_group_array(k) FROM ({keys}) WHERE k IS NOT NULL))"
 
 
-def _image(table: Table, row: str, updated_at: str = "") -> str:
-    """SQL for a JSON object of all that is journaled of a row; `updated_at` is SQL too, where it was set by hand."""
+def _image(table: Table, row: str, updated_at: str) -> str:
+    """SQL for a JSON object of all that is journaled of a row; `updated_at` is SQL for it where it was set by hand."""
     if table.name == "relationships":
         pairs = [f"'source', {_end(row, 'source')}", f"'type', {row}.relationship_type"]
         pairs += [f"'target', {_end(row, 'target')}", f"'metadata', {row}.metadata", f"'created_at', {row}.created_at"]
     else:
         pairs = [f"'{name}', {_value(row, name, form)}" for name, form in _journaled(table)]
-        pairs += [f"'updated_at', {updated_at}"] if updated_at else []
+        pairs += [f"'updated_at', {updated_at}"] if "updated_at" in table.columns else []
     return f"json_object({', '.join(pairs)})"
 
 
@@ -128,73 +129,92 @@ def _refuse(condition: str, message: str) -> str:
 
 def triggers(table: Table) -> list[str]:
     """Validation, capture and shadow of one record table."""
-    name, kind = table.name, KIND_OF[table.name]
+    name = table.name
     edge = name == "relationships"
-    identity = (
-        f"{_end('NEW', 'source')} || '|' || NEW.relationship_type || '|' || {_end('NEW', 'target')}"
-        if edge
-        else "NEW.uid"
-    )
-    # A live key, or a dead one of another: an upsert fires no insert trigger, so this insert replaced a row.
-    taken = f"EXISTS (SELECT 1 FROM record_keys WHERE kind = '{kind}' AND (number = NEW.id AND uid <> {identity}"
-    taken += f" OR uid = {identity} AND dead = 0" + ("))" if edge else " OR uid = NEW.uid AND number <> NEW.id))")
-    known = f"FROM record_keys WHERE kind = '{kind}' AND uid = {identity}"
-    op = f"(CASE WHEN EXISTS (SELECT 1 {known}) THEN 'recreate' ELSE 'create' END)"
-    shadow = f"INSERT OR REPLACE INTO record_keys(kind, number, uid) VALUES ('{kind}', NEW.id, {identity});"
-    dead = f"UPDATE record_keys SET dead = 1 WHERE kind = '{kind}' AND number = OLD.id;"
-    dated = "updated_at" in table.columns
-    by_hand = f"NEW.updated_at IS NOT {NOW}"  # else it follows from the events and is not journaled
-    changed_by_hand = f"(NEW.updated_at IS NOT OLD.updated_at AND {by_hand})"
-    image_old = _image(table, "OLD")
-    image_new = _image(table, "NEW", f"CASE WHEN {by_hand} THEN NEW.updated_at END" if dated else "")
-    image_changed = _image(table, "NEW", f"CASE WHEN {changed_by_hand} THEN NEW.updated_at END" if dated else "")
-    differ = " OR ".join(f"OLD.{c} IS NOT NEW.{c}" for c, form in _journaled(table) if form != "end")
-    whole = f"{_end('OLD', 'source')} IS NOT NULL AND {_end('OLD', 'target')} IS NOT NULL" if edge else "1"
-    made = [
-        _trigger(
-            f"{name}: insert is captured", "AFTER INSERT", name, LIVE,
-            _refuse(taken, f"{name}: this id or uid belongs to another record; use UPDATE, not REPLACE, and let ids be given"),
-            _outbox(table, "NEW", op, "NULL", image_new), shadow,
-        ),
-        _trigger(f"{name}: insert keeps the shadow", "AFTER INSERT", name, f"NOT ({LIVE})", shadow),
-        _trigger(
-            f"{name}: update is captured", "AFTER UPDATE", name,
-            f"{LIVE} AND ({differ}{f' OR {changed_by_hand}' if dated else ''})",
-            _outbox(table, "NEW", "'update'", image_old, image_changed),
-        ),
-        _trigger(
-            f"{name}: delete is captured", "AFTER DELETE", name, f"{LIVE} AND {whole}",
-            _outbox(table, "OLD", "'delete'", image_old, "NULL"),
-        ),
-        _trigger(f"{name}: delete keeps the shadow", "AFTER DELETE", name, "1", dead),
-        *_identity_rules(name, edge),
-    ]  # fmt: skip
-    if dated:
-        touch = f"UPDATE {name} SET updated_at = {NOW} WHERE id = NEW.id;"
-        when = f"{LIVE} AND NEW.updated_at IS OLD.updated_at AND ({differ})"
-        made.append(_trigger(f"{name}: update is dated", "AFTER UPDATE", name, when, touch))
+    made = [_insert_is_captured(table, edge), *_shadow(table, edge), *_changes_are_captured(table, edge)]
+    made += _identity_rules(name, edge)
     for event in ("INSERT", "UPDATE"):
         checks = _reference_checks(table)
         if checks:
             made.append(_trigger(f"{name}: {event.lower()} names what exists", f"BEFORE {event}", name, LIVE, *checks))
-    if not edge:
-        ends = f"(source_type = '{kind}' AND source_id = OLD.id) OR (target_type = '{kind}' AND target_id = OLD.id)"
-        cut = [f"DELETE FROM relationships WHERE {ends};"]
-        cut += [
-            f"UPDATE {other} SET {column} = NULL WHERE {column} = OLD.id;" for other, column in _naming(kind, "ref")
-        ]
-        cut += [
-            f"UPDATE {other} SET {column} = (SELECT json_group_array(value) FROM json_each({column}) WHERE value <> OLD.id)"
-            f" WHERE EXISTS (SELECT 1 FROM json_each({other}.{column}) WHERE value = OLD.id);"
-            for other, column in _naming(kind, "refs")
-        ]
-        made.append(_trigger(f"{name}: delete cuts edges and references", "AFTER DELETE", name, "1", *cut))
+    return made if edge else [*made, _delete_cuts(name)]
+
+
+def _identity(edge: bool) -> str:
+    """SQL for what a new row is known by: its uid, or, for an edge, its ends and type."""
+    return (
+        f"{_end('NEW', 'source')} || '|' || NEW.relationship_type || '|' || {_end('NEW', 'target')}"
+        if edge
+        else "NEW.uid"
+    )
+
+
+def _keep_shadow(kind: str, edge: bool) -> str:
+    return f"INSERT OR REPLACE INTO record_keys(kind, number, uid) VALUES ('{kind}', NEW.id, {_identity(edge)});"
+
+
+def _insert_is_captured(table: Table, edge: bool) -> str:
+    name, kind, identity = table.name, KIND_OF[table.name], _identity(edge)
+    # A live key, or a dead one of another: an upsert fires no insert trigger, so this insert replaced a row.
+    taken = f"EXISTS (SELECT 1 FROM record_keys WHERE kind = '{kind}' AND (number = NEW.id AND uid <> {identity}"
+    taken += f" OR uid = {identity} AND dead = 0" + ("))" if edge else " OR uid = NEW.uid AND number <> NEW.id))")
+    known = f"SELECT 1 FROM record_keys WHERE kind = '{kind}' AND uid = {identity}"
+    op = f"(CASE WHEN EXISTS ({known}) THEN 'recreate' ELSE 'create' END)"
+    message = f"{name}: this id or uid belongs to another record; use UPDATE, not REPLACE, and let ids be given"
+    image = _image(table, "NEW", f"CASE WHEN {BY_HAND} THEN NEW.updated_at END")
+    capture = _outbox(table, "NEW", op, "NULL", image)
+    shadow = _keep_shadow(kind, edge)
+    return _trigger(f"{name}: insert is captured", "AFTER INSERT", name, LIVE, _refuse(taken, message), capture, shadow)
+
+
+def _shadow(table: Table, edge: bool) -> list[str]:
+    name, kind = table.name, KIND_OF[table.name]
+    dead = f"UPDATE record_keys SET dead = 1 WHERE kind = '{kind}' AND number = OLD.id;"
+    return [
+        _trigger(f"{name}: insert keeps the shadow", "AFTER INSERT", name, f"NOT ({LIVE})", _keep_shadow(kind, edge)),
+        _trigger(f"{name}: delete keeps the shadow", "AFTER DELETE", name, "1", dead),
+    ]
+
+
+def _changes_are_captured(table: Table, edge: bool) -> list[str]:
+    name = table.name
+    dated = "updated_at" in table.columns
+    by_hand = f"(NEW.updated_at IS NOT OLD.updated_at AND {BY_HAND})"
+    old, new = _image(table, "OLD", "NULL"), _image(table, "NEW", f"CASE WHEN {by_hand} THEN NEW.updated_at END")
+    differ = " OR ".join(f"OLD.{c} IS NOT NEW.{c}" for c, form in _journaled(table) if form != "end")
+    changed = f"{LIVE} AND ({differ}{f' OR {by_hand}' if dated else ''})"
+    gone = f"{LIVE} AND {_ends_exist('OLD') if edge else '1'}"  # an edge that falls with its end is cut, not deleted
+    made = [
+        _trigger(
+            f"{name}: update is captured", "AFTER UPDATE", name, changed, _outbox(table, "NEW", "'update'", old, new)
+        ),
+        _trigger(
+            f"{name}: delete is captured", "AFTER DELETE", name, gone, _outbox(table, "OLD", "'delete'", old, "NULL")
+        ),
+    ]
+    if dated:
+        touch = f"UPDATE {name} SET updated_at = {NOW} WHERE id = NEW.id;"
+        when = f"{LIVE} AND NEW.updated_at IS OLD.updated_at AND ({differ})"
+        made.append(_trigger(f"{name}: update is dated", "AFTER UPDATE", name, when, touch))
     return made
 
 
+def _delete_cuts(name: str) -> str:
+    """ON DELETE SET NULL once more, for a shell that has keys off, and for edges and arrays, which have none."""
+    kind = KIND_OF[name]
+    ends = f"(source_type = '{kind}' AND source_id = OLD.id) OR (target_type = '{kind}' AND target_id = OLD.id)"
+    cut = [f"DELETE FROM relationships WHERE {ends};"]
+    cut += [f"UPDATE {other} SET {column} = NULL WHERE {column} = OLD.id;" for other, column in _naming(kind, "ref")]
+    cut += [
+        f"UPDATE {other} SET {column} = (SELECT json_group_array(value) FROM json_each({column}) WHERE value <> OLD.id)"
+        f" WHERE EXISTS (SELECT 1 FROM json_each({other}.{column}) WHERE value = OLD.id);"
+        for other, column in _naming(kind, "refs")
+    ]
+    return _trigger(f"{name}: delete cuts edges and references", "AFTER DELETE", name, "1", *cut)
+
+
 def _naming(kind: str, word: str) -> list[tuple[str, str]]:
-    """(table, column) of every reference to a kind, or every array of them: ON DELETE SET NULL once more, for a shell
-    that has keys off, and for arrays, which have none."""
+    """(table, column) of every reference to a kind, or every array of them."""
     return [(table.name, name) for table in record_tables() for name, form in _journaled(table) if form == (word, kind)]
 
 

@@ -193,6 +193,28 @@ class _Feeder:
             pass  # git ended early; the reader sees the end of its output
 
 
+def staged_away(root: str) -> dict[str, str]:
+    """Paths of HEAD that the index no longer has, with their blobs; empty before the first commit."""
+    out = run(
+        root,
+        "diff-index",
+        "--cached",
+        "--raw",
+        "-z",
+        "--no-abbrev",
+        "--no-renames",
+        "--diff-filter=D",
+        "HEAD",
+        check=False,
+    )
+    parts = out.split(b"\0")
+    return {
+        from_bytes(name): about.split(b" ")[2].decode()
+        for about, name in zip(parts[::2], parts[1::2], strict=False)
+        if name
+    }
+
+
 def existing(root: str, names: Iterable[str]) -> set[str]:
     """Those of the object ids that the repository has."""
     wanted = sorted(set(names))

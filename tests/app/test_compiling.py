@@ -10,7 +10,8 @@ import pytest
 from gitrepo import git
 from viewed import NEED, TASK, cloned, commit, compile_all, fill, make_workspace, opened, root, shown_views, sql
 
-from mlos_sync.app import compiling, journaling, verifying
+from mlos_sync.app import compiling, verifying
+from mlos_sync.app import events as remember
 from mlos_sync.app.folding import refold
 from mlos_sync.app.gathering import Source
 from mlos_sync.app.viewing import compile_view
@@ -96,7 +97,7 @@ def _renumber(db):
 
 def _fill_store(db, events):
     with store.transaction(db), store.capture(db, on=False):
-        journaling.add_events(db, events)
+        remember.add_events(db, events)
         db.execute("UPDATE events SET visible = 1")
         refold(db, db.execute("SELECT DISTINCT kind, uid FROM events").fetchall())
 
@@ -296,7 +297,7 @@ def test_a_file_in_lfs_has_the_hash_of_its_pointer(place):
     compile_all(place)
     sha = "40aff2e9d2d8922e47afd4648e6967497158785fbd1da870e7110266bf944880"
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha}\nsize 256\n".encode()
-    plumbing.stage(place.root, "notes/deep/data.bin", pointer)
+    plumbing.stage_blob(place.root, "notes/deep/data.bin", plumbing.write_blob(place.root, pointer))
     compile_all(place)
     assert sha not in (root(place) / "views/pack.md").read_text().replace(f"oid sha256:{sha}", "")
     path.write_bytes(b"other")

@@ -15,6 +15,7 @@ import pytest
 from gitrepo import git, make_repo
 
 from mlos_sync.app import deriving, dumping, folding, freshness, history, journaling, publishing, records, setup
+from mlos_sync.app import segments as taking
 from mlos_sync.app.opening import Index, open_index
 from mlos_sync.app.sync import sync
 from mlos_sync.core import ids, journal
@@ -89,9 +90,9 @@ def take(db: sqlite3.Connection, *segments: Iterable[Event]) -> str:
         data = journal.segment_bytes(events, "w", AT)
         name = journal.segment_name(data)
         with store.transaction(db), store.capture(db, on=False):
-            journaling.add_segment(db, name, journal.segment_path(data, AT), data)
-            db.execute("UPDATE segments SET present = 1 WHERE name = ?", (name,))
-            folding.refold(db, journaling.update_visibility(db, journaling.events_in(db, [name])))
+            taking.add_segment(db, name, journal.segment_path(data, AT), data)
+            db.execute("UPDATE segments SET in_head = 1 WHERE name = ?", (name,))
+            folding.refold(db, journaling.update_visibility(db, taking.events_in(db, [name])))
             deriving.update_record_edges(db)
     return dumping.canonical(db)
 
@@ -100,8 +101,8 @@ def drop(db: sqlite3.Connection, events: Iterable[Event]) -> str:
     """A segment that is no longer there: another branch was checked out."""
     name = journal.segment_name(journal.segment_bytes(events, "w", AT))
     with store.transaction(db), store.capture(db, on=False):
-        db.execute("UPDATE segments SET present = 0 WHERE name = ?", (name,))
-        folding.refold(db, journaling.update_visibility(db, journaling.events_in(db, [name])))
+        db.execute("UPDATE segments SET in_head = 0 WHERE name = ?", (name,))
+        folding.refold(db, journaling.update_visibility(db, taking.events_in(db, [name])))
         deriving.update_record_edges(db)
     return dumping.canonical(db)
 

@@ -60,14 +60,14 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, 
 
 
 def test_an_insert_is_a_creation_with_all_that_was_given(db):
-    """No old image; the number and the defaults travel along; uid, origin and updated_at do not."""
+    """No old image; the number and the defaults travel along; uid and origin do not, updated_at only if set by hand."""
     db.execute(f"INSERT INTO needs(title, priority, parent_need_id, uid) VALUES ('three', 2, 1, '{THREE}')")
     ((kind, uid, op, old, new),) = captured(db)
     assert (kind, uid, op, old) == ("need", THREE, "create", None)
     created = new.pop("created_at")
     assert created.endswith("Z") and new == {
         "id": 3, "title": "three", "description": None, "status": "identified", "priority": 2, "scope": None,
-        "source_transcript": None, "parent_need_id": f"need:{ONE}",
+        "source_transcript": None, "parent_need_id": f"need:{ONE}", "updated_at": None,
     }  # fmt: skip
 
 
@@ -425,13 +425,29 @@ def test_what_was_written_by_hand_is_not_altered_by_the_flush(workspace):
         "INSERT INTO needs(title, updated_at) VALUES ('dated', '2020-01-01T00:00:00Z')",
         "UPDATE needs SET updated_at = '2021-01-01T00:00:00Z', description = 'd' WHERE id = 1",
         "DELETE FROM needs WHERE id = 2",
-        f"INSERT INTO needs(id, uid, title) VALUES (2, '{TWO}', 'again')",
-        EDGE + "('need', 1, 'blocks', 'need', 2, NULL)",
+        EDGE + "('need', 1, 'enables', 'need', 3, NULL)",
     ):
         connection.execute(statement)
         before = connection.execute(query).fetchall(), connection.execute(edges).fetchall()
         catch_up(workspace)
         assert (connection.execute(query).fetchall(), connection.execute(edges).fetchall()) == before, statement
+    connection.close()
+
+
+def test_a_record_made_again_has_its_edges_again(workspace):
+    """A deletion cuts the edges of a record, no more: they stand again when it comes back."""
+    edges = "SELECT source_id, target_id, metadata FROM relationships WHERE origin = 'record'"
+    connection = sqlite3.connect(open_path(workspace), isolation_level=None)
+    before = connection.execute(edges).fetchall()
+    assert before
+    for statement in (
+        "DELETE FROM needs WHERE id = 2",
+        f"INSERT INTO needs(id, uid, title) VALUES (2, '{TWO}', 'again')",
+    ):
+        connection.execute(statement)
+        assert connection.execute(edges).fetchall() == []
+        catch_up(workspace)
+    assert connection.execute(edges).fetchall() == before
     connection.close()
 
 

@@ -232,6 +232,7 @@ BROKEN: dict[str, tuple[str, str]] = {
     "edge to a dead need": (edge("need", 1, "blocks", "need", 4), "relationships.target_id names a target"),
     "edge to no artifact": (edge("need", 1, "references", "artifact", 99), "relationships.target_id names a target"),
     "edge to no commit": (edge("need", 1, "references", "commit", 99), "relationships.target_id names a target"),
+    "edge with id 0": (edge("need", 1, "enables", "need", 3, more="id", value="0"), "relationships.id is a whole number"),
     "edge to itself": (edge("need", 1, "blocks", "need", 1), "relationships join two different ends"),
     "edge twice": (edge("need", 1, "blocks", "need", 2), "relationships.relationship_type"),
     "edge with metadata no JSON": (edge("need", 1, "enables", "need", 2, more="metadata", value="'{'"), "relationships.metadata is a JSON object"),
