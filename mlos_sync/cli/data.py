@@ -1,4 +1,4 @@
-"""Commands for records: need, task, agent, artifact, link, conflicts, log."""
+"""Commands for records: need, task, agent, artifact."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from mlos_sync.cli.common import Json, columns, open_here, say, table
-from mlos_sync.core.vocabulary import AGENT_STATUSES, ARTIFACT_TYPES, NEED_STATUSES, RELATIONSHIP_TYPES, TASK_STATUSES
+from mlos_sync.cli.edges import edge_lines
+from mlos_sync.core.vocabulary import AGENT_STATUSES, ARTIFACT_TYPES, NEED_STATUSES, TASK_STATUSES
 
 Ref = Annotated[str, typer.Argument(metavar="REF", help="A number, a uid prefix such as task-3f9a2c, or kind:number.")]
 From = Annotated[str | None, typer.Option("--from", metavar="FILE|-", help="Add many, one JSON object a line.")]
@@ -25,7 +26,6 @@ need = typer.Typer(help="Needs: states that the system must satisfy.", no_args_i
 task = typer.Typer(help="Tasks: actions derived from needs.", no_args_is_help=True)
 agent = typer.Typer(help="Agents: single invocations.", no_args_is_help=True)
 artifact = typer.Typer(help="Artifacts: the files known to the index.", no_args_is_help=True)
-conflicts = typer.Typer(help="Concurrent edits of one field.", invoke_without_command=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -35,11 +35,8 @@ def register(app: typer.Typer) -> None:
         ("task", task),
         ("agent", agent),
         ("artifact", artifact),
-        ("conflicts", conflicts),
     ):
         app.add_typer(group, name=name)
-    for command in (link, unlink, links, log):
-        app.command()(command)
 
 
 def _row(row: dict[str, Any], as_json: bool) -> None:
@@ -91,21 +88,13 @@ def _show(kind: str, ref: str, as_json: bool) -> None:
     row, edges = records.row_of(index.db, found, key), records.edges_of(index.db, found, key)
     width = max(len(name) for name in row)
     lines = [f"{name:{width}}  {value}" for name, value in row.items() if value is not None and name != "origin"]
-    say([*lines, "", *_edge_lines(edges)] if edges else lines, {"row": row, "edges": edges}, as_json)
+    say([*lines, "", *edge_lines(edges)] if edges else lines, {"row": row, "edges": edges}, as_json)
 
 
 def _inside(index: Any, text: str) -> str:
     from mlos_sync.cli.common import inside
 
     return "artifact:" + inside(index.workspace, text.removeprefix("artifact:"))
-
-
-def _edge_lines(edges: list[dict[str, Any]]) -> list[str]:
-    rows = [
-        [one["source"], one["type"], one["target"], one["evidence"] if "cut" not in one else f"cut: {one['cut']}"]
-        for one in edges
-    ]
-    return table(rows, ["source", "type", "target", "evidence"]) if edges else ["no edges"]
 
 
 def _delete(kind: str, ref: str, as_json: bool) -> None:
@@ -339,66 +328,3 @@ def artifact_list(
 def artifact_show(path: Annotated[str, typer.Argument(metavar="PATH")], as_json: Json = False) -> None:
     """Show a file's record and its edges."""
     _show("artifact", path, as_json)
-
-
-def link(
-    source: Annotated[str, typer.Argument(help="need:3, task-3f9a2c, agent:5, artifact:PATH or commit:SHA.")],
-    relationship: Annotated[str, typer.Argument(metavar="TYPE", help=f"One of {', '.join(RELATIONSHIP_TYPES)}.")],
-    target: Annotated[str, typer.Argument()],
-    meta: Annotated[
-        str | None, typer.Option("--meta", metavar="JSON", help="A JSON object of further properties.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Make a typed edge between two entities."""
-    from mlos_sync.app import records
-
-    edge = records.link(open_here(), source, relationship, target, meta)
-    say([f"{edge['source']} {edge['type']} {edge['target']}"], edge, as_json)
-
-
-def unlink(
-    source: Annotated[str, typer.Argument()],
-    relationship: Annotated[str, typer.Argument(metavar="TYPE")],
-    target: Annotated[str, typer.Argument()],
-    as_json: Json = False,
-) -> None:
-    """Delete an edge that somebody made."""
-    from mlos_sync.app import records
-
-    edge = records.unlink(open_here(), source, relationship, target)
-    say([f"unlinked {edge['source']} {edge['type']} {edge['target']}"], edge, as_json)
-
-
-def links(ref: Annotated[str, typer.Argument(metavar="REF")], as_json: Json = False) -> None:
-    """The edges of one entity."""
-    from mlos_sync.app import records
-
-    edges = records.edges(open_here(), ref)
-    say(_edge_lines(edges), {"edges": edges}, as_json)
-
-
-def log(ref: Annotated[str | None, typer.Argument(metavar="[REF]")] = None, as_json: Json = False) -> None:
-    """The history of a record, or of all records: every event, oldest first."""
-    import json
-
-    from mlos_sync.app import records
-
-    events = records.history(open_here(), ref)
-    lines = [
-        f"{e['at']}  {e['ref']}  {e['op']}  {json.dumps(e['fields'], ensure_ascii=False)}"
-        f"  ({e['actor'] or 'unknown'}, {e['door']})"
-        for e in events
-    ]
-    say(lines or ["no events"], {"events": events}, as_json)
-
-
-@conflicts.callback()
-def conflicts_list(context: typer.Context, as_json: Json = False) -> None:
-    """List fields that two people changed without having seen each other: winner and loser."""
-    from mlos_sync.app import records
-
-    if context.invoked_subcommand is None:
-        found = records.conflicts(open_here())
-        lines = [f"{c['ref']} {c['field']}: {c['winner']['value']!r} won over {c['loser']['value']!r}" for c in found]
-        say(lines or ["no conflicts"], {"conflicts": found}, as_json)

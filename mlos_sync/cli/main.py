@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlos_sync import __version__
-from mlos_sync.cli import data, views
+from mlos_sync.cli import data, edges, views
 from mlos_sync.cli.common import Json, open_here, put, say, settings, silence
 from mlos_sync.errors import MlosError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data.register(app)
+edges.register(app)
 views.register(app)
 
 

@@ -27,7 +27,7 @@ def mapped(*raw: str, known: set[str] = KNOWN, base: str = "") -> list[str | Non
     "root",
     [
         "/Users/x/project",
-        "/home/x/work/project",
+        "/home/x/code/project",
         "/workspaces/project",
         "c:\\Users\\x\\project",
         "C:/Users/x/project",
