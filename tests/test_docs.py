@@ -106,7 +106,7 @@ def commands() -> str:
                 if parameter.opts[0][0] == "-"
                 else ""
             )
-            names = names or f"`{(parameter.metavar or parameter.name.upper()).strip('[]')}`"
+            names = names or f"`{re.sub(r'[][]|[.]{3}', '', parameter.metavar or parameter.name.upper())}`"
             rows.append(f"- {names}: {getattr(parameter, 'help', '') or ''}".rstrip(": "))
         if rows:
             parts.append("\n".join(rows) + "\n")

@@ -129,7 +129,7 @@ def source_of(index: Index) -> Source:
 def _left_out(index: Index, tracked: Mapping[str, Tracked], found: Mapping[str, File]) -> dict[str, File]:
     """Files that a sparse checkout leaves out are in the tree all the same."""
     sparse = [path for path, entry in tracked.items() if entry.tag == "S" and path not in found]
-    paths = files.ignore_rule(index.workspace)(sparse) if sparse else []
+    paths = files.ignore_rule(index.workspace)[0](sparse) if sparse else []
     names = list(dict.fromkeys(tracked[path].blob for path in paths if tracked[path].mode != "120000"))
     heads = dict(objects.heads(index.workspace.root, names)) if paths else {}
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from mlos_sync.core.changes import (
     Stats,
     by_folder,
     compare,
+    is_covered,
     is_mass_disappearance,
     plan,
 )
@@ -30,7 +32,7 @@ from mlos_sync.core.paths import artifact_type
 from mlos_sync.core.split import split
 from mlos_sync.edge import files, git, hashing, store
 from mlos_sync.edge.workspace import Workspace
-from mlos_sync.errors import RefusedError, SurroundingsError
+from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 
 GONE: Stat = (0, 0, 0, 0, 0)
 Progress = Callable[[int, int], None]
@@ -89,8 +91,12 @@ def survey(index: Index, scope: tuple[str, ...] = (), *, trusting: bool = False)
             folder: {name: (*stat[:4], abs(stat[4])) for name, stat in names.items()} for folder, names in known.items()
         }
     unknown = observed.unknown | observed.odd
-    if files.is_git_at_work(index.workspace):
-        unknown = unknown | dict.fromkeys(observed.absent, "git is at work; not looked for")
+    if observed.absent and files.is_git_at_work(index.workspace):
+        count = len(observed.absent)
+        observed.remarks["index.lock"] = (
+            f"git is at work, or its lock was left behind: {count} missing files were not looked for"
+        )
+        unknown = unknown | observed.absent
     comparison = compare(observed.files, known, unknown)
     if scope:
         inside = tuple(f"{path.rstrip('/')}/" for path in scope)
@@ -120,7 +126,9 @@ def prepare(
     observed, comparison = survey(index, scope)
     result = Plan(generation, Changes())
     result.skipped = {
-        path: reason for path, reason in (observed.unknown | observed.odd).items() if reason != files.SPARSE
+        path: reason
+        for path, reason in (observed.unknown | observed.odd | observed.remarks).items()
+        if reason != files.SPARSE
     }
     algorithm = object_format(index)
     total = len(comparison.suspect)
@@ -266,6 +274,38 @@ def _stats(db: store.Connection, result: Plan) -> None:
             db.execute("INSERT OR REPLACE INTO folders VALUES (?, ?)", (folder, marshal.dumps(kept)))
         else:
             db.execute("DELETE FROM folders WHERE path = ?", (folder,))
+
+
+def check_scope(index: Index, scope: tuple[str, ...]) -> None:
+    """Each path that sync was asked for is on disk or in the index. Raises UsageError."""
+    known = "SELECT 1 FROM artifacts WHERE file_path = ?1 OR file_path GLOB ?2 LIMIT 1"
+    for path in scope:
+        below = path.replace("[", "[[]") + "/*"
+        on_disk = not path or os.path.lexists(index.workspace.absolute(path))
+        if not on_disk and not index.db.execute(known, (path, below)).fetchone():
+            raise UsageError(f"there is no {path}, on disk or in the index", "check the path, or name none")
+
+
+def take_over(index: Index, old: Index) -> None:
+    """Bring from an old index what a new walk could not look at: nothing is known to have gone there."""
+    unread = {subject for (subject,) in index.db.execute("SELECT subject FROM observations WHERE kind = 'walk'")}
+    if not unread:
+        return
+    here = {path for (path,) in index.db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
+    rows = store.rows(old.db, "SELECT * FROM artifacts WHERE file_path IS NOT NULL")
+    kept = [row for row in rows if row["file_path"] not in here and is_covered(row["file_path"], unread)]
+    with store.writer_lock(index.workspace.common), store.transaction(index.db), store.capture(index.db, on=False):
+        for row in kept:
+            values = {name: value for name, value in row.items() if name != "id"}
+            marks = ", ".join("?" * len(values))
+            index.db.execute(
+                f"INSERT OR IGNORE INTO artifacts({', '.join(values)}) VALUES ({marks})", list(values.values())
+            )
+        stats = known_stats(old.db)
+        for folder in {row["file_path"].rpartition("/")[0] for row in kept}:
+            index.db.execute(
+                "INSERT OR IGNORE INTO folders VALUES (?, ?)", (folder, marshal.dumps(stats.get(folder, {})))
+            )
 
 
 def check_root(workspace: Workspace) -> None:

@@ -22,7 +22,10 @@ def open_index(start: str, *, patience: float = store.PATIENCE) -> Index:
     """The workspace that holds `start`, with its index. Raises SurroundingsError with the way out. `patience` is how
     long, in seconds, another program's transaction is waited for."""
     workspace = find(start)
-    return Index(workspace, store.connect(workspace.database, patience))
+    try:
+        return Index(workspace, store.connect(workspace.database, patience))
+    except FileNotFoundError:
+        raise SurroundingsError("there is no index yet", "run mlos-sync rebuild") from None
 
 
 def workspace_of(start: str) -> Workspace:
@@ -31,10 +34,11 @@ def workspace_of(start: str) -> Workspace:
 
 
 def try_open(workspace: Workspace) -> Index | None:
-    """The index of a workspace, or None where there is none of our schema."""
+    """The index of a workspace, or None where there is none of our schema. Raises SurroundingsError where there may be
+    one that cannot be opened now (locked, no rights): that is no reason to make another."""
     try:
-        return Index(workspace, store.connect(workspace.database)) if os.path.isfile(workspace.database) else None
-    except SurroundingsError:
+        return Index(workspace, store.connect(workspace.database))
+    except (FileNotFoundError, store.UnusableIndexError):
         return None
 
 

@@ -106,8 +106,8 @@ def _amended(root: str) -> str | None:
         out = git.process_line(process)
         if out is None:
             return None
-        process, line = out
-        if " --am" in line:
+        process, arguments = out
+        if any(len(word) > 3 and "--amend".startswith(word) for word in arguments):
             return git.head(root)
     return None
 

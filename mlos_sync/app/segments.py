@@ -40,16 +40,17 @@ def _sources(index: Index, disk: dict[str, tuple[str, str]]) -> tuple[str, str, 
 
 
 def on_disk(index: Index) -> dict[str, tuple[str, str]]:
-    """Segment name -> (workspace path, stat as text), of the files in the work tree's journal folder."""
+    """Name -> (workspace path, stat as text), of the files in the work tree's journal folder. A file that has no
+    segment's name stands under its path: nobody reads it, but it is named."""
     found: dict[str, tuple[str, str]] = {}
     base = os.path.join(index.workspace.root, journal.FOLDER)
     for year in _entries(base):
         for month in _entries(year.path):
             for entry in _entries(month.path):
                 path = f"{journal.FOLDER}/{year.name}/{month.name}/{entry.name}"
-                if name := journal.name_of(path):
-                    stat = entry.stat(follow_symlinks=False)
-                    found[name] = (path, f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_mode}")
+                stat = entry.stat(follow_symlinks=False)
+                seen = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_mode}"
+                found[journal.name_of(path) or path] = (path, seen)
     return found
 
 
@@ -68,6 +69,7 @@ def take(index: Index) -> set[str]:
     db, root = index.db, index.workspace.root
     disk = on_disk(index)
     now = _sources(index, disk)
+    strays = [disk.pop(name)[0] for name in list(disk) if "/" in name]
     if now == tuple(store.get(db, key) for key in ("journal_head", "journal_tree", "journal_files")):
         return set()
     head = named(git.tree_files(root, now[0], journal.FOLDER)) if now[1] else {}
@@ -79,7 +81,7 @@ def take(index: Index) -> set[str]:
         changed |= _mark(db, column, names)
     for key, value in zip(("journal_head", "journal_tree", "journal_files"), now, strict=True):
         store.put(db, key, value)
-    observe_damage(db)
+    observe_damage(db, strays)
     return events_in(db, changed)
 
 
@@ -153,7 +155,7 @@ def add_segment(db: store.Connection, name: str, path: str, data: bytes) -> None
     problem = None
     if segment.problems:
         places = "; ".join(f"line {line}: {reason}" if line else reason for line, reason in segment.problems[:3])
-        problem = f"{places}; the rest is kept; restore it: git restore -- {path}"
+        problem = f"{places}; the rest is kept; git log -- {path} shows whether a commit has it whole"
     db.execute(
         "INSERT INTO segments(name, path, problem) VALUES (?, ?, ?)"
         " ON CONFLICT(name) DO UPDATE SET path = excluded.path, problem = excluded.problem, stat = NULL",
@@ -164,10 +166,13 @@ def add_segment(db: store.Connection, name: str, path: str, data: bytes) -> None
     db.executemany("INSERT OR IGNORE INTO segment_events VALUES (?, ?)", [(name, event.id) for event in segment.events])
 
 
-def observe_damage(db: store.Connection) -> None:
-    """Name each damaged segment that is here, until it is mended or goes."""
+def observe_damage(db: store.Connection, strays: list[str]) -> None:
+    """Name each damaged segment that is here, and each file that is none, until it is mended or goes."""
     found = db.execute("SELECT path, problem FROM segments WHERE problem IS NOT NULL AND (in_head = 1 OR on_disk = 1)")
-    store.observe(db, "journal", found.fetchall())
+    told = [
+        (path, "no segment has such a name: it is not read; move it away, or give it back its name") for path in strays
+    ]
+    store.observe(db, "journal", found.fetchall() + told)
 
 
 def events_in(db: store.Connection, segments: Iterable[str]) -> set[str]:

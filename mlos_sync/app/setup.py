@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import shutil
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mlos_sync.app import dumping, freshness, journaling
+from mlos_sync.app import dumping, freshness, indexing, journaling
 from mlos_sync.app.folding import iso
 from mlos_sync.app.indexing import Progress
 from mlos_sync.app.opening import Index, has_database, try_open
@@ -67,8 +68,7 @@ def initialise(folder: str, *, make_repository: bool = False) -> Made:
         repo.make_repository(folder)
     root = git_folders(folder)[0]
     if files_missing(root, MARKER):
-        config = CONFIG.format(workspace=secrets.token_hex(16), created=iso(int(time.time() * 1000)))
-        _put(root, MARKER, config.encode(), wrote)
+        _put(root, MARKER, _tracked_config(root) or _new_config(), wrote)
     if files_missing(root, JOURNAL_ATTRIBUTES):
         # A segment's bytes are its name: nothing may change them on the way in or out, and nothing is to merge.
         _put(root, JOURNAL_ATTRIBUTES, b"* -text -filter -ident -merge !working-tree-encoding\n", wrote)
@@ -79,6 +79,16 @@ def initialise(folder: str, *, make_repository: bool = False) -> Made:
         # Records and commits at once; files are the business of the first sync, which shows its progress.
         _replace_database(workspace, freshness.catch_up)
     return Made(workspace, hooks, wrote, notes)
+
+
+def _tracked_config(root: str) -> bytes | None:
+    """The config that git's index holds: where one is merely not on disk, another would be another workspace."""
+    entry = git.tracked(root).get(MARKER)
+    return dict(git.blobs(root, [entry.blob])).get(entry.blob) if entry else None
+
+
+def _new_config() -> bytes:
+    return CONFIG.format(workspace=secrets.token_hex(16), created=iso(int(time.time() * 1000))).encode()
 
 
 def files_missing(root: str, path: str) -> bool:
@@ -126,23 +136,39 @@ def install_hooks(workspace: Workspace) -> tuple[list[shims.Hook], list[str]]:
     return shims.install(workspace.hooks_dir, shipped("hooks"), sys.executable), []
 
 
-def rebuild(workspace: Workspace, *, progress: Progress | None = None) -> tuple[int, int, Report]:
-    """Make the database anew beside the old one and swap it in. Returns (artifacts, events, the sync's report)."""
+def rebuild(
+    workspace: Workspace, *, accept_deletes: bool = False, progress: Progress | None = None
+) -> tuple[int, int, Report]:
+    """Make the database anew beside the old one and swap it in. Returns (artifacts, events, the sync's report).
 
-    def fill(index: Index) -> tuple[int, int, Report]:
-        report = sync(index, accept_deletes=True, progress=progress)
-        (artifacts,) = index.db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
-        (events,) = index.db.execute("SELECT count(*) FROM events WHERE visible = 1").fetchone()
-        return artifacts, events, report
+    Absence is no deletion here either: a mass disappearance is refused, and what lies below a folder that cannot be
+    read is taken over from the old index.
+    """
+    old = try_open(workspace)
+    try:
+        if old is not None:
+            indexing.prepare(old, accept_deletes=accept_deletes)
 
-    return _replace_database(workspace, fill)
+        def fill(index: Index) -> tuple[int, int, Report]:
+            report = sync(index, accept_deletes=True, progress=progress)
+            if old is not None:
+                indexing.take_over(index, old)
+            (artifacts,) = index.db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
+            (events,) = index.db.execute("SELECT count(*) FROM events WHERE visible = 1").fetchone()
+            return artifacts, events, report
+
+        return _replace_database(workspace, fill)
+    finally:
+        if old is not None:
+            old.db.close()
 
 
 def _replace_database(workspace: Workspace, fill: Callable[[Index], T]) -> T:
     """Make a database, fill it, and move it to its place.
 
-    What only the old one has (captured changes not flushed yet) is written to the ledger first. Until the swap the
-    old one stays in use; an interrupted run leaves at most a file that the next one removes.
+    What only the old one has (captured changes not flushed yet) is written to the ledger first; an old one that is too
+    damaged for that is kept beside the new. Until the swap the old one stays in use; an interrupted run leaves at most
+    a file that the next one removes.
     """
     os.makedirs(workspace.common, mode=0o700, exist_ok=True)
     fresh = workspace.database + f".{os.getpid()}.new"
@@ -153,7 +179,8 @@ def _replace_database(workspace: Workspace, fill: Callable[[Index], T]) -> T:
     try:
         result = fill(index)
         with store.writer_lock(workspace.common):
-            _rescue(workspace)
+            if not _rescue(workspace, last=True):
+                _set_aside(workspace)
             _swap(index, fresh)
     finally:
         index.db.close()
@@ -170,8 +197,6 @@ def _swap(index: Index, fresh: str) -> None:
     for ending in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(database + ending)
-    if os.path.isdir(database) and not os.path.islink(database):
-        os.rename(database, f"{database}.{os.getpid()}.was-a-folder")
     os.replace(fresh, database)
 
 
@@ -195,19 +220,44 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _rescue(workspace: Workspace) -> None:
-    """Flush what triggers captured in the old database. One that is too damaged for that is kept beside the new one."""
-    index = try_open(workspace)
-    if index is None:
-        return
+def _rescue(workspace: Workspace, *, last: bool = False) -> bool:
+    """Flush what triggers captured in the old database, whatever its version; with `last`, also close it to writers that
+    still have it open. Returns whether nothing is left in it that is nowhere else."""
+    if not os.path.lexists(workspace.database):
+        return True
+    try_open(workspace)  # raises where it is sound and only cannot be opened now
+    db = None
     try:
-        with store.transaction(index.db):
-            journaling.absorb(index)
-    except (sqlite3.DatabaseError, MlosError):
-        with contextlib.suppress(OSError):
-            os.link(workspace.database, f"{workspace.database}.damaged")
+        db = store.connect_any(workspace.database)
+        with store.transaction(db):
+            journaling.absorb(Index(workspace, db))
+            if last:
+                store.close_to_writers(db)
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except (sqlite3.Error, MlosError, KeyError, ValueError):
+        return False
     finally:
-        index.db.close()
+        if db is not None:
+            db.close()
+    return True
+
+
+def _set_aside(workspace: Workspace) -> None:
+    """Keep a database that could not be emptied, under a name of its own."""
+    kept = next(name for n in itertools.count(1) if not os.path.lexists(name := f"{workspace.database}.damaged-{n}"))
+    for ending in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(workspace.database + ending, kept + ending)
+
+
+def damaged_indexes(workspace: Workspace) -> list[str]:
+    """Old databases that were set aside because not all of them could be saved."""
+    if not os.path.isdir(workspace.state):
+        return []
+    names = sorted(
+        name for name in os.listdir(workspace.state) if ".damaged-" in name and not name.endswith(("-wal", "-shm"))
+    )
+    return [os.path.join(workspace.state, name) for name in names]
 
 
 def uninstall(start: str) -> list[str]:
@@ -215,8 +265,13 @@ def uninstall(start: str) -> list[str]:
     SurroundingsError while this clone holds events that no commit has."""
     workspace = find(start)
     _refuse_while_pending(workspace)
+    ours = [
+        hook.path
+        for hook in shims.state(workspace.hooks_dir, sys.executable)
+        if hook.state in ("installed", "outdated")
+    ]
     shims.uninstall(workspace.hooks_dir)
-    removed = [workspace.hooks_dir]
+    removed = ours
     attributes = files.read(workspace, ATTRIBUTES)
     if attributes is not None and without_marks(attributes) != attributes:
         removed.append(ATTRIBUTES)
@@ -248,7 +303,9 @@ def _remove_empty_journal(workspace: Workspace, removed: list[str]) -> None:
 def _refuse_while_pending(workspace: Workspace) -> None:
     index = try_open(workspace)
     if index is None:
-        return
+        # The pending log may hold what nobody else has: only an index can tell.
+        rebuild(workspace)
+        index = Index(workspace, store.connect(workspace.database))
     try:
         freshness.catch_up(index)
         waiting = journaling.count_unwritten(index.db)
@@ -278,12 +335,14 @@ def build_missing_index(start: str) -> bool:
     return True
 
 
-def rebuild_here(start: str, *, with_hooks: bool, progress: Progress | None = None) -> tuple[int, int, Report, bool]:
+def rebuild_here(
+    start: str, *, with_hooks: bool, accept_deletes: bool = False, progress: Progress | None = None
+) -> tuple[int, int, Report, bool]:
     """`rebuild` for the workspace that holds `start`; also says whether this clone lacks hooks."""
     workspace = find(start)
     if with_hooks:
         install_hooks(workspace)
-    artifacts, events, report = rebuild(workspace, progress=progress)
+    artifacts, events, report = rebuild(workspace, accept_deletes=accept_deletes, progress=progress)
     missing = any(hook.state != shims.INSTALLED for hook in shims.state(workspace.hooks_dir, sys.executable))
     return artifacts, events, report, missing
 

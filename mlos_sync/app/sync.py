@@ -50,6 +50,7 @@ def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: 
     began = time.monotonic()
     publishing.mend(index.workspace.root, index.workspace.state)
     indexing.check_root(index.workspace)
+    indexing.check_scope(index, scope)
     plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
     if is_settled(index, plan):
         return Report(plan.changes, problems(index), time.monotonic() - began)

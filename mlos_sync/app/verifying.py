@@ -187,7 +187,7 @@ def _config(root: str, tree: Tree) -> tuple[Config | None, Finding | None]:
 
 def _source(db: store.Connection, workspace: Workspace, config: Config, tree: Tree, known: _Known) -> Source:
     root = workspace.root
-    keep = files.ignore_rule(_elsewhere(workspace, config, root, tree))
+    keep, _ = files.ignore_rule(_elsewhere(workspace, config, root, tree))
     found: dict[str, File] = {}
     for path in keep(list(tree)):
         mode, blob = tree[path]

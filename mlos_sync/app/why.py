@@ -198,7 +198,10 @@ def _commits_of(db: store.Connection, kind: str, number: int) -> list[Row]:
 
 def _artifacts(db: store.Connection, kind: str, number: int) -> set[str]:
     if kind == "commit":
-        rows = db.execute("SELECT path FROM commit_changes WHERE commit_id = ?", (number,))
+        rows = db.execute(
+            "SELECT a.file_path FROM commit_changes c JOIN artifacts a ON a.file_path = c.path WHERE c.commit_id = ?",
+            (number,),
+        )
     else:
         rows = db.execute(
             "SELECT a.file_path FROM relationships r JOIN artifacts a ON a.id = CASE r.source_type WHEN 'artifact' THEN"

@@ -39,8 +39,11 @@ def register(app: typer.Typer) -> None:
         app.add_typer(group, name=name)
 
 
-def _row(row: dict[str, Any], as_json: bool) -> None:
+def _row(kind: str, row: dict[str, Any], as_json: bool) -> None:
+    from mlos_sync.core.ids import shown
+
     width = max(len(name) for name in row)
+    say([] if as_json else [f"{'ref':{width}}  {kind}:{row['id']}, lastingly {shown(kind, row['uid'])}"])
     lines = [f"{name:{width}}  {value}" for name, value in row.items() if value is not None and name != "origin"]
     say(lines, row, as_json)
 
@@ -56,7 +59,7 @@ def _add(kind: str, first: str | None, column: str, given: dict[str, Any], sourc
         return
     if first is None:
         raise UsageError(f"the {column} is missing", f"mlos-sync {kind} add --help")
-    _row(records.add(open_here(), kind, [{column: first, **columns(given)}])[0], as_json)
+    _row(kind, records.add(open_here(), kind, [{column: first, **columns(given)}])[0], as_json)
 
 
 def _set(kind: str, ref: str, given: dict[str, Any], as_json: bool) -> None:
@@ -64,7 +67,7 @@ def _set(kind: str, ref: str, given: dict[str, Any], as_json: bool) -> None:
 
     # An empty text clears a column: `--scope ""`.
     values = {name: None if value == "" else value for name, value in columns(given).items()}
-    _row(records.change(open_here(), kind, ref, values), as_json)
+    _row(kind, records.change(open_here(), kind, ref, values), as_json)
 
 
 def _list(kind: str, filters: dict[str, Any], shown: tuple[str, ...], as_json: bool) -> None:

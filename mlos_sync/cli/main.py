@@ -83,7 +83,8 @@ def uninstall(as_json: Json = False) -> None:
     from mlos_sync.app import setup
 
     removed = setup.uninstall(settings.folder)
-    say([f"removed  {path}" for path in removed] + ["kept     .mlos/journal"], {"removed": removed}, as_json)
+    kept = [] if ".mlos/journal" in removed else ["kept     .mlos/journal"]
+    say([f"removed  {path}" for path in removed] + kept, {"removed": removed}, as_json)
 
 
 @app.command()
@@ -113,7 +114,7 @@ def _sync_result(report: Report) -> dict[str, Any]:
     return {
         "added": changes.added, "modified": changes.modified, "moved": [{"from": a, "to": b} for a, b in changes.moved],
         "deleted": changes.deleted, "unchanged": changes.unchanged,
-        "skipped": [{"path": path, "reason": reason} for path, reason in report.skipped.items()],
+        "skipped": _skipped(report),
         "seconds": round(report.seconds, 3),
     }  # fmt: skip
 
@@ -181,6 +182,7 @@ def status(
 def rebuild(
     check: Annotated[bool, typer.Option("--check", help="Only compare a new index with the live one.")] = False,
     hooks: Annotated[bool, typer.Option("--hooks", help="Install the git hooks of this clone too.")] = False,
+    accept_deletes: Annotated[bool, typer.Option(help="Take a mass disappearance for what it is.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make the database anew beside the old one and swap it in. Works right after `git clone`."""
@@ -193,13 +195,21 @@ def rebuild(
         say(differences or ["identical"], result, as_json)
         raise typer.Exit(1 if differences else 0)
     with progress("hashing") as told:
-        artifacts, events, report, missing = setup.rebuild_here(settings.folder, with_hooks=hooks, progress=told)
+        artifacts, events, report, missing = setup.rebuild_here(
+            settings.folder, with_hooks=hooks, accept_deletes=accept_deletes, progress=told
+        )
     if missing:
         say("the hooks of this clone are not installed: mlos-sync hooks install", error=True)
-    for path, reason in report.skipped.items():
-        say(f"! {path}: {reason}", error=True)
-    result = {"artifacts": artifacts, "events": events, "seconds": round(report.seconds, 3)}
-    say([f"{artifacts} artifacts, {events} events ({report.seconds:.2f} s)"], result, as_json)
+    skipped = _skipped(report)
+    result = {"artifacts": artifacts, "events": events, "skipped": skipped, "seconds": round(report.seconds, 3)}
+    lines = [f"! {one['path']}: {one['reason']}" for one in skipped]
+    say([*lines, f"{artifacts} artifacts, {events} events ({report.seconds:.2f} s)"], result, as_json)
+    if skipped:
+        raise typer.Exit(1)
+
+
+def _skipped(report: Report) -> list[dict[str, str]]:
+    return [{"path": path, "reason": reason} for path, reason in report.skipped.items()]
 
 
 @app.command()

@@ -80,7 +80,7 @@ def compare(seen: Stats, known: Stats, unknown: Iterable[str]) -> Comparison:
             for name in names
             if name not in seen.get(folder, {})
         )
-        result.gone = sorted((path for path in missing if not _is_covered(path, covered)), key=sort_key)
+        result.gone = sorted((path for path in missing if not is_covered(path, covered)), key=sort_key)
     result.suspect.sort(key=sort_key)
     return result
 
@@ -102,7 +102,8 @@ def by_folder(stats: Iterable[tuple[str, Stat]]) -> Stats:
     return tree
 
 
-def _is_covered(path: str, unknown: set[str]) -> bool:
+def is_covered(path: str, unknown: set[str]) -> bool:
+    """Whether a path, or a folder above it, is among those of which nothing can be said ("" is the root)."""
     if not unknown:
         return False
     if path in unknown or "" in unknown:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat as modes
 import tempfile
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from typing import TypeVar
 from mlos_sync.core.changes import Stat, Stats, by_folder
 from mlos_sync.core.paths import JOURNAL, to_bytes
 from mlos_sync.edge import git, hashing
-from mlos_sync.edge.workspace import Workspace
+from mlos_sync.edge.workspace import MARKER, Workspace
 from mlos_sync.errors import SurroundingsError
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Observed:
     absent: dict[str, str]  # in git's index, should be on disk, looked at and not there: path -> blob
     unknown: dict[str, str]  # path or folder -> why nothing can be said of it (nothing below it counts as deleted)
     odd: dict[str, str]  # path -> why it is no artifact (a pipe, a socket)
+    remarks: dict[str, str]  # file -> what is wrong with it that is no matter of its own content (a bad pattern)
 
 
 def observe(workspace: Workspace, meanwhile: Callable[[], T]) -> tuple[Observed, T]:
@@ -50,7 +52,7 @@ def observe(workspace: Workspace, meanwhile: Callable[[], T]) -> tuple[Observed,
         index = threads.submit(git.tracked_paths, workspace.root)
         untracked = threads.submit(git.untracked_paths, workspace.root)
         done = meanwhile()
-        keep = ignore_rule(workspace)
+        keep, bad_patterns = ignore_rule(workspace)
         files, absent, unknown, odd = _look(workspace.root, keep(index.result()))
         others, closed = untracked.result()
     more, _, unknown_too, odd_too = _look(workspace.root, keep(others))
@@ -63,24 +65,32 @@ def observe(workspace: Workspace, meanwhile: Callable[[], T]) -> tuple[Observed,
         unknown |= dict.fromkeys(sparse, SPARSE)
         absent = {path for path in absent if path in entries} - sparse  # the others are gitlinks: submodules
         missing = {path: entries[path].blob for path in absent}
-    return Observed(by_folder(files), missing, unknown, odd | odd_too), done
+    return Observed(by_folder(files), missing, unknown, odd | odd_too, bad_patterns), done
 
 
-def ignore_rule(workspace: Workspace) -> Callable[[list[str]], list[str]]:
-    """What keeps the paths that count. Journal segments never do."""
-    patterns = list(workspace.config.ignore)
-    with (
-        contextlib.suppress(FileNotFoundError),
-        open(os.path.join(workspace.root, IGNORE_FILE), encoding="utf-8", errors="replace") as file,
-    ):
-        patterns += file.read().split("\n")
-    patterns = [line for line in patterns if line.strip() and not line.startswith("#")]
-    if not patterns:
-        return lambda paths: [path for path in paths if not path.startswith(JOURNAL)]
+def ignore_rule(workspace: Workspace) -> tuple[Callable[[list[str]], list[str]], dict[str, str]]:
+    """(what keeps the paths that count, patterns that are none: file -> what is wrong). Journal segments never count."""
+    data = read(workspace, IGNORE_FILE) or b""
+    sources = [(IGNORE_FILE, data.decode("utf-8", "replace").split("\n")), (MARKER, list(workspace.config.ignore))]
+    wanted = [
+        (name, number, line.rstrip("\r"))
+        for name, lines in sources
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not line.startswith("#")
+    ]
+    if not wanted:
+        return lambda paths: [path for path in paths if not path.startswith(JOURNAL)], {}
     from pathspec import GitIgnoreSpec
 
-    spec = GitIgnoreSpec.from_lines(patterns)
-    return lambda paths: [path for path in paths if not path.startswith(JOURNAL) and not spec.match_file(path)]
+    good, bad = [], {}
+    for name, number, line in wanted:
+        try:
+            GitIgnoreSpec.from_lines([line])
+            good.append(line)
+        except (ValueError, re.error):
+            bad[name] = f"line {number}: {line!r} is no pattern; the others count"
+    spec = GitIgnoreSpec.from_lines(good)
+    return lambda paths: [path for path in paths if not path.startswith(JOURNAL) and not spec.match_file(path)], bad
 
 
 def _look(root: str, paths: list[str]) -> tuple[list[tuple[str, Stat]], set[str], dict[str, str], dict[str, str]]:

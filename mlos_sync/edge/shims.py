@@ -139,4 +139,7 @@ def _write(path: str, text: bytes) -> None:
 
 
 def _unwritable(hooks_dir: str, error: OSError) -> SurroundingsError:
-    return SurroundingsError(f"the hooks in {hooks_dir} cannot be changed: {error.strerror}", "mlos-sync doctor")
+    return SurroundingsError(
+        f"the hooks in {hooks_dir} cannot be changed: {error.strerror}",
+        "mend its rights, then run mlos-sync hooks install",
+    )

@@ -25,21 +25,48 @@ _WAL_LIMIT = 4 * 1024 * 1024
 Connection = sqlite3.Connection
 
 
+class UnusableIndexError(SurroundingsError):
+    """A database that is there and no index of ours: of another schema version, or too damaged to open."""
+
+
 def connect(path: str, patience: float = PATIENCE) -> Connection:
-    """Open an existing database. Raises SurroundingsError when it is missing, foreign, damaged or of another version."""
+    """Open an existing database. Raises FileNotFoundError when there is none, UnusableIndexError when it is of another
+    version or damaged, and SurroundingsError when it is sound for all we know but cannot be opened now."""
+    if not os.path.lexists(path):
+        raise FileNotFoundError(path)
+    connection = None
     try:
         connection = _open(f"file:{_quoted(path)}?mode=rw", patience)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == VERSION:
-            connection.execute("SELECT 1 FROM meta LIMIT 1").fetchone()
+            connection.execute("SELECT 1 FROM meta, outbox, events LIMIT 1").fetchone()
+            return connection
     except sqlite3.Error as error:
-        raise SurroundingsError(f"the index cannot be opened ({error})", "run mlos-sync rebuild") from None
-    if version != VERSION:
-        connection.close()
-        raise SurroundingsError(
-            f"the index has schema version {version}, this program needs {VERSION}", "run mlos-sync rebuild"
-        )
-    return connection
+        code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR) or os.path.isdir(path):
+            raise UnusableIndexError(f"the index is damaged ({error})", "run mlos-sync rebuild") from None
+        hint = "end the program that holds it, or mend its rights; nothing was changed"
+        raise SurroundingsError(f"the index cannot be opened ({error})", hint) from None
+    connection.close()
+    raise UnusableIndexError(
+        f"the index has schema version {version}, this program needs {VERSION}", "run mlos-sync rebuild"
+    )
+
+
+def connect_any(path: str) -> Connection:
+    """Open a database whatever its version, to save what can be saved. Raises sqlite3.Error."""
+    return _open(f"file:{_quoted(path)}?mode=rw")
+
+
+def close_to_writers(connection: Connection) -> None:
+    """Let every later write to this database's records fail: it is about to be replaced, and a shell that has it open
+    would write into a file that nobody reads again. Inside the caller's transaction."""
+    for table in ("needs", "tasks", "agents", "relationships"):
+        for event in ("INSERT", "UPDATE", "DELETE"):
+            connection.execute(
+                f'CREATE TRIGGER IF NOT EXISTS "{table}: no {event} after a rebuild" BEFORE {event} ON {table}'
+                " BEGIN SELECT RAISE(ABORT, 'this index was rebuilt: open it again'); END"
+            )
 
 
 def create(path: str) -> Connection:

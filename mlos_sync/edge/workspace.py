@@ -96,6 +96,10 @@ def find(start: str) -> Workspace:
         with open(marker, "rb") as file:
             config = parse_config(file.read())
     except FileNotFoundError:
+        if git.tracked_paths(root, MARKER):
+            raise SurroundingsError(
+                f"{MARKER} is tracked and not on disk", f"git restore {MARKER}, or mlos-sync init"
+            ) from None
         raise SurroundingsError(f"{root} is no workspace: {MARKER} is missing", "run mlos-sync init") from None
     except OSError as error:
         raise SurroundingsError(

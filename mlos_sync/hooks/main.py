@@ -86,7 +86,7 @@ def guard(look: Look | None = None) -> int:
 def _not_guarded(error: Exception) -> int:
     say(
         f"mlos-sync: the guard of compiled views could not run: {str(error) or type(error).__name__}\n"
-        "Nothing was committed. `mlos-sync doctor` looks for the cause; to commit without the guard this once:\n"
+        "Nothing was committed. `mlos-sync status` looks for the cause; to commit without the guard this once:\n"
         "  git commit --no-verify"
     )
     return 1
@@ -126,7 +126,7 @@ def _failing_open(what: str, action: Callable[[], object]) -> object:
         return action()
     except Exception as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
-        say(f"mlos-sync: {what} did not work, the commit goes on: {first} (mlos-sync doctor)")
+        say(f"mlos-sync: {what} did not work, the commit goes on: {first} (mlos-sync status)")
         return None
 
 
