@@ -7,6 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadline: a busy machine is not a failure. A failing example is printed whole, and with a blob that replays it.
+settings.register_profile("sealed", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sealed")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
