@@ -277,7 +277,7 @@ def main() -> None:
     """Run the program; the one place that turns errors into messages and exit codes."""
     _open_closed_streams()
     try:
-        app()
+        _only_what_is_asked_for(sys.argv[1:])()
         sys.stdout.flush()
     except MlosError as error:
         _fail(error.message, error.hint, error.exit_code)
@@ -289,6 +289,23 @@ def main() -> None:
         told = _told(error)
         silence(sys.stdout)
         _fail(*told)
+
+
+def _only_what_is_asked_for(words: list[str]) -> typer.Typer:
+    """The program with the one command or group that is named. Typer turns the signature of every registered command
+    into parameters before it runs one, which is 1 ms each; help, completion and unknown names get the whole program."""
+    name = next(
+        (word for before, word in zip(["", *words], words, strict=False) if word[:1] != "-" and before != "-C"), None
+    )
+    commands = [one for one in app.registered_commands if name in (one.name, getattr(one.callback, "__name__", None))]
+    groups = [one for one in app.registered_groups if one.name == name]
+    if name is None or len(commands) + len(groups) != 1 or "_MLOS_SYNC_COMPLETE" in os.environ:
+        return app
+    small = typer.Typer(name="mlos-sync", pretty_exceptions_enable=False, add_completion=False)
+    small.info = app.info
+    small.registered_callback = app.registered_callback
+    small.registered_commands, small.registered_groups = commands, groups
+    return small
 
 
 def _open_closed_streams() -> None:

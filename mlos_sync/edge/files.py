@@ -44,16 +44,16 @@ class Observed:
 def observe(workspace: Workspace, meanwhile: Callable[[], T]) -> tuple[Observed, T]:
     """Walk the work tree: two runs of git (its index, its untracked files) and one lstat a file.
 
-    `meanwhile` is called while git works, and its result is handed back.
+    `meanwhile` is called while another process walks, and its result is handed back.
     """
     if not os.path.isdir(workspace.root):
         raise SurroundingsError(f"{workspace.root} has gone", "mount or restore the workspace; nothing was changed")
     with ThreadPoolExecutor(2) as threads:
         index = threads.submit(git.tracked_paths, workspace.root)
         untracked = threads.submit(git.untracked_paths, workspace.root)
-        done = meanwhile()
         keep, bad_patterns = ignore_rule(workspace)
-        files, absent, unknown, odd = _look(workspace.root, keep(index.result()))
+        done: list[T] = []
+        files, absent, unknown, odd = _look(workspace.root, keep(index.result()), lambda: done.append(meanwhile()))
         others, closed = untracked.result()
     more, _, unknown_too, odd_too = _look(workspace.root, keep(others))
     files += more
@@ -65,7 +65,7 @@ def observe(workspace: Workspace, meanwhile: Callable[[], T]) -> tuple[Observed,
         unknown |= dict.fromkeys(sparse, SPARSE)
         absent = {path for path in absent if path in entries} - sparse  # the others are gitlinks: submodules
         missing = {path: entries[path].blob for path in absent}
-    return Observed(by_folder(files), missing, unknown, odd | odd_too, bad_patterns), done
+    return Observed(by_folder(files), missing, unknown, odd | odd_too, bad_patterns), done[0]
 
 
 def ignore_rule(workspace: Workspace) -> tuple[Callable[[list[str]], list[str]], dict[str, str]]:
@@ -93,13 +93,15 @@ def ignore_rule(workspace: Workspace) -> tuple[Callable[[list[str]], list[str]],
     return lambda paths: [path for path in paths if not path.startswith(JOURNAL) and not spec.match_file(path)], bad
 
 
-def _look(root: str, paths: list[str]) -> tuple[list[tuple[str, Stat]], set[str], dict[str, str], dict[str, str]]:
+def _look(
+    root: str, paths: list[str], meanwhile: Callable[[], None] = lambda: None
+) -> tuple[list[tuple[str, Stat]], set[str], dict[str, str], dict[str, str]]:
     """lstat each path: (files and links, absent ones, ones that could not be looked at, ones of another kind)."""
     files: list[tuple[str, Stat]] = []
     absent: set[str] = set()
     unknown: dict[str, str] = {}
     odd: dict[str, str] = {}
-    for path, found in zip(paths, hashing.stat_files(root, paths), strict=True):
+    for path, found in zip(paths, hashing.stat_files(root, paths, meanwhile), strict=True):
         if isinstance(found, tuple):
             kind = found[4] & _KIND
             if kind == modes.S_IFREG or kind == modes.S_IFLNK:

@@ -19,7 +19,10 @@ import os
 import stat
 import sys
 import time
-from typing import Any
+
+TYPE_CHECKING = False  # typing takes longer to import than a small walk
+if TYPE_CHECKING:
+    from typing import Any
 
 CHUNK = 1 << 20
 HEAD = 65_536
@@ -42,6 +45,9 @@ def stats(root: int, names: list[bytes]) -> list[object]:
 
 def look(root: int, name: bytes, algorithm: str) -> object:
     """One file's hashes; text when it cannot be hashed."""
+    global hashlib
+    import hashlib
+
     try:
         return _stable(root, name, algorithm) or _stable(root, name, algorithm) or "busy: it changes while it is read"
     except OSError as error:

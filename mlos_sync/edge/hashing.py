@@ -6,7 +6,7 @@ import marshal
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -16,6 +16,7 @@ from mlos_sync.errors import SurroundingsError
 
 BATCH = 400
 MANY = 20_000
+OURS = 0.4  # of the walk: the other process has to start and its answer to travel, but we have the cache to load
 SMALL = 200  # up to so many files one worker is enough; a second costs more than it saves
 
 
@@ -45,19 +46,22 @@ def hash_files(root: str, paths: list[str], algorithm: str) -> Iterator[tuple[st
             worker.stop()
 
 
-def stat_files(root: str, paths: list[str]) -> list[object]:
+def stat_files(root: str, paths: list[str], meanwhile: Callable[[], None] = lambda: None) -> list[object]:
     """For each path its (size, mtime_ns, ctime_ns, inode, mode), links not followed, or the errno of the failure.
+    `meanwhile` is called once, while the other process walks.
 
-    A walk is lstat calls, and they do not run beside each other in threads: with many paths half goes to a process.
+    A walk is lstat calls, and they do not run beside each other in threads: with many paths a part goes to a process.
     """
-    half = len(paths) // 2 if len(paths) > MANY else 0
-    if not half:
+    if len(paths) <= MANY:
+        meanwhile()
         return _stats(root, paths)
+    share = int(len(paths) * OURS)
     worker = _Worker(root, "sha1")
     try:
         with ThreadPoolExecutor(1) as other:
-            theirs = other.submit(worker.ask, paths[half:], "stat")
-            ours = _stats(root, paths[:half])
+            theirs = other.submit(worker.ask, paths[share:], "stat")
+            meanwhile()
+            ours = _stats(root, paths[:share])
             return ours + theirs.result()
     finally:
         worker.stop()
