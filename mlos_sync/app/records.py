@@ -20,7 +20,6 @@ T = TypeVar("T")
 REFERENCES = {"parent_need_id": "need", "need_id": "need", "assigned_agent_id": "agent"}
 ARRAYS = {"provisioned_artifacts": "artifact", "assigned_tasks": "task", "monitored_needs": "need"}
 TIMES = ("created_at", "updated_at", "started_at", "completed_at")
-HIDDEN = ("origin",)
 
 
 def write(index: Index, change: Callable[[store.Connection], T]) -> T:

@@ -17,7 +17,7 @@ from typing import TypeVar
 from mlos_sync.app import dumping, freshness, indexing, journaling
 from mlos_sync.app.folding import iso
 from mlos_sync.app.indexing import Progress
-from mlos_sync.app.opening import Index, has_database, try_open
+from mlos_sync.app.opening import Index, has_database, open_index, try_open
 from mlos_sync.app.sync import Report, sync
 from mlos_sync.core import journal
 from mlos_sync.edge import files, git, repo, shims, store
@@ -225,7 +225,7 @@ def _rescue(workspace: Workspace, *, last: bool = False) -> bool:
     still have it open. Returns whether nothing is left in it that is nowhere else."""
     if not os.path.lexists(workspace.database):
         return True
-    try_open(workspace)  # raises where it is sound and only cannot be opened now
+    has_database(workspace)  # raises where it is sound and only cannot be opened now
     db = None
     try:
         db = store.connect_any(workspace.database)
@@ -250,10 +250,9 @@ def _set_aside(workspace: Workspace) -> None:
             os.rename(workspace.database + ending, kept + ending)
 
 
-def damaged_indexes(workspace: Workspace) -> list[str]:
-    """Old databases that were set aside because not all of them could be saved."""
-    if not os.path.isdir(workspace.state):
-        return []
+def damaged_indexes(start: str) -> list[str]:
+    """Old databases of the workspace that holds `start`, set aside because not all of them could be saved."""
+    workspace = find(start)
     names = sorted(
         name for name in os.listdir(workspace.state) if ".damaged-" in name and not name.endswith(("-wal", "-shm"))
     )
@@ -349,10 +348,9 @@ def rebuild_here(
 
 def check_rebuild(start: str) -> list[str]:
     """What would differ between the live index and one made anew; nothing is kept."""
-    workspace = find(start)
-    live = Index(workspace, store.connect(workspace.database))
+    live = open_index(start)
     sync(live)
-    fresh = Index(workspace, store.create(":memory:"))
+    fresh = Index(live.workspace, store.create(":memory:"))
     sync(fresh)
     found = dumping.differences(dumping.canonical(live.db), dumping.canonical(fresh.db))
     live.db.close()

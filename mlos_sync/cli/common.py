@@ -41,7 +41,9 @@ def open_here() -> Index:
         from mlos_sync.app import setup
 
         setup.build_missing_index(settings.folder)
-        say("the index was missing or of another version: it was rebuilt", error=True)
+        say("the index was missing, damaged or of another version: it was rebuilt", error=True)
+        for kept in setup.damaged_indexes(settings.folder):
+            say(f"an old index that could not be saved in whole is kept: {kept}", error=True)
         index = opening.open_index(settings.folder)
     return index
 

@@ -198,6 +198,8 @@ def rebuild(
         artifacts, events, report, missing = setup.rebuild_here(
             settings.folder, with_hooks=hooks, accept_deletes=accept_deletes, progress=told
         )
+    for kept in setup.damaged_indexes(settings.folder):
+        say(f"an old index that could not be saved in whole is kept: {kept}", error=True)
     if missing:
         say("the hooks of this clone are not installed: mlos-sync hooks install", error=True)
     skipped = _skipped(report)

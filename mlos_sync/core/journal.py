@@ -31,7 +31,6 @@ FORMAT = 1
 FOLDER = ".mlos/journal"
 LINE_LIMIT = 16 * 1024 * 1024
 DEPTH = 32  # far below what the parser bears, so that a line that was accepted once is read from any depth of the stack
-OPERATIONS = ("create", "update", "delete", "recreate", "redact")
 
 
 class BadLineError(ValueError):

@@ -90,6 +90,6 @@ def artifact_type(path: str) -> str:
     return _TYPE_OF.get(name.rsplit(".", 1)[-1], "document") if "." in name else "document"
 
 
-def is_indexed(path: str) -> bool:
-    """Whether a file counts as an artifact: the journal is the memory of records, not a document."""
-    return not path.startswith(JOURNAL)
+def indexed(paths: list[str]) -> list[str]:
+    """Those of the paths that count as artifacts: the journal is the memory of records, not a document."""
+    return [path for path in paths if not path.startswith(JOURNAL)]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mlos_sync.core.changes import Stat, Stats, by_folder
-from mlos_sync.core.paths import JOURNAL, to_bytes
+from mlos_sync.core.paths import indexed, to_bytes
 from mlos_sync.edge import git, hashing
 from mlos_sync.edge.workspace import MARKER, Workspace
 from mlos_sync.errors import SurroundingsError
@@ -79,7 +79,7 @@ def ignore_rule(workspace: Workspace) -> tuple[Callable[[list[str]], list[str]],
         if line.strip() and not line.startswith("#")
     ]
     if not wanted:
-        return lambda paths: [path for path in paths if not path.startswith(JOURNAL)], {}
+        return indexed, {}
     from pathspec import GitIgnoreSpec
 
     good, bad = [], {}
@@ -90,7 +90,7 @@ def ignore_rule(workspace: Workspace) -> tuple[Callable[[list[str]], list[str]],
         except (ValueError, re.error):
             bad[name] = f"line {number}: {line!r} is no pattern; the others count"
     spec = GitIgnoreSpec.from_lines(good)
-    return lambda paths: [path for path in paths if not path.startswith(JOURNAL) and not spec.match_file(path)], bad
+    return lambda paths: [path for path in indexed(paths) if not spec.match_file(path)], bad
 
 
 def _look(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlos_sync.core import paths
-from mlos_sync.core.paths import artifact_type, from_bytes, is_indexed, shown, sort_key, to_bytes
+from mlos_sync.core.paths import artifact_type, from_bytes, indexed, shown, sort_key, to_bytes
 from mlos_sync.core.vocabulary import ARTIFACT_TYPES
 
 # Bytes around the escape range (U+EF80..U+EFFF is EE BE 80 .. EE BF BF), broken UTF-8 and plain names.
@@ -141,8 +141,9 @@ def test_the_types_are_of_the_schema_and_no_ending_has_two():
 
 def test_the_journal_is_no_artifact():
     """All else is, our own config and templates too."""
-    assert not is_indexed(".mlos/journal/2026/11/x.jsonl") and not is_indexed(".mlos/journal/.gitattributes")
-    assert is_indexed(".mlos/config.toml") and is_indexed(".mlos/journalx") and is_indexed("x/.mlos/journal/a")
+    assert indexed([".mlos/journal/2026/11/x.jsonl", ".mlos/journal/.gitattributes"]) == []
+    others = [".mlos/config.toml", ".mlos/journalx", "x/.mlos/journal/a"]
+    assert indexed(others) == others
 
 
 @given(st.lists(names.filter(lambda name: name and b"\0" not in name), max_size=6))
