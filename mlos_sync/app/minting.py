@@ -36,6 +36,8 @@ class Mint:
                 self.unchanged.add((row["kind"], row["uid"]))
                 continue
             uid = self._edge_uid(row["uid"], new or old) if row["kind"] == "relationship" else row["uid"]
+            if row["op"] != "delete":
+                fields = json.loads(row.get("note") or "{}") | fields
             if row["op"] == "recreate":
                 self._clear_arrays((row["kind"], uid), fields)
             made.append(self._event(row, uid, fields))

@@ -206,6 +206,7 @@ class Outbox(SQLModel, table=True):
     actor: str | None = text_column(None)
     door: str = text_column(None, required=True)
     tx: str | None = text_column(None)
+    note: str | None = text_column(None)
 
 
 class Context(SQLModel, table=True):
@@ -222,6 +223,7 @@ class Context(SQLModel, table=True):
     actor: str | None = text_column(None)
     door: str = text_column(None, required=True)
     tx: str | None = text_column(None)
+    note: str | None = text_column(None)  # a JSON object: what goes into the record's history beside its columns
     latch: int = integer_column(None, required=True, default="1")
 
 

@@ -112,9 +112,10 @@ def _image(table: Table, row: str, updated_at: str) -> str:
 
 def _outbox(table: Table, row: str, op: str, old: str, new: str) -> str:
     return (
-        "INSERT INTO outbox(event, at, kind, uid, op, old, new, actor, door, tx) VALUES "
+        "INSERT INTO outbox(event, at, kind, uid, op, old, new, actor, door, tx, note) VALUES "
         f"({UID}, {NOW_MS}, '{KIND_OF[table.name]}', {row}.uid, {op}, {old}, {new}, "
-        "(SELECT actor FROM context), coalesce((SELECT door FROM context), 'sql'), (SELECT tx FROM context));"
+        "(SELECT actor FROM context), coalesce((SELECT door FROM context), 'sql'), (SELECT tx FROM context), "
+        "(SELECT note FROM context));"
     )
 
 

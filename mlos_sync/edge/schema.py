@@ -46,7 +46,7 @@ from mlos_sync.edge.columns import (
     text_column,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Need(SQLModel, table=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import sqlite3
 import time
@@ -18,7 +19,7 @@ from typing import Any
 
 from mlos_sync.errors import RefusedError, SurroundingsError
 
-VERSION = 1  # of the schema; a test holds it equal to schema.SCHEMA_VERSION
+VERSION = 2  # of the schema; a test holds it equal to schema.SCHEMA_VERSION
 PATIENCE = 10.0  # seconds to wait for another writer
 _WAL_LIMIT = 4 * 1024 * 1024
 
@@ -181,6 +182,13 @@ def checkpoint(connection: Connection, path: str, *, force: bool = False) -> Non
     with contextlib.suppress(OSError):
         if force or os.stat(path + "-wal").st_size > _WAL_LIMIT:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def note(connection: Connection, kept: dict[str, Any] | None) -> None:
+    """What the history of the records that are written next keeps beside their columns; inside `capture`. Names of columns
+    are not for it: an event's fields are the columns' values."""
+    text = json.dumps(kept, ensure_ascii=False, sort_keys=True) if kept else None
+    connection.execute("UPDATE context SET note = ?", (text,))
 
 
 def get(connection: Connection, key: str, default: str = "") -> str:
