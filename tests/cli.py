@@ -21,7 +21,7 @@ from typing import Any
 
 from gitrepo import git, make_repo
 
-from mlos_sync.app import dumping, freshness, publishing, records, setup, sync
+from mlos_sync.app import conflicting, dumping, freshness, publishing, records, setup, sync
 from mlos_sync.app.opening import Index, open_index
 
 PATIENCE = 60  # seconds after which a command counts as hanging
@@ -161,7 +161,7 @@ def titles(repo: Path) -> list[str]:
 def conflicts(repo: Path) -> list[dict[str, Any]]:
     """Concurrent edits of one field."""
     with opened(repo) as index:
-        return records.conflicts(index)
+        return conflicting.conflicts(index)
 
 
 def synced(repo: Path, **options: Any) -> sync.Report:

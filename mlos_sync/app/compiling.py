@@ -6,13 +6,15 @@ that git would store for them, so that clones with other line ends or LFS settin
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from mlos_sync.app.annotations import by_path, described
 from mlos_sync.app.folding import iso
-from mlos_sync.app.gathering import Content, File, Source, digest, document_of, file_of
+from mlos_sync.app.gathering import Content, File, Source, digest, document_of, file_of, note_of
 from mlos_sync.app.opening import Index
 from mlos_sync.app.viewing import compile_view
 from mlos_sync.core import seal
@@ -113,14 +115,14 @@ def source_of(index: Index) -> Source:
     """The live index as a source of views: tracked files only, with the contents that git would store."""
     db, root = index.db, index.workspace.root
     tracked = git.tracked(root)
+    said = by_path(db)
     found: dict[str, File] = {}
     blobs: dict[str, str | None] = {}
-    for path, title, description, kind, blob in db.execute(
-        "SELECT file_path, title, description, artifact_type, blob FROM artifacts WHERE file_path IS NOT NULL"
-    ):
+    for path, own, blob in db.execute("SELECT file_path, own, blob FROM artifacts WHERE file_path IS NOT NULL"):
         if path in tracked:
-            note = file_of(path, tracked[path].mode, None).note
-            found[path] = File(title, description or "", kind, note)
+            told = described(path, json.loads(own or "{}"), said.get(path, {}))
+            note = note_of(tracked[path].mode)
+            found[path] = File(told["title"], told["description"] or "", told["artifact_type"], note)
             blobs[path] = blob
     found |= _left_out(index, tracked, found)
     return Source(db, index.workspace.config, found, _reader(index, tracked, blobs))
@@ -132,9 +134,9 @@ def _left_out(index: Index, tracked: Mapping[str, Tracked], found: Mapping[str, 
     paths = files.ignore_rule(index.workspace)[0](sparse) if sparse else []
     names = list(dict.fromkeys(tracked[path].blob for path in paths if tracked[path].mode != "120000"))
     heads = dict(objects.heads(index.workspace.root, names)) if paths else {}
-    return {
-        path: file_of(path, tracked[path].mode, document_of(path, heads.get(tracked[path].blob, b""))) for path in paths
-    }
+    said = by_path(index.db) if paths else {}
+    documents = {path: document_of(path, heads.get(tracked[path].blob, b"")) for path in paths}
+    return {path: file_of(path, tracked[path].mode, documents[path], said.get(path, {})) for path in paths}
 
 
 def _reader(

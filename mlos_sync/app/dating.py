@@ -5,10 +5,13 @@ A file that differs from its last commit, or that no commit knows, is dated by i
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from mlos_sync.edge import store
+from mlos_sync.app.folding import iso
+from mlos_sync.core.changes import EMPTY
+from mlos_sync.edge import git, store
 
 _ROW = "SELECT id, blob, created_at, updated_at FROM artifacts WHERE file_path = ?"
 FEW = 2000  # up to so many paths are looked up one by one; beyond, one pass over all changes is cheaper
@@ -53,13 +56,61 @@ def _changes(db: store.Connection, paths: Collection[str]) -> Iterator[tuple[str
             )
 
 
-def update(db: store.Connection, paths: Collection[str]) -> None:
+def is_committed(root: str, blobs: dict[str, str]) -> set[str]:
+    """Those of the paths where HEAD's tree has the given blob. Such a file is as committed, whoever decided its content (a
+    merge may, and git log lists no changes for merges): its time on disk says nothing."""
+    there = git.blobs_at(root, "HEAD", blobs)
+    return {path for path, blob in blobs.items() if there.get(path) == blob}
+
+
+def update(root: str, db: store.Connection, paths: Collection[str]) -> None:
     """Date the artifacts at paths whose history changed, inside the caller's transaction with capture off."""
     if not paths or not db.execute("SELECT 1 FROM artifacts LIMIT 1").fetchone():
         return
     standing = {path: row for path in paths if (row := db.execute(_ROW, (path,)).fetchone())}
-    for path, found in dates(db, standing).items():
+    dated = dates(db, standing)
+    for path in standing.keys() - dated.keys():
+        # Its commits have gone (a reset, an amend without it): it is dated as any file that no commit knows.
+        when = _changed_on_disk(db, path)
+        if when is not None:
+            db.execute(
+                "UPDATE artifacts SET created_at = ?, updated_at = ? WHERE id = ?", (when, when, standing[path][0])
+            )
+    odd = {path: standing[path][1] for path, found in dated.items() if standing[path][1] not in found.blobs}
+    committed = is_committed(root, {path: blob for path, blob in odd.items() if blob})
+    for path, found in dated.items():
         number, blob, created, updated = standing[path]
-        last = found.last if blob in found.blobs else max(updated, found.last)
+        last = found.last if blob in found.blobs or path in committed else max(updated, found.last)
         if (found.first, last) != (created, updated):
             db.execute("UPDATE artifacts SET created_at = ?, updated_at = ? WHERE id = ?", (found.first, last, number))
+
+
+def _changed_on_disk(db: store.Connection, path: str) -> str | None:
+    """The modification time that the stat cache has of a file."""
+    folder, _, name = path.rpartition("/")
+    row = db.execute("SELECT stats FROM folders WHERE path = ?", (folder,)).fetchone()
+    try:
+        return iso(marshal.loads(row[0])[name][1] // 1_000_000) if row else None  # noqa: S302 - our own cache
+    except (ValueError, EOFError, TypeError, KeyError):
+        return None  # another Python wrote it, or it was never stored
+
+
+def settle_moves(root: str, db: store.Connection, paths: Collection[str]) -> None:
+    """Where a file came from is known from a move that no commit tells yet: HEAD moved, so look again. Once a commit has
+    taken the old path away its history decides; and what a reset took back is a move that no commit tells."""
+    if not db.execute("SELECT 1 FROM mentions WHERE target >= 'artifact:' AND target < 'artifact;' LIMIT 1").fetchone():
+        return
+    rows = db.execute(
+        "SELECT last_path FROM artifacts WHERE file_path IS NOT NULL AND last_path IS NOT NULL"
+    ).fetchall()
+    told = {path for (path,) in rows} & set(paths)
+    gone = told - git.blobs_at(root, "HEAD", told).keys()
+    db.executemany(
+        "UPDATE artifacts SET last_path = NULL WHERE file_path IS NOT NULL AND last_path = ?",
+        [(path,) for path in gone],
+    )
+    missing = {blob: path for path, blob in sorted(git.staged_away(root).items(), reverse=True)}
+    db.executemany(
+        "UPDATE artifacts SET last_path = ? WHERE file_path IS NOT NULL AND blob = ? AND content_hash <> ?",
+        [(path, blob, EMPTY) for blob, path in missing.items()],
+    )

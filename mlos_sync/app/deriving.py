@@ -10,35 +10,55 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mlos_sync.app import sessions
-from mlos_sync.app.history import find_record
+from mlos_sync.app.annotations import overlay
 from mlos_sync.core import ids
 from mlos_sync.core.provenance import PlacedClaim, stronger, weigh
 from mlos_sync.edge import store
-from mlos_sync.errors import MlosError
 
 Edge = tuple[str, int, str, str, int]  # source type and id, relationship type, target type and id
 Wanted = dict[Edge, tuple[str, dict[str, Any]]]  # evidence, metadata
 
 
-# Edges that follow from transcripts and frontmatter: written by sync, which reads files. The others follow from
-# records and commits alone and are brought up to date by every command.
+# Three sorts of derived edges: from transcripts and frontmatter (written by sync, which reads files), from messages of
+# commits, and from columns of records. The last two are brought up to date by every command.
 _FROM_FILES = (
     "(relationship_type = 'produced' OR (relationship_type = 'consumed' AND metadata LIKE '%\"mode\": \"read\"%'))"
 )
+_FROM_COMMITS = "(source_type = 'commit' OR (source_type = 'artifact' AND relationship_type = 'derived_from'))"
+_FROM_COLUMNS = f"source_type IN ('task', 'agent') AND NOT {_FROM_FILES}"
+MANY = 500  # from so many records on, their edges are compared in one pass
 
 
 def are_record_edges_current(db: store.Connection) -> bool:
     """Whether records and commits are as they were when edges were last derived from them."""
-    return store.get(db, "edges_at") == store.get(db, "revision", "0")
+    if db.execute("SELECT 1 FROM underived LIMIT 1").fetchone():
+        return False
+    return store.get(db, "edges_at") == store.get(db, "population", "0")
 
 
 def update_record_edges(db: store.Connection) -> None:
     """Derive the edges that follow from columns and commits, inside the caller's transaction with capture off."""
-    if not are_record_edges_current(db):
-        if sessions.update_agents(db):
-            update_file_edges(db)
-        _make(db, (*_from_columns(db), *_from_commits(db)), f"NOT {_FROM_FILES}")
-        store.put(db, "edges_at", store.get(db, "revision", "0"))
+    if are_record_edges_current(db):
+        return
+    changed = db.execute("SELECT kind, uid FROM underived").fetchall()
+    if any(kind == "annotation" for kind, _ in changed):
+        overlay(db)
+    came_or_went = any(kind == "agent" for kind, _ in changed) and sessions.update_agents(db)
+    if came_or_went or store.get(db, "file_edges") == "cut":
+        update_file_edges(db)
+        store.put(db, "file_edges", "")
+    if len(changed) > MANY:
+        _make(db, _from_columns(db, "1", ()), _FROM_COLUMNS)
+    else:
+        for kind, uid in changed:
+            row = db.execute(f"SELECT id FROM {kind}s WHERE uid = ?", (uid,)).fetchone()
+            if row and kind in ("task", "agent"):
+                which = f"{_FROM_COLUMNS} AND source_type = '{kind}' AND source_id = ?"
+                _make(db, _from_columns(db, "t.id = ?", row, kind), which, row)
+    db.execute("DELETE FROM underived")
+    if store.get(db, "edges_at") != store.get(db, "population", "0"):
+        _make(db, _from_commits(db), _FROM_COMMITS)
+        store.put(db, "edges_at", store.get(db, "population", "0"))
 
 
 def update_file_edges(db: store.Connection) -> None:
@@ -46,7 +66,9 @@ def update_file_edges(db: store.Connection) -> None:
     _make(db, (*_from_claims(db), *_from_frontmatter(db)), _FROM_FILES)
 
 
-def _make(db: store.Connection, found: Iterable[tuple[Edge, str, dict[str, Any]]], which: str) -> None:
+def _make(
+    db: store.Connection, found: Iterable[tuple[Edge, str, dict[str, Any]]], which: str, values: tuple[int, ...] = ()
+) -> None:
     """Make the derived edges of one sort what they should be; edges that somebody declared are left alone."""
     wanted: Wanted = {}
     for edge, evidence, metadata in found:
@@ -60,7 +82,7 @@ def _make(db: store.Connection, found: Iterable[tuple[Edge, str, dict[str, Any]]
     standing = {
         tuple(row[:5]): (row[5], row[6])
         for row in db.execute(
-            f"SELECT {ends}, evidence, metadata FROM relationships WHERE origin = 'derived' AND {which}"
+            f"SELECT {ends}, evidence, metadata FROM relationships WHERE origin = 'derived' AND {which}", values
         )
     }
     db.executemany(
@@ -84,36 +106,40 @@ def _make(db: store.Connection, found: Iterable[tuple[Edge, str, dict[str, Any]]
 Found = Iterator[tuple[Edge, str, dict[str, Any]]]
 
 
-def _from_columns(db: store.Connection) -> Found:
-    """Foreign keys and arrays are the truth; the edges that say the same follow them."""
-    for task, need in db.execute("SELECT id, need_id FROM tasks WHERE need_id IS NOT NULL"):
-        yield ("task", task, "derived_from", "need", need), "declared", {}
-    arrays = "SELECT a.id, j.value FROM agents a, json_each(a.{0}) j WHERE a.{0} IS NOT NULL"
-    for agent, need in db.execute(arrays.format("monitored_needs")):
-        yield ("agent", agent, "monitors", "need", need), "declared", {}
-    for agent, artifact in db.execute(arrays.format("provisioned_artifacts")):
-        yield ("agent", agent, "consumed", "artifact", artifact), "declared", {"mode": "provisioned"}
+def _from_columns(db: store.Connection, where: str, values: tuple[int, ...], kind: str = "") -> Found:
+    """Foreign keys and arrays are the truth; the edges that say the same follow them. Of the rows `t` that `where` says,
+    of one kind or of both."""
+    if kind in ("", "task"):
+        sql = f"SELECT t.id, t.need_id FROM tasks t WHERE t.need_id IS NOT NULL AND {where}"
+        for task, need in db.execute(sql, values):
+            yield ("task", task, "derived_from", "need", need), "declared", {}
+    if kind in ("", "agent"):
+        arrays = f"SELECT t.id, j.value FROM agents t, json_each(t.{{0}}) j WHERE t.{{0}} IS NOT NULL AND {where}"
+        for agent, need in db.execute(arrays.format("monitored_needs"), values):
+            yield ("agent", agent, "monitors", "need", need), "declared", {}
+        for agent, artifact in db.execute(arrays.format("provisioned_artifacts"), values):
+            yield ("agent", agent, "consumed", "artifact", artifact), "declared", {"mode": "provisioned"}
 
 
 def _from_commits(db: store.Connection) -> Found:
     """A commit references what its message names; an artifact that it introduced is derived from its task."""
-    for number, sha, key, value in db.execute(
-        "SELECT c.id, c.sha, r.key, r.value FROM commit_references r JOIN commits c ON c.id = r.commit_id"
+    introduced = (
+        "SELECT a.id FROM commit_changes c JOIN artifacts a ON a.file_path = c.path"
+        " WHERE c.commit_id = ? AND c.status = 'A'"
+    )
+    for number, sha, key, targets in db.execute(
+        "SELECT c.id, c.sha, r.key, r.targets FROM commit_references r JOIN commits c ON c.id = r.commit_id"
+        " WHERE r.targets IS NOT NULL"
     ).fetchall():
-        for reference, _ in ids.in_trailer(key, value):
-            try:
-                kind, uid = find_record(db, reference)
-            except MlosError:
+        for target in targets.split():
+            kind, _, uid = target.partition(":")
+            row = db.execute(f"SELECT id FROM {kind}s WHERE uid = ?", (uid,)).fetchone()
+            if row is None:
                 continue
-            (record,) = db.execute(f"SELECT id FROM {kind}s WHERE uid = ?", (uid,)).fetchone()
-            yield ("commit", number, "references", kind, record), "declared", {"key": key}
+            yield ("commit", number, "references", kind, row[0]), "declared", {"key": key}
             if kind == "task":
-                introduced = (
-                    "SELECT a.id FROM commit_changes c JOIN artifacts a ON a.file_path = c.path"
-                    " WHERE c.commit_id = ? AND c.status = 'A'"
-                )
                 for (artifact,) in db.execute(introduced, (number,)).fetchall():
-                    yield ("artifact", artifact, "derived_from", "task", record), "declared", {"commit": sha}
+                    yield ("artifact", artifact, "derived_from", "task", row[0]), "declared", {"commit": sha}
 
 
 def session_agents(db: store.Connection) -> dict[str, tuple[str, int]]:
@@ -183,7 +209,7 @@ def _artifact(db: store.Connection, path: str) -> tuple[int, str | None] | None:
     """(id, hash) of the artifact at a path, or of the one that was moved away from it."""
     row = db.execute("SELECT id, content_hash FROM artifacts WHERE file_path = ?", (path,)).fetchone()
     if row is None:
-        from mlos_sync.app.folding import resolve
+        from mlos_sync.app.naming import resolve
 
         number = resolve(db, f"artifact:{path}")
         row = (

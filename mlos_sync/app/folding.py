@@ -2,26 +2,29 @@
 
 Four passes, so that order of arrival never matters: numbers, rows, references between rows, edges. What cannot stand
 (no creation known, a rule of this version broken, an end that is not here) is put into `held` with its reason, is
-tried again whenever anything changes, and never stops the rest.
+tried again when its events change or what it names appears, and never stops the rest.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from mlos_sync.app.naming import MANY, Resolve, resolver
+from mlos_sync.app.numbering import ROW_KINDS, Record, assign_numbers, number_of, reserve_number
 from mlos_sync.core.fold import State, fold
 from mlos_sync.core.journal import trusted
 from mlos_sync.core.vocabulary import TABLE_OF
+from mlos_sync.edge import store
 from mlos_sync.edge.store import Connection, rule_of
 
-Record = tuple[str, str]  # kind, uid
-NO_CLAIM = 0  # of a record whose creation names no number that could be one
-ROW_KINDS = ("need", "agent", "task")
+States = dict[Record, State]
+KINDS = (*ROW_KINDS, "annotation")  # of records that are rows of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,16 @@ class _Column:
     name: str
     form: str  # value, ref, refs, end
     target: str | None
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of the rows."""
+
+    standing: list[State] = field(default_factory=list)
+    appeared: set[Record] = field(default_factory=set)
+    vanished: set[Record] = field(default_factory=set)
+    fallen: set[Record] = field(default_factory=set)  # a rule refused the row
 
 
 _LAST_SECOND = 253_402_300_799  # of the year 9999, the last that a date can say
@@ -43,82 +56,108 @@ def iso(milliseconds: int) -> str:
 
 
 def refold(db: Connection, dirty: Iterable[Record]) -> None:
-    """Fold the given records again, and all that were held, and write the rows."""
-    records = set(dirty) | {(kind, uid) for kind, uid in db.execute("SELECT kind, uid FROM held")}
+    """Fold the given records again, with all that this concerns, and write the rows."""
+    records = set(dirty)
     if not records:
         return
-    states = {record: state for record in sorted(records) if (state := _state(db, record))}
-    fragile = [
-        record for record in sorted(records) if record[0] in ROW_KINDS and not _has_always_lived(states.get(record))
-    ]
-    if naming := _naming(db, fragile) - records:
-        # What names a record that has gone loses the reference, and must have it back if the record returns.
-        records |= naming
-        states |= {record: state for record in sorted(naming) if (state := _state(db, record))}
-    if _assign_numbers(db, records, states):
-        # Two clones gave out one number and the loser moves: rare, so every row is laid anew under its number.
-        records = {(kind, uid) for kind, uid in db.execute("SELECT DISTINCT kind, uid FROM events")}
-        states = {record: state for record in sorted(records) if (state := _state(db, record))}
-        for kind in ROW_KINDS:
-            db.execute(f"DELETE FROM {TABLE_OF[kind]} WHERE origin = 'record'")
-            db.execute("DELETE FROM record_keys WHERE kind = ?", (kind,))
+    states = _states(db, records)
+    # What names a record that has gone loses the reference, and must have it back if the record returns.
+    fragile = [record for record in records if record[0] in ROW_KINDS and not _has_always_lived(states.get(record))]
+    _widen(db, records, states, _naming(db, fragile))
+    moved = assign_numbers(db, sorted(records), states)
+    if moved:
+        _widen(db, records, states, moved | _naming(db, moved))
+        for kind, uid in sorted(moved):
+            db.execute(f"DELETE FROM {TABLE_OF[kind]} WHERE uid = ?", (uid,))
+            db.execute("DELETE FROM record_keys WHERE kind = ? AND uid = ?", (kind, uid))
     db.executemany("DELETE FROM held WHERE kind = ? AND uid = ?", sorted(records))
-    _write(db, records, states)
+    outcome = _write(db, records, states)
+    _remember(db, outcome, moved)
+
+
+def _widen(db: Connection, records: set[Record], states: States, more: set[Record]) -> None:
+    more = more - records
+    records |= more
+    states |= _states(db, more)
 
 
 def _naming(db: Connection, records: Iterable[Record]) -> set[Record]:
     """Records that have an event which names one of the given ones."""
-    found: set[Record] = set()
-    for kind, uid in records:
-        found.update(
-            db.execute("SELECT DISTINCT kind, uid FROM events WHERE line LIKE ?", (f'%"{kind}:{uid}"%',)).fetchall()
-        )
-    return found
+    sql = "SELECT kind, uid FROM mentions WHERE target = ?"
+    return {record for kind, uid in records for record in db.execute(sql, (f"{kind}:{uid}",)).fetchall()}
 
 
 def _has_always_lived(state: State | None) -> bool:
     return state is not None and state.alive and not state.mortal
 
 
-def _write(db: Connection, records: set[Record], states: dict[Record, State]) -> None:
+def _states(db: Connection, records: Iterable[Record]) -> States:
+    """The folded state of each record that has a visible event."""
+    wanted = sorted(records)
+    if not wanted:
+        return {}
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS refolding(kind TEXT, uid TEXT, PRIMARY KEY(kind, uid)) WITHOUT ROWID")
+    db.execute("DELETE FROM refolding")
+    db.executemany("INSERT INTO refolding VALUES (?, ?)", wanted)
+    rows = db.execute(
+        "SELECT r.kind, r.uid, e.line FROM refolding r CROSS JOIN events e ON e.kind = r.kind AND e.uid = r.uid"
+        " WHERE e.visible = 1 ORDER BY r.kind, r.uid"
+    )
+    return {
+        record: fold(trusted(line) for _, _, line in lines)
+        for record, lines in itertools.groupby(rows, key=lambda row: (row[0], row[1]))
+    }
+
+
+def _write(db: Connection, records: set[Record], states: States) -> _Outcome:
     columns = _columns(db)
-    standing, fallen = _put_rows(db, records, states, columns)
-    if naming := _naming(db, fallen) - records:
-        # A row that a rule of this version refuses takes its references with it.
-        states = states | {record: state for record in naming if (state := _state(db, record))}
-        db.executemany("DELETE FROM held WHERE kind = ? AND uid = ?", sorted(naming))
-        standing += _put_rows(db, naming, states, columns)[0]
-        records = records | naming
-    for state in standing:
-        _put_references(db, state, columns[state.kind])
-    for kind, uid in sorted(records):
-        if kind == "relationship":
-            _put_edge(db, uid, states.get((kind, uid)))
+    outcome = _put_rows(db, records, states, columns)
+    # A row that a rule of this version refuses takes its references with it; one that appears gives them back.
+    again = _naming(db, outcome.fallen) | (_naming(db, outcome.appeared) & _held(db))
+    if again := again - records:
+        _widen(db, records, states, again)
+        db.executemany("DELETE FROM held WHERE kind = ? AND uid = ?", sorted(again))
+        more = _put_rows(db, again, states, columns)
+        outcome.standing += more.standing
+        outcome.appeared |= more.appeared
+        outcome.vanished |= more.vanished
+    look_up = resolver(db, len(records))
+    for kind in KINDS:
+        mine = [state for state in outcome.standing if state.kind == kind]
+        _put_references(db, mine, columns[kind], look_up, outcome.appeared)
+    _put_edges(db, sorted(uid for kind, uid in records if kind == "relationship"), states, look_up)
+    return outcome
 
 
-def _put_rows(
-    db: Connection, records: set[Record], states: dict[Record, State], columns: dict[str, list[_Column]]
-) -> tuple[list[State], list[Record]]:
-    """Rows without their references: (those that stand, those that a rule refused)."""
-    standing, fallen = [], []
-    for kind, uid in sorted(records):
-        state = states.get((kind, uid))
-        _conflicts(db, kind, uid, state)
-        if kind not in ROW_KINDS:
-            if kind != "relationship" and state is not None:
-                _hold(db, state, f"a newer version knows the kind {kind}")
-        elif state is None or not state.alive or state.born is None:
-            _remove(db, kind, uid, state)
-        elif _put_row(db, state, columns[kind]):
-            standing.append(state)
-        else:
-            fallen.append((kind, uid))
-    return standing, fallen
+def _held(db: Connection) -> set[Record]:
+    return set(db.execute("SELECT kind, uid FROM held").fetchall())
 
 
-def _state(db: Connection, record: Record) -> State | None:
-    lines = db.execute("SELECT line FROM events WHERE kind = ? AND uid = ? AND visible = 1", record).fetchall()
-    return fold(trusted(line) for (line,) in lines) if lines else None
+def _remember(db: Connection, outcome: _Outcome, moved: set[Record]) -> None:
+    """Leave word for what follows from rows: which edges to derive again, which references in messages to look up."""
+    again = [(state.kind, state.uid) for state in outcome.standing if state.kind != "need"]
+    again += [record for record in outcome.vanished if record[0] in ("agent", "annotation")]
+    db.executemany("INSERT OR IGNORE INTO underived VALUES (?, ?)", again)
+    if any(kind == "agent" for kind, _ in moved):
+        store.put(db, "file_edges", "cut")
+    if outcome.appeared or outcome.vanished or moved:
+        store.bump(db, "population")
+        _unsettle_references(db, outcome.appeared | outcome.vanished, everything=bool(moved))
+
+
+def _unsettle_references(db: Connection, records: set[Record], *, everything: bool) -> None:
+    """References in commit messages that may now mean another record, or none, are looked up again."""
+    if not db.execute("SELECT 1 FROM commit_references WHERE targets IS NOT NULL LIMIT 1").fetchone():
+        return
+    if everything or len(records) > MANY:
+        db.execute("UPDATE commit_references SET targets = NULL")
+        return
+    for kind, uid in records:
+        # By its target, and by a prefix in the value that would be ambiguous now.
+        db.execute(
+            "UPDATE commit_references SET targets = NULL WHERE targets LIKE ? OR value LIKE ?",
+            (f"%{kind}:{uid}%", f"%{kind}-{uid[:6]}%"),
+        )
 
 
 def _columns(db: Connection) -> dict[str, list[_Column]]:
@@ -128,167 +167,181 @@ def _columns(db: Connection) -> dict[str, list[_Column]]:
     return found
 
 
-def _assign_numbers(db: Connection, records: set[Record], states: dict[Record, State]) -> bool:
-    """Give each record its number: the one it was created with, or, where two claim it, the earlier-born keeps it and
-    the later moves above every number in use. Returns whether rows that stand must move."""
-    for kind, uid in records:
+# --- rows
+
+
+def _put_rows(db: Connection, records: set[Record], states: States, columns: dict[str, list[_Column]]) -> _Outcome:
+    """Rows without their references."""
+    outcome = _Outcome()
+    before = _rows_of(db, records)
+    _put_conflicts(db, records, states)
+    for kind, uid in sorted(records):
         state = states.get((kind, uid))
-        if kind not in ROW_KINDS:
-            continue
-        claimed = state.fields.get("id") if state and state.born else None
-        if type(claimed) is not int or not 0 < claimed < 2**53:
-            claimed = NO_CLAIM
-        if state is None or state.born is None:
-            db.execute("DELETE FROM numbers WHERE kind = ? AND uid = ?", (kind, uid))
-            continue
-        born = f"{state.born[0]:016d}:{state.born[1]:08d}"
-        db.execute(
-            "INSERT INTO numbers(kind, uid, claimed, born, number) VALUES (?1, ?2, ?3, ?4, ?3)"
-            " ON CONFLICT(kind, uid) DO UPDATE SET claimed = ?3, born = ?4",
-            (kind, uid, claimed, born),
-        )
-    moved = False
-    for kind in ROW_KINDS:
-        for uid, number in _numbers(db, kind):
-            db.execute("UPDATE numbers SET number = ? WHERE kind = ? AND uid = ?", (number, kind, uid))
-            moved = moved or _is_taken(db, kind, uid, number)
-    return moved
+        if kind not in KINDS:
+            if kind not in columns and state is not None:
+                _hold(db, state, f"a newer version knows the kind {kind}")
+        elif state is None or not state.alive or state.born is None:
+            _remove(db, kind, uid, state)
+            if (kind, uid) in before:
+                outcome.vanished.add((kind, uid))
+        else:
+            outcome.standing.append(state)
+    for kind in KINDS:
+        mine = [state for state in outcome.standing if state.kind == kind]
+        outcome.fallen |= _upsert(db, kind, mine, columns[kind])
+    outcome.vanished |= outcome.fallen & before
+    outcome.standing = [state for state in outcome.standing if (state.kind, state.uid) not in outcome.fallen]
+    outcome.appeared = {(state.kind, state.uid) for state in outcome.standing} - before
+    return outcome
 
 
-def _numbers(db: Connection, kind: str) -> list[tuple[str, int]]:
-    known = db.execute("SELECT uid, claimed, number FROM numbers WHERE kind = ? ORDER BY born, uid", (kind,)).fetchall()
-    claims = {claimed for _, claimed, _ in known}
-    found: list[tuple[str, int]] = []
-    kept = {NO_CLAIM}
-    given: set[int] = set()
-    top = 0
-    for uid, claimed, number in known:
-        wanted = claimed
-        if claimed in kept:
-            wanted = top + 1
-            while wanted in claims or wanted in given:
-                wanted += 1
-            given.add(wanted)
-        kept.add(claimed)
-        top = max(top, claimed)
-        if wanted != number:
-            found.append((uid, wanted))
-    return found
+def _rows_of(db: Connection, records: set[Record]) -> set[Record]:
+    """Which of the records have a row."""
+    found: set[Record] = set()
+    for kind in KINDS:
+        uids = [uid for k, uid in records if k == kind]
+        if len(uids) > MANY:
+            rows = db.execute(f"SELECT uid FROM {TABLE_OF[kind]} WHERE origin = 'record'")
+            found |= {(kind, uid) for (uid,) in rows}
+        else:
+            sql = f"SELECT 1 FROM {TABLE_OF[kind]} WHERE uid = ?"
+            found |= {(kind, uid) for uid in uids if db.execute(sql, (uid,)).fetchone()}
+    return found & records
 
 
-def _is_taken(db: Connection, kind: str, uid: str, number: int) -> bool:
-    sql = f"SELECT 1 FROM {TABLE_OF[kind]} WHERE origin = 'record' AND (uid = ? AND id <> ? OR uid <> ? AND id = ?)"
-    return db.execute(sql, (uid, number, uid, number)).fetchone() is not None
-
-
-def _put_row(db: Connection, state: State, columns: list[_Column]) -> bool:
-    table = TABLE_OF[state.kind]
-    (number,) = db.execute(
-        "SELECT number FROM numbers WHERE kind = ? AND uid = ?", (state.kind, state.uid)
-    ).fetchone() or (None,)
-    values: dict[str, Any] = {c.name: state.fields.get(c.name) for c in columns if c.form == "value" and c.name != "id"}
-    values |= {"uid": state.uid, "id": number}
-    if state.kind != "agent":
-        values["updated_at"] = state.fields.get("updated_at") or iso(state.newest_ms)
-    else:
+def _upsert(db: Connection, kind: str, states: list[State], columns: list[_Column]) -> set[Record]:
+    """Write the rows of one kind; returns those that a rule of this version refused, which are held."""
+    if not states:
+        return set()
+    names = [c.name for c in columns if c.form == "value" and c.name != "id"]
+    dated = kind != "agent"
+    rows = []
+    for state in states:
+        row = [number_of(db, kind, state.uid), state.uid, *(state.fields.get(name) for name in names)]
+        rows.append([*row, state.fields.get("updated_at") or iso(state.newest_ms)] if dated else row)
+    names += ["updated_at"] if dated else []
+    if not dated:
         # Ids of sessions are local; one that sits on a record's number makes way and is derived again.
-        db.execute("DELETE FROM agents WHERE id = ? AND uid <> ? AND origin = 'derived'", (number, state.uid))
-    names = list(values)
-    sets = ", ".join(f"{n} = excluded.{n}" for n in names if n not in ("uid", "id"))
-    sql = f"INSERT INTO {table}({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) ON CONFLICT(uid) DO UPDATE SET {sets}"
+        mine = [(row[0], row[1]) for row in rows]
+        db.executemany("DELETE FROM agents WHERE id = ? AND uid <> ? AND origin = 'derived'", mine)
+    sets = ", ".join(f"{name} = excluded.{name}" for name in names)
+    sql = (
+        f"INSERT INTO {TABLE_OF[kind]}(id, uid, {', '.join(names)}) VALUES ({', '.join('?' * (len(names) + 2))})"
+        f" ON CONFLICT(uid) DO UPDATE SET {sets}"
+    )
+    fallen = set()
+    for n, reason in _each(db, sql, rows):
+        db.execute(f"DELETE FROM {TABLE_OF[kind]} WHERE uid = ?", (states[n].uid,))
+        _hold(db, states[n], reason)
+        fallen.add((kind, states[n].uid))
+    return fallen
+
+
+def _each(db: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> list[tuple[int, str]]:
+    """Run a statement that may be run twice for each row; where one is refused, row by row. Returns (place, reason)."""
     try:
-        db.execute(sql, [values[n] for n in names])
-    except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError) as error:
-        db.execute(f"DELETE FROM {table} WHERE uid = ?", (state.uid,))
-        _hold(db, state, rule_of(error) if isinstance(error, sqlite3.Error) else str(error))
-        return False
-    return True
-
-
-def _put_references(db: Connection, state: State, columns: list[_Column]) -> None:
-    values: dict[str, Any] = {}
-    missing = []
-    for column in columns:
-        given = state.fields.get(column.name)
-        if column.form == "ref":
-            values[column.name] = resolve(db, given) if given else None
-            if given and values[column.name] is None:
-                missing.append(str(given))
-        elif column.form == "refs":
-            given = given if isinstance(given, list) else None
-            ids = {str(key): resolve(db, key) for key in given or []}
-            missing += [key for key, found in ids.items() if found is None]
-            standing = sorted(found for found in ids.values() if found is not None)
-            values[column.name] = json.dumps(standing) if standing or given is not None else None
-    if values:
-        sets = ", ".join(f"{name} = ?" for name in values)
+        db.executemany(sql, rows)
+        return []
+    except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError):
+        pass
+    refused = []
+    for n, row in enumerate(rows):
         try:
-            db.execute(f"UPDATE {TABLE_OF[state.kind]} SET {sets} WHERE uid = ?", [*values.values(), state.uid])
-        except sqlite3.IntegrityError as error:
-            _hold(db, state, rule_of(error))
-    if missing:
-        _hold(db, state, "it names what is not here: " + ", ".join(missing))
+            db.execute(sql, row)
+        except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError) as error:
+            refused.append((n, rule_of(error) if isinstance(error, sqlite3.Error) else str(error)))
+    return refused
 
 
-def _put_edge(db: Connection, uid: str, state: State | None) -> None:
-    if state is None or not state.alive:
-        db.execute("DELETE FROM relationships WHERE uid = ? AND origin = 'record'", (uid,))
+def _put_references(
+    db: Connection, states: list[State], columns: list[_Column], look_up: Resolve, appeared: set[Record]
+) -> None:
+    """Foreign keys and arrays of one kind's rows. What is not here is left out, and the record is held as well."""
+    columns = [column for column in columns if column.form in ("ref", "refs")]
+    if not columns:
         return
+    rows, told, missing = [], [], []
+    for state in states:
+        given = [state.fields.get(column.name) for column in columns]
+        if (state.kind, state.uid) in appeared and not any(one is not None for one in given):
+            continue
+        absent: list[str] = []
+        values = [_reference(column, one, look_up, absent) for column, one in zip(columns, given, strict=True)]
+        rows.append([*values, state.uid])
+        told.append(state)
+        if absent:
+            missing.append((state, "it names what is not here: " + ", ".join(absent)))
+    if not rows:
+        return
+    sets = ", ".join(f"{column.name} = ?" for column in columns)
+    for n, reason in _each(db, f"UPDATE {TABLE_OF[told[0].kind]} SET {sets} WHERE uid = ?", rows):
+        _hold(db, told[n], reason)
+    for state, reason in missing:
+        _hold(db, state, reason)
+
+
+def _reference(column: _Column, given: Any, look_up: Resolve, absent: list[str]) -> Any:
+    """The value of a reference or an array of them; what it names and is not here is added to `absent`."""
+    if column.form == "ref":
+        found = look_up(given) if given else None
+        if given and found is None:
+            absent.append(str(given))
+        return found
+    listed = given if isinstance(given, list) else None
+    ids = {str(key): look_up(key) for key in listed or []}
+    absent += [key for key, found in ids.items() if found is None]
+    standing = sorted(found for found in ids.values() if found is not None)
+    return json.dumps(standing) if standing or listed is not None else None
+
+
+# --- edges
+
+_ENDS = "source_type, source_id, relationship_type, target_type, target_id"
+
+
+def _put_edges(db: Connection, uids: list[str], states: States, look_up: Resolve) -> None:
+    """The rows of edges that somebody declared. One whose end is not here is cut: it waits in `held`."""
+    before = _edges_of(db, uids)
+    gone, rows, told = [], [], []
+    for uid in uids:
+        state, row = states.get(("relationship", uid)), before.get(uid)
+        wanted = _edge(db, state, look_up) if state is not None and state.alive else None
+        if wanted is None or (row is not None and row[:5] != wanted[:5]):
+            gone += [(uid,)] if row is not None else []
+        if wanted is not None and wanted != row and state is not None:
+            rows.append([*wanted, uid])
+            told.append(state)
+    db.executemany("DELETE FROM relationships WHERE uid = ? AND origin = 'record'", gone)
+    sql = (
+        f"INSERT INTO relationships({_ENDS}, metadata, created_at, uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        f" ON CONFLICT({_ENDS}) DO UPDATE SET metadata = excluded.metadata, created_at = excluded.created_at,"
+        " uid = excluded.uid, evidence = 'declared', origin = 'record'"
+    )
+    for n, reason in _each(db, sql, rows):
+        db.execute("DELETE FROM relationships WHERE uid = ? AND origin = 'record'", (told[n].uid,))
+        _hold(db, told[n], reason)
+
+
+def _edges_of(db: Connection, uids: list[str]) -> dict[str, tuple[Any, ...]]:
+    sql = f"SELECT uid, {_ENDS}, metadata, created_at FROM relationships WHERE origin = 'record'"
+    if len(uids) > MANY:
+        return {row[0]: row[1:] for row in db.execute(sql)}
+    found = (db.execute(f"{sql} AND uid = ?", (uid,)).fetchone() for uid in uids)
+    return {row[0]: row[1:] for row in found if row}
+
+
+def _edge(db: Connection, state: State, look_up: Resolve) -> tuple[Any, ...] | None:
+    """The row of an edge, or None (and it is held) while an end is not here."""
     fields = state.fields
     ends = []
     for side in ("source", "target"):
         key = str(fields.get(side))
-        found = resolve(db, key)
+        found = look_up(key)
         if found is None:
-            db.execute("DELETE FROM relationships WHERE uid = ? AND origin = 'record'", (uid,))
             _hold(db, state, f"its {side} {key} is not here")
-            return
-        ends += [key.partition(":")[0], found]
-    db.execute("DELETE FROM relationships WHERE uid = ? AND origin = 'record'", (uid,))
-    values = (*ends, fields.get("type"), fields.get("metadata"), fields.get("created_at"), uid)
-    try:
-        db.execute(
-            "INSERT INTO relationships(source_type, source_id, target_type, target_id, relationship_type, metadata,"
-            " created_at, uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT(source_type, source_id, relationship_type, target_type, target_id) DO UPDATE SET"
-            " metadata = excluded.metadata, created_at = excluded.created_at, uid = excluded.uid,"
-            " evidence = 'declared', origin = 'record'",
-            values,
-        )
-    except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError) as error:
-        _hold(db, state, rule_of(error) if isinstance(error, sqlite3.Error) else str(error))
-
-
-def resolve(db: Connection, key: object) -> int | None:
-    """The id of what a journal key names (`need:<uid>`, `artifact:<path>`, `commit:<sha>`), or None."""
-    kind, _, name = str(key).partition(":")
-    if kind not in TABLE_OF or kind == "relationship":
-        return None
-    if kind == "artifact":
-        return _artifact(db, name)
-    column = "sha" if kind == "commit" else "uid"
-    row = db.execute(f"SELECT id FROM {TABLE_OF[kind]} WHERE {column} = ?", (name,)).fetchone()
-    return row[0] if row else None
-
-
-def _artifact(db: Connection, path: str) -> int | None:
-    """The artifact at a path; where the file was renamed, the one it became (renames known from commits first)."""
-    at = path
-    for _ in range(100):
-        row = db.execute("SELECT id FROM artifacts WHERE file_path = ?", (at,)).fetchone()
-        if row:
-            return int(row[0])
-        following = db.execute(
-            "SELECT c.path FROM commit_changes c JOIN commits k ON k.id = c.commit_id WHERE c.old_path = ?"
-            " AND c.status = 'R' ORDER BY k.committed_at DESC, k.sha LIMIT 1",
-            (at,),
-        ).fetchone()
-        if not following:
-            break
-        at = following[0]
-    moved = "SELECT id FROM artifacts WHERE last_path IN (?, ?) AND file_path IS NOT NULL ORDER BY id LIMIT 1"
-    row = db.execute(moved, (at, path)).fetchone()
-    return int(row[0]) if row else None
+            return None
+        ends.append((key.partition(":")[0], found))
+    return (*ends[0], fields.get("type"), *ends[1], fields.get("metadata"), fields.get("created_at"))
 
 
 def _remove(db: Connection, kind: str, uid: str, state: State | None) -> None:
@@ -298,7 +351,7 @@ def _remove(db: Connection, kind: str, uid: str, state: State | None) -> None:
     if state.born is None:
         _hold(db, state, "no event that creates it is here")
         return
-    (number,) = db.execute("SELECT number FROM numbers WHERE kind = ? AND uid = ?", (kind, uid)).fetchone() or (None,)
+    number = number_of(db, kind, uid) if kind in ROW_KINDS else None
     if number is not None:
         db.execute(
             "INSERT OR REPLACE INTO record_keys(kind, number, uid, dead) VALUES (?, ?, ?, 1)", (kind, number, uid)
@@ -306,22 +359,20 @@ def _remove(db: Connection, kind: str, uid: str, state: State | None) -> None:
         reserve_number(db, kind, number)
 
 
-def reserve_number(db: Connection, kind: str, number: int) -> None:
-    """See to it that no new record of a kind gets a number up to this one."""
-    table = TABLE_OF[kind]
-    if not db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (number, table)).rowcount:
-        db.execute("INSERT INTO sqlite_sequence(name, seq) VALUES (?, ?)", (table, number))
-
-
 def _hold(db: Connection, state: State, reason: str) -> None:
     shown = json.dumps(state.fields, ensure_ascii=False, sort_keys=True, default=str)
     db.execute("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?)", (state.kind, state.uid, reason, shown))
 
 
-def _conflicts(db: Connection, kind: str, uid: str, state: State | None) -> None:
-    db.execute("DELETE FROM conflicts WHERE kind = ? AND uid = ?", (kind, uid))
-    if state is not None and state.losses:
-        db.executemany(
-            "INSERT OR REPLACE INTO conflicts(kind, uid, field, loser, winner) VALUES (?, ?, ?, ?, ?)",
-            [(kind, uid, loss.field, loss.loser, loss.winner) for loss in state.losses],
-        )
+def _put_conflicts(db: Connection, records: set[Record], states: States) -> None:
+    if db.execute("SELECT 1 FROM conflicts LIMIT 1").fetchone():
+        db.executemany("DELETE FROM conflicts WHERE kind = ? AND uid = ?", sorted(records))
+    db.executemany(
+        "INSERT OR REPLACE INTO conflicts(kind, uid, field, loser, winner) VALUES (?, ?, ?, ?, ?)",
+        [
+            (*record, loss.field, loss.loser, loss.winner)
+            for record in sorted(records)
+            if (state := states.get(record)) is not None
+            for loss in state.losses
+        ],
+    )

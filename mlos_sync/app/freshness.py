@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-from mlos_sync.app import dating, deriving, history, journaling
+from mlos_sync.app import dating, deriving, events, history, journaling, segments
 from mlos_sync.app.folding import refold
 from mlos_sync.app.opening import Index
 from mlos_sync.edge import store
 
 
-def catch_up(index: Index) -> None:
+def catch_up(index: Index, *, thorough: bool = False) -> None:
     """Records, commits and the edges between them as of now. Takes the writer's lock only when something may have
-    changed."""
-    if journaling.is_current(index) and deriving.are_record_edges_current(index.db):
+    changed; `thorough` also looks for segments that were altered in place."""
+    seen = segments.look(index, thorough=thorough)
+    if journaling.is_current(index, seen) and deriving.are_record_edges_current(index.db):
         return
     with store.writer_lock(index.workspace.common), store.transaction(index.db):
-        refresh(index)
+        refresh(index, seen)
         with store.capture(index.db, on=False):
             deriving.update_record_edges(index.db)
 
 
-def refresh(index: Index) -> None:
-    """Records and commits, and the dates that commits give to files, inside the caller's lock and transaction."""
+def refresh(index: Index, seen: segments.Look | None = None) -> segments.Look:
+    """Records and commits, and the dates that commits give to files, inside the caller's lock and transaction.
+
+    `seen` is what the caller saw before it had the lock; where it is not what the index was brought up to, somebody may
+    have come between, and it is looked for again. Returns what the index is brought up to.
+    """
     db = index.db
+    if seen is None or (seen.before != segments.taken_in(index) and not segments.are_current(index, seen)):
+        seen = segments.look(index, thorough=bool(seen and seen.stats))
     with store.capture(db, on=False):
-        before = store.get(db, "head")
-        paths = history.update(index)  # before the journal: a segment that HEAD's history holds counts
-        moved = store.get(db, "head") != before
-    journaling.absorb(index)
+        moved = store.get(db, "head") != seen.head
+        paths = history.update(index, seen.head)  # before the journal: a segment that HEAD's history holds counts
+    journaling.absorb(index, seen)
     with store.capture(db, on=False):
-        if moved or store.get(db, "closings_at") != store.get(db, "revision", "0"):
-            dirty = journaling.update_visibility(db, set()) | history.closings(index)
-            if paths:
-                dirty |= edges_to_files(db)
+        if moved or not history.are_references_current(db):
+            dirty = events.update_visibility(db, events.closings(db)) if moved else set()
+            dirty |= history.closings(index)
+            if moved:
+                dating.settle_moves(index.workspace.root, db, paths)
+                dirty |= records_naming_files(db)
             refold(db, dirty)
-            store.put(db, "closings_at", store.get(db, "revision", "0"))
-        dating.update(db, paths)
+        dating.update(index.workspace.root, db, paths)
         journaling.count_pending(db)
+    return seen
 
 
-def edges_to_files(db: store.Connection) -> set[tuple[str, str]]:
-    """Edges that name a file by its path, or a commit: a file may have been renamed, a commit may have come or gone."""
-    found = db.execute(
-        "SELECT DISTINCT kind, uid FROM events WHERE kind = 'relationship'"
-        " AND (line LIKE '%\"artifact:%' OR line LIKE '%\"commit:%')"
+def records_naming_files(db: store.Connection) -> set[tuple[str, str]]:
+    """Records that name a file by its path, or a commit: a file may have been renamed, a commit may have come or gone."""
+    return set(
+        db.execute(
+            "SELECT DISTINCT kind, uid FROM mentions WHERE target >= 'artifact:' AND target < 'artifact;'"
+            " OR target >= 'commit:' AND target < 'commit;'"
+        ).fetchall()
     )
-    return {(kind, uid) for kind, uid in found}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from mlos_sync.app.annotations import Said, described
 from mlos_sync.app.folding import iso
 from mlos_sync.app.indexing import Document, describe
 from mlos_sync.core import ids, views
@@ -87,12 +88,17 @@ def digest(pieces: Iterable[bytes]) -> Content:
     return Content(plain.hexdigest(), folded.hexdigest(), size, head)
 
 
-def file_of(path: str, mode: str, document: Document | None) -> File:
-    """A file of git's index or of a tree as the index of files would describe it."""
-    said = document or Document()
-    kind = "transcript" if said.is_transcript else artifact_type(path)
-    note = LINK if mode == "120000" else ""
-    return File(said.title or path.rpartition("/")[2], said.description or "", kind, note)
+def file_of(path: str, mode: str, document: Document | None, said: Said) -> File:
+    """A file of git's index or of a tree as the index of files would describe it, with what somebody said of it."""
+    own = document or Document()
+    kind = "transcript" if own.is_transcript else artifact_type(path)
+    told = described(path, {"title": own.title, "description": own.description, "artifact_type": kind}, said)
+    return File(told["title"], told["description"] or "", told["artifact_type"], note_of(mode))
+
+
+def note_of(mode: str) -> str:
+    """Why a file of a mode of git's is not shown; "" where it is."""
+    return LINK if mode == "120000" else ""
 
 
 def document_of(path: str, head: bytes) -> Document | None:

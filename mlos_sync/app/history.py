@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mlos_sync.app import segments
-from mlos_sync.app.events import add_events
-from mlos_sync.app.folding import Record, iso
+from mlos_sync.app import reading, segments
+from mlos_sync.app.events import add_events, update_visibility
+from mlos_sync.app.folding import iso
+from mlos_sync.app.numbering import Record, is_contested, uid_in
 from mlos_sync.app.opening import Index
 from mlos_sync.core import ids, journal
 from mlos_sync.core.fold import fold
-from mlos_sync.edge import git, store
-from mlos_sync.edge.git import LoggedCommit
+from mlos_sync.edge import commits, git, store
+from mlos_sync.edge.commits import LoggedCommit
 from mlos_sync.edge.workspace import MARKER
 from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 
@@ -27,10 +28,11 @@ BATCH = 500
 _LINE = re.compile(r"^(task|need|closes|fixes|resolves)[ \t]*:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
 
 
-def update(index: Index) -> set[str]:
-    """Bring the commit tables to HEAD, inside the caller's transaction. Returns the paths whose history changed."""
+def update(index: Index, head: str) -> set[str]:
+    """Bring the commit tables to the commit `head` ("": none yet), inside the caller's transaction. Returns the paths
+    whose history changed."""
     db, root = index.db, index.workspace.root
-    now, before = git.head(root), store.get(db, "head") or None
+    now, before = head or None, store.get(db, "head") or None
     if now == before:
         return set()
     known = before is not None and _exists(root, before)
@@ -45,7 +47,7 @@ def update(index: Index) -> set[str]:
             paths |= _forget(db, git.run(root, "rev-list", before, f"^{now}").decode().split())
         paths |= _read(index, [now, *([f"^{before}"] if known else [])])
     store.put(db, "head", now or "")
-    store.bump(db, "revision")
+    store.bump(db, "population")
     return paths
 
 
@@ -55,11 +57,11 @@ def _read(index: Index, revisions: list[str]) -> set[str]:
     db, root = index.db, index.workspace.root
     store.observe(db, "history", [])
     try:
-        return _add(index, git.log(root, *revisions))
+        return _add(index, commits.log(root, *revisions)) | _add_merged(index, revisions)
     except SurroundingsError as error:
         store.observe(db, "history", [("git log", f"renames with edits are not told: {error.message}")])
     try:
-        return _add(index, git.log(root, *revisions, renames="-M100%"))
+        return _add(index, commits.log(root, *revisions, renames="-M100%"))
     except SurroundingsError as error:
         store.observe(db, "history", [("git log", f"older commits could not be read ({error.message}); run git fsck")])
     return {path for (path,) in db.execute("SELECT DISTINCT path FROM commit_changes")}
@@ -82,11 +84,11 @@ def _forget(db: store.Connection, shas: list[str]) -> set[str]:
     return paths
 
 
-def _add(index: Index, commits: Iterable[LoggedCommit]) -> set[str]:
+def _add(index: Index, logged: Iterable[LoggedCommit]) -> set[str]:
     db = index.db
     paths: set[str] = set()
     mentioned: dict[str, tuple[int | None, list[tuple[str, str]]]] = {}
-    for commit in commits:
+    for commit in logged:
         times = (iso(commit.authored * 1000), iso(commit.committed * 1000))
         cursor = db.execute(
             "INSERT OR IGNORE INTO commits(sha, author, authored_at, committed_at, subject) VALUES (?, ?, ?, ?, ?)",
@@ -105,8 +107,21 @@ def _add(index: Index, commits: Iterable[LoggedCommit]) -> set[str]:
     # "Fixes: 12" from before there was a workspace means somebody else's number 12.
     for sha in git.having(index.workspace.root, mentioned, MARKER):
         number, found = mentioned[sha]
-        db.executemany("INSERT OR IGNORE INTO commit_references VALUES (?, ?, ?)", [(number, *one) for one in found])
+        db.executemany(
+            "INSERT OR IGNORE INTO commit_references(commit_id, key, value) VALUES (?, ?, ?)",
+            [(number, *one) for one in found],
+        )
     return paths
+
+
+def _add_merged(index: Index, revisions: list[str]) -> set[str]:
+    """Segments that a merge commit itself added (a merge that stopped, or was amended): they count like all others."""
+    rows = commits.merged_files(index.workspace.root, *revisions, folder=journal.FOLDER)
+    index.db.executemany(
+        "INSERT OR IGNORE INTO commit_changes(path, commit_id, status, blob) SELECT ?, id, 'A', ? FROM commits WHERE sha = ?",
+        [(path, blob, sha) for sha, path, blob in rows],
+    )
+    return {path for _, path, _ in rows}
 
 
 def mentions(commit: LoggedCommit) -> list[tuple[str, str]]:
@@ -117,36 +132,75 @@ def mentions(commit: LoggedCommit) -> list[tuple[str, str]]:
     return [pair for pair in dict.fromkeys(found) if any(True for _ in ids.in_trailer(*pair))]
 
 
+def are_references_current(db: store.Connection) -> bool:
+    """Whether records and commits are as they were when the references in messages were last looked up."""
+    return store.get(db, "references_at") == store.get(db, "population", "0")
+
+
 def closings(index: Index) -> set[Record]:
-    """Make the closing events of commits that have none yet, and look up what messages refer to.
+    """Look up what messages refer to, where that is not known (any more), and make the closing events of their commits.
 
     Runs in the caller's transaction, capture off, after records are up to date. Returns the records to fold again.
     """
     db = index.db
     dirty: set[Record] = set()
-    unresolved = []
+    unresolved: dict[str, list[str]] = {}
     rows = db.execute(
         "SELECT c.id, c.sha, c.author, r.key, r.value, c.committed_at FROM commit_references r"
-        " JOIN commits c ON c.id = r.commit_id ORDER BY c.committed_at, c.sha, r.key, r.value"
+        " JOIN commits c ON c.id = r.commit_id WHERE r.targets IS NULL ORDER BY c.committed_at, c.sha, r.key, r.value"
     ).fetchall()
-    for _number, sha, author, key, value, at in rows:
-        for reference, closes in ids.in_trailer(key, value):
+    for number, sha, author, key, value, at in rows:
+        targets: list[str] = []
+        references = list(ids.in_trailer(key, value))
+        for reference, closes in references:
             try:
-                kind, uid = find_record(db, reference)
+                kind, uid = _named_by(index, reference, sha)
             except (UsageError, RefusedError) as error:
-                unresolved.append((f"commit {sha[:12]}", f"{key}: {value}: {error.message}"))
+                unresolved.setdefault(f"commit {sha[:12]}", []).append(f"{key}: {value}: {error.message}")
                 continue
+            targets.append(f"{kind}:{uid}")
             event = ids.derived_uid("closing", sha, uid)
             if closes and not db.execute("SELECT 1 FROM events WHERE id = ?", (event,)).fetchone():
-                add_events(db, [_closing(index, event, kind, uid, sha, author, at)], closing=sha)
-                db.execute("UPDATE events SET visible = 1 WHERE id = ?", (event,))
-                store.bump(db, "revision")
-                dirty.add((kind, uid))
-    by_commit: dict[str, list[str]] = {}
-    for commit, message in unresolved:
-        by_commit.setdefault(commit, []).append(message)
-    store.observe(db, "references", [(commit, "; ".join(messages)) for commit, messages in by_commit.items()])
+                made = add_events(db, [_closing(index, event, kind, uid, sha, author, at)], closing=sha)
+                dirty |= update_visibility(db, made)
+        if len(targets) == len(references):
+            where = "commit_id = ? AND key = ? AND value = ?"
+            db.execute(
+                f"UPDATE commit_references SET targets = ? WHERE {where}", (" ".join(targets), number, key, value)
+            )
+        dirty |= _forget_other_closings(db, number, sha)
+    store.observe(db, "references", [(commit, "; ".join(messages)) for commit, messages in unresolved.items()])
+    store.put(db, "references_at", store.get(db, "population", "0"))
     return dirty
+
+
+def _named_by(index: Index, reference: ids.Reference, sha: str) -> Record:
+    """The record that a message names. A bare number means what it meant in the commit's own tree: where two clones gave
+    it out, or it moved since, the records of that tree decide, never what came later."""
+    db, number = index.db, reference.number
+    if number is None or reference.kind is None or not is_contested(db, reference.kind, number):
+        return find_record(db, reference)
+    places = segments.named(git.tree_files(index.workspace.root, sha, journal.FOLDER))
+    reading.read_copies(index, places)
+    uid = uid_in(db, reference.kind, number, places)
+    return (reference.kind, uid) if uid is not None else find_record(db, reference)
+
+
+def _forget_other_closings(db: store.Connection, commit: int, sha: str) -> set[Record]:
+    """A closing that was made for what the message meant once, before that became ambiguous, and that nobody published."""
+    told = db.execute("SELECT targets FROM commit_references WHERE commit_id = ? AND targets IS NOT NULL", (commit,))
+    meant = {target for (targets,) in told.fetchall() for target in targets.split()}
+    stale = [
+        (seq, kind, uid)
+        for seq, kind, uid in db.execute(
+            "SELECT seq, kind, uid FROM events WHERE closing = ? AND ledger = 0"
+            " AND NOT EXISTS (SELECT 1 FROM segment_events m WHERE m.event = events.seq)",
+            (sha,),
+        ).fetchall()
+        if f"{kind}:{uid}" not in meant
+    ]
+    db.executemany("DELETE FROM events WHERE seq = ?", [(seq,) for seq, _, _ in stale])
+    return {(kind, uid) for _, kind, uid in stale}
 
 
 def _closing(index: Index, event: str, kind: str, uid: str, sha: str, author: str, at: str) -> journal.Event:
@@ -155,11 +209,11 @@ def _closing(index: Index, event: str, kind: str, uid: str, sha: str, author: st
 
     db, root = index.db, index.workspace.root
     places = segments.named(git.tree_files(root, sha, journal.FOLDER))
-    segments.read_blobs(index, places)
+    reading.read_copies(index, places)
     held = ", ".join("?" * len(places))
     lines = db.execute(
-        "SELECT DISTINCT e.line FROM events e JOIN segment_events s ON s.event = e.id"
-        f" WHERE e.kind = ? AND e.uid = ? AND s.segment IN ({held})",
+        "SELECT DISTINCT e.line FROM events e JOIN segment_events m ON m.event = e.seq JOIN segments s"
+        f" ON s.number = m.segment WHERE e.kind = ? AND e.uid = ? AND s.name IN ({held})",
         (kind, uid, *places),
     ).fetchall()
     seen = fold(journal.trusted(line) for (line,) in lines).heads if lines else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import marshal
 import os
 import time
@@ -213,12 +214,12 @@ def apply(index: Index, result: Plan) -> None:
     )
     db.executemany(
         "INSERT INTO artifacts(uid, file_path, title, description, source_transcript, artifact_type, content_hash, blob,"
-        " created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(uid) DO UPDATE SET"
+        " created_at, updated_at, own) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(uid) DO UPDATE SET"
         " file_path = excluded.file_path, title = excluded.title, description = excluded.description,"
         " source_transcript = excluded.source_transcript, artifact_type = excluded.artifact_type,"
         " content_hash = excluded.content_hash, blob = excluded.blob, created_at = excluded.created_at,"
-        " updated_at = excluded.updated_at",
-        _rows(db, result, [*changes.added, *changed, *changes.touched]),
+        " updated_at = excluded.updated_at, own = excluded.own",
+        _rows(index, result, [*changes.added, *changed, *changes.touched]),
     )
     db.executemany(
         "UPDATE artifacts SET last_path = ? WHERE file_path = ?", [(old, new) for new, old in result.origins.items()]
@@ -233,9 +234,13 @@ def apply(index: Index, result: Plan) -> None:
         store.bump(db, "generation")
 
 
-def _rows(db: store.Connection, result: Plan, paths: list[str]) -> Iterator[tuple[str | None, ...]]:
+def _rows(index: Index, result: Plan, paths: list[str]) -> Iterator[tuple[str | None, ...]]:
     nothing = Document()
-    known = dating.dates(db, paths)
+    known = dating.dates(index.db, paths)
+    odd = {
+        path: result.hashed[path].blob for path, found in known.items() if result.hashed[path].blob not in found.blobs
+    }
+    committed = dating.is_committed(index.workspace.root, odd)
     for path in paths:
         hashed = result.hashed[path]
         document = result.documents.get(path, nothing)
@@ -244,13 +249,24 @@ def _rows(db: store.Connection, result: Plan, paths: list[str]) -> Iterator[tupl
             first = last = iso(hashed.when * 1000)
         else:
             first, last = dated.first, dated.last
-            if hashed.blob not in dated.blobs:
+            if hashed.blob not in dated.blobs and path not in committed:
                 last = max(last, iso(hashed.when * 1000))
         kind = "transcript" if document.is_transcript else artifact_type(path)
         yield (
             derived_uid("artifact", path), path, document.title or path.rpartition("/")[2], document.description,
-            document.source_transcript, kind, hashed.sha256, hashed.blob, first, last,
+            document.source_transcript, kind, hashed.sha256, hashed.blob, first, last, _own(document, kind),
         )  # fmt: skip
+
+
+def _own(document: Document, kind: str) -> str:
+    """What a file says of itself, as JSON; what it does not say may be said by an annotation."""
+    said = {
+        "title": document.title,
+        "description": document.description,
+        "source_transcript": document.source_transcript,
+    }
+    told = {name: value for name, value in said.items() if value is not None}
+    return json.dumps(told | {"artifact_type": kind}, ensure_ascii=False, sort_keys=True)
 
 
 def _move(db: store.Connection, old: str, new: str) -> None:

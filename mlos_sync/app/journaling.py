@@ -12,51 +12,87 @@ from __future__ import annotations
 import os
 
 from mlos_sync.app import segments
-from mlos_sync.app.events import add_events
-from mlos_sync.app.folding import Record, refold
+from mlos_sync.app.events import add_events, count, update_visibility
+from mlos_sync.app.folding import refold
 from mlos_sync.app.minting import Mint
+from mlos_sync.app.numbering import Record
 from mlos_sync.app.opening import Index
 from mlos_sync.core import journal
 from mlos_sync.edge import ledger, store
 
 
-def absorb(index: Index) -> None:
+def absorb(index: Index, seen: segments.Look) -> None:
     """Flush the outbox and take in ledger and segments, inside the caller's lock and transaction."""
-    db, folder = index.db, index.workspace.common
-    start = int(store.get(db, "ledger_size", "0"))
-    appended, damaged, end = ledger.read(folder, start if start <= ledger.size(folder) else 0)
-    fresh, unchanged = flush(index, {event.id for event in appended})
+    db = index.db
+    appended = read_ledger(index)
+    minted, unchanged = flush(index, {event.id for event in appended})
     with store.capture(db, on=False):
-        add_events(db, appended, in_ledger=True)
-        store.put(db, "ledger_size", str(end if not fresh else ledger.size(folder)))
-        if damaged:
-            store.observe(
-                db, "ledger", [(place, "a damaged line of the pending log was passed over") for place in damaged]
-            )
-        touched = {event.id for event in (*appended, *fresh)} | segments.take(index) | segments.held_elsewhere(index)
-        refold(db, update_visibility(db, touched) | unchanged)
+        touched = add_events(db, (*appended, *minted), in_ledger=True) | segments.take(index, seen)
+        dirty = update_visibility(db, touched) if touched else set()
+        touched = segments.held_elsewhere(index, seen)
+        dirty |= update_visibility(db, touched) if touched else set()
+        refold(db, dirty | unchanged)
 
 
-def is_current(index: Index) -> bool:
+def read_ledger(index: Index) -> list[journal.Event]:
+    """What was appended to the pending log since the last time. A log that has shrunk or gone was taken away by hand: what
+    only this index still has of it counts as before, and is written again with the next record, or by a rebuild."""
+    db, folder = index.db, index.workspace.common
+    start, size = int(store.get(db, "ledger_size", "0")), ledger.size(folder)
+    if size == int(store.get(db, "ledger_seen", "0")):
+        return []
+    if size < start:
+        store.put(db, "ledger_lost", "yes")
+        start = 0
+    appended, damaged, end = ledger.read(folder, start)
+    if damaged and start:
+        damaged = ledger.read(folder, 0)[1]
+    if damaged or not start:
+        observe_ledger(index, damaged)
+    store.put(db, "ledger_size", str(end))
+    store.put(db, "ledger_seen", str(size))
+    return appended
+
+
+def observe_ledger(index: Index, damaged: list[str]) -> None:
+    """Name the damaged lines of the pending log; none clears it."""
+    place = os.path.join(index.workspace.common, ledger.NAME)
+    shown = os.path.relpath(place, index.workspace.root)
+    told = "; ".join(damaged[:5]) + (f"; and {len(damaged) - 5} more" if len(damaged) > 5 else "")
+    found = [(place if shown.startswith("..") else shown, f"{told}; passed over, the rest is kept")] if damaged else []
+    store.observe(index.db, "ledger", found)
+
+
+def lost_lines(db: store.Connection, known: set[str]) -> list[journal.Event]:
+    """Events of this clone's pending log that are not among the ids `known`, as far as the index has them whole."""
+    found = []
+    for event, line in db.execute("SELECT id, line FROM events WHERE ledger = 1 ORDER BY clock_ms, clock_n, id"):
+        if event not in known:
+            try:
+                found.append(journal.decode(line.encode("utf-8", "surrogateescape")))
+            except journal.BadLineError:
+                continue  # a damaged disk made something of it
+    return found
+
+
+def is_current(index: Index, seen: segments.Look) -> bool:
     """Whether nothing has changed since the last time, by cheap looks only."""
     db = index.db
     if db.execute("SELECT 1 FROM outbox LIMIT 1").fetchone():
         return False
-    if ledger.size(index.workspace.common) != int(store.get(db, "ledger_size", "0")):
+    if ledger.size(index.workspace.common) != int(store.get(db, "ledger_seen", "0")):
         return False
-    if not segments.are_current(index):
-        return False
-    waiting = store.get(db, "pending_ledger", "0") != "0"
-    return not waiting or store.get(db, "refs") == segments.refs_text(index)
+    return segments.are_current(index, seen)
 
 
 def flush(index: Index, known: set[str]) -> tuple[list[journal.Event], set[Record]]:
     """Turn captured changes into events, make them durable, then forget the outbox rows.
 
     `known` are event ids that a crash left in the ledger after the append: they are not made twice. Returns the events,
-    and the records whose rows were written without a change that is journaled.
+    and the records whose rows were written without a change that is journaled. Asks of the database only what every
+    version of the schema has, so that an old one can be emptied.
     """
-    db = index.db
+    db, folder = index.db, index.workspace.common
     kept, db.text_factory = db.text_factory, lambda data: data.decode("utf-8", "replace")
     try:
         captured = store.rows(db, "SELECT * FROM outbox ORDER BY seq")
@@ -64,54 +100,41 @@ def flush(index: Index, known: set[str]) -> tuple[list[journal.Event], set[Recor
         db.text_factory = kept
     if not captured:
         return [], set()
-    mint = Mint(index.db)
+    mint = Mint(db)
     minted = mint.mint(captured, known)
+    minted = [*mint.adopted, *minted]
     if minted:
-        os.makedirs(index.workspace.common, mode=0o700, exist_ok=True)
-        ledger.append(index.workspace.common, minted)
-    add_events(db, minted, in_ledger=True)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        again = []
+        if store.get(db, "ledger_lost") == "yes":
+            again = lost_lines(db, {event.id for event in ledger.read(folder, 0)[0]})
+            store.put(db, "ledger_lost", "")
+        ledger.append(folder, (*again, *minted))
+        for key in ("ledger_size", "ledger_seen"):
+            store.put(db, key, str(ledger.size(folder)))
     db.execute("DELETE FROM outbox")
     return minted, mint.unchanged
 
 
-_HERE = (
-    "EXISTS (SELECT 1 FROM segment_events e JOIN segments s ON s.name = e.segment WHERE e.event = events.id AND ({0}))"
-)
-_VISIBLE = f"""
-{_HERE.format("s.in_head = 1 OR s.in_history = 1 OR s.on_disk = 1")}
-OR (ledger = 1 AND NOT {_HERE.format("s.held = 1")})
-OR (closing IS NOT NULL AND EXISTS (SELECT 1 FROM commits WHERE sha = closing))
-"""
-
-
-def update_visibility(db: store.Connection, touched: set[str]) -> set[Record]:
-    """Decide again which of the touched events count. Returns the records to fold again."""
-    dirty: set[Record] = set()
-    closings = {event for (event,) in db.execute("SELECT id FROM events WHERE closing IS NOT NULL")}
-    for event in touched | closings:
-        row = db.execute(f"SELECT kind, uid, visible, ({_VISIBLE}) FROM events WHERE id = ?", (event,)).fetchone()
-        if row and row[2] != row[3]:
-            db.execute("UPDATE events SET visible = ? WHERE id = ?", (row[3], event))
-            dirty.add((row[0], row[1]))
-    if dirty:
-        store.bump(db, "revision")
-    return dirty
-
-
-# In no segment of HEAD's tree; a segment that only lies on disk is no commit's.
-_UNCOMMITTED = _HERE.format("s.in_head = 1")
-PENDING = f"SELECT line FROM events WHERE visible = 1 AND NOT {_UNCOMMITTED} ORDER BY clock_ms, clock_n, id"
-
-
 def count_unwritten(db: store.Connection) -> int:
     """How many events no segment holds, neither in HEAD's tree nor on disk."""
-    here = _HERE.format("s.in_head = 1 OR s.on_disk = 1")
-    return int(db.execute(f"SELECT count(*) FROM events WHERE visible = 1 AND NOT {here}").fetchone()[0])
+    sql = (
+        "SELECT count(*) FROM events WHERE visible = 1 AND pending = 1 AND NOT EXISTS (SELECT 1 FROM segment_events e"
+        " JOIN segments s ON s.number = e.segment WHERE e.event = events.seq AND s.on_disk = 1)"
+    )
+    return int(db.execute(sql).fetchone()[0])
+
+
+def unnamed(db: store.Connection) -> list[str]:
+    """Ids of pending events that were committed once, in commits that no branch, tag or remote ref names any more."""
+    sql = (
+        "SELECT id FROM events WHERE pending = 1 AND EXISTS (SELECT 1 FROM segment_events e WHERE e.event = events.seq)"
+        " AND NOT EXISTS (SELECT 1 FROM segment_events e JOIN segments s ON s.number = e.segment WHERE"
+        " e.event = events.seq AND (s.in_head OR s.in_history OR s.on_disk OR s.held)) ORDER BY clock_ms, clock_n, id"
+    )
+    return [event for (event,) in db.execute(sql)]
 
 
 def count_pending(db: store.Connection) -> None:
     """Remember how many events no commit of this branch holds, so that a hook can ask with one look."""
-    (pending,) = db.execute(f"SELECT count(*) FROM ({PENDING})").fetchone()
-    (waiting,) = db.execute(f"SELECT count(*) FROM ({segments.LEDGER_ONLY})").fetchone()
-    store.put(db, "pending", str(pending))
-    store.put(db, "pending_ledger", str(waiting))
+    store.put(db, "pending", str(count(db, "pending")))

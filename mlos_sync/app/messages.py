@@ -8,6 +8,7 @@ import re
 from mlos_sync.app import publishing
 from mlos_sync.app.opening import open_index
 from mlos_sync.core import ids
+from mlos_sync.edge import files
 
 _LINE = re.compile(rb"^((?:task|need|closes|fixes|resolves)[ \t]*:[ \t]*)(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
@@ -38,8 +39,9 @@ def resolve(path: str) -> None:
     if any(key.lower() in ids.CLOSING for key in _keys(after)):
         publishing.note_closing(index.workspace)
     if after != before:
-        with open(path, "wb") as message:
-            message.write(after)
+        # In one step: killed in the middle, git would commit an emptied message.
+        folder, name = os.path.split(os.path.abspath(path))
+        files.write(folder, name, after)
 
 
 def _keys(message: bytes) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from mlos_sync.app.folding import Record
+from mlos_sync.app.numbering import Record
 from mlos_sync.core import journal
 from mlos_sync.core.fold import fold
 from mlos_sync.core.ids import derived_uid
@@ -24,6 +24,8 @@ class Mint:
         self.heads: dict[Record, tuple[str, ...]] = {}
         self.edges: dict[str, str] = {}
         self.unchanged: set[Record] = set()
+        self.is_ours = db.execute("PRAGMA user_version").fetchone()[0] == store.VERSION  # else: an old one is emptied
+        self.adopted: list[journal.Event] = []  # closings that only git log showed, and that a new event has seen
         self.tx = derived_uid("tx", str(time.time_ns()), str(os.getpid()))
 
     def mint(self, captured: list[dict[str, Any]], known: set[str]) -> list[journal.Event]:
@@ -57,7 +59,7 @@ class Mint:
     def _event(self, row: dict[str, Any], uid: str, fields: dict[str, Any]) -> journal.Event:
         record = (row["kind"], uid)
         if record not in self.heads:
-            self.heads[record] = heads_of(self.db, record)
+            self.heads[record] = self._seen(record, decides="status" in fields or row["op"] != "update")
         self.clock = journal.later(self.clock, _milliseconds(row["at"]))
         event = journal.make(
             id=row["event"], clock=self.clock, seen=self.heads[record], kind=row["kind"], uid=uid, op=row["op"],
@@ -65,6 +67,20 @@ class Mint:
         )  # fmt: skip
         self.heads[record] = (event.id,)
         return event
+
+    def _seen(self, record: Record, *, decides: bool) -> tuple[str, ...]:
+        """The heads that the author of a change knew. A closing that nobody published yet goes when its commit is amended
+        away, and what has seen it could then never be published: where the change decides the status anew it becomes an
+        event of this clone, else the change stands beside it."""
+        sql = "SELECT line FROM events WHERE kind = ? AND uid = ? AND visible = 1"
+        loose = " AND closing IS NOT NULL AND ledger = 0 AND NOT EXISTS (SELECT 1 FROM segment_events m WHERE m.event = seq)"
+        closings = [journal.trusted(line) for (line,) in self.db.execute(sql + loose, record)] if self.is_ours else []
+        if closings and decides:
+            self.adopted += closings
+        known = [journal.trusted(line) for (line,) in self.db.execute(sql, record)]
+        if closings and not decides:
+            known = [event for event in known if event.id not in {closing.id for closing in closings}]
+        return fold(known).heads if known else ()
 
     def _edge_uid(self, given: str, image: dict[str, Any]) -> str:
         """An edge is known by its ends and type; a row that stands under a name already keeps it (files move)."""
@@ -77,12 +93,6 @@ def _milliseconds(text: str) -> int:
     from datetime import datetime
 
     return int(datetime.fromisoformat(text).timestamp() * 1000)
-
-
-def heads_of(db: store.Connection, record: Record) -> tuple[str, ...]:
-    """The newest events of a record that nothing visible here has seen."""
-    lines = db.execute("SELECT line FROM events WHERE kind = ? AND uid = ? AND visible = 1", record).fetchall()
-    return fold(journal.trusted(line) for (line,) in lines).heads if lines else ()
 
 
 def changed_fields(old: dict[str, Any], new: dict[str, Any], op: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def open_index(start: str, *, patience: float = store.PATIENCE) -> Index:
     long, in seconds, another program's transaction is waited for."""
     workspace = find(start)
     try:
-        return Index(workspace, store.connect(workspace.database, patience))
+        return Index(workspace, store.connect(workspace.database, workspace.config.workspace, patience))
     except FileNotFoundError:
         raise SurroundingsError("there is no index yet", "run mlos-sync rebuild") from None
 
@@ -37,9 +37,20 @@ def try_open(workspace: Workspace) -> Index | None:
     """The index of a workspace, or None where there is none of our schema. Raises SurroundingsError where there may be
     one that cannot be opened now (locked, no rights): that is no reason to make another."""
     try:
-        return Index(workspace, store.connect(workspace.database))
+        return Index(workspace, store.connect(workspace.database, workspace.config.workspace))
     except (FileNotFoundError, store.UnusableIndexError):
         return None
+
+
+def why_unusable(workspace: Workspace) -> str | None:
+    """Why there is no index of ours to open; None where there is one. Raises SurroundingsError as `try_open` does."""
+    try:
+        store.connect(workspace.database, workspace.config.workspace).close()
+    except FileNotFoundError:
+        return "there was no index"
+    except store.UnusableIndexError as error:
+        return error.message
+    return None
 
 
 def has_database(workspace: Workspace) -> bool:

@@ -8,14 +8,16 @@ index being committed; the rest stays pending. A segment is never changed, renam
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 from dataclasses import dataclass
 
-from mlos_sync.app import freshness, journaling
+from mlos_sync.app import freshness
+from mlos_sync.app.events import count
 from mlos_sync.app.folding import iso
 from mlos_sync.app.opening import Index, open_index
 from mlos_sync.core import journal
-from mlos_sync.edge import files, git, store
+from mlos_sync.edge import files, git, ledger, store
 from mlos_sync.edge.workspace import Workspace, git_folders
 
 HOOK_PATIENCE = 0.05  # seconds; if the lock is not free by then the events stay pending and the commit goes on
@@ -57,18 +59,51 @@ def publish(
             entries.append((path, blob))
             staged.add(name)
         events = _publishable(index, staged, _amended(root) if in_hook else None)
+        count_of_events = len(events)
+        for path, data in _known_segments(index, events, staged):
+            entries.append((path, git.write_blob(root, data)))
+            events = _without(events, data)
         if events:
             data = journal.segment_bytes(events, index.workspace.config.workspace, iso(events[-1].clock[0]))
             path = journal.segment_path(data, iso(max(event.clock[0] for event in events)))
             entries.append((path, git.write_blob(root, data)))
-            if not in_hook:
-                files.write(root, path, data)
         for entry in entries:
             git.stage_blob(root, *entry, index_file)
+        if not in_hook:
+            _write_files(root, entries)
         if in_hook and entries:
             with open(os.path.join(index.workspace.state, REPAIR), "a", encoding="utf-8") as note:
-                note.writelines(f"{blob} {path}\n" for path, blob in entries)
-    return Published(entries[-1][0] if entries else None, len(events))
+                note.writelines(f"\n{blob} {path}\n" for path, blob in entries)  # a cut line before must not swallow it
+    return Published(entries[-1][0] if entries else None, count_of_events)
+
+
+def _known_segments(index: Index, events: list[journal.Event], staged: set[str]) -> list[tuple[str, bytes]]:
+    """Segments that were committed once (the commit was reset, amended away, force-pushed) and all of whose events are to
+    be published again: (path, bytes). Equal events stay in equal files, else git may take one for a renamed other."""
+    waiting = {event.id: event for event in events}
+    found = []
+    rows = index.db.execute(
+        "SELECT s.name, s.path, group_concat(e.id) FROM segments s JOIN segment_events m ON m.segment = s.number"
+        " JOIN events e ON e.seq = m.event WHERE s.number IN (SELECT m.segment FROM segment_events m JOIN events e"
+        " ON e.seq = m.event WHERE e.pending = 1) GROUP BY s.number ORDER BY count(*) DESC, s.name"
+    ).fetchall()
+    for name, path, listed in rows:
+        mine = [waiting.get(one) for one in listed.split(",")]
+        whole = [event for event in mine if event is not None]
+        if name in staged or len(whole) < len(mine):
+            continue
+        newest = iso(max(event.clock[0] for event in whole))
+        data = journal.segment_bytes(whole, index.workspace.config.workspace, newest)
+        if journal.segment_name(data) == name:
+            found.append((path, data))
+            waiting = {one: event for one, event in waiting.items() if event not in whole}
+    return found
+
+
+def _without(events: list[journal.Event], data: bytes) -> list[journal.Event]:
+    """The events that a segment's bytes do not hold."""
+    lines = set(data.decode("utf-8").split("\n"))
+    return [event for event in events if event.line not in lines]
 
 
 def _staged(index: Index, index_file: str | None) -> set[str]:
@@ -116,14 +151,18 @@ def _publishable(index: Index, staged: set[str], replaced: str | None) -> list[j
     """Visible events outside the staged segments, less closings of the commit that is being replaced, and less those
     that rest on something which would not be there."""
     db = index.db
-    db.execute("CREATE TEMP TABLE IF NOT EXISTS staged(name TEXT PRIMARY KEY)")
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS staged(segment INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM staged")
-    db.executemany("INSERT INTO staged VALUES (?)", [(name,) for name in staged])
+    db.executemany("INSERT INTO staged SELECT number FROM segments WHERE name = ?", [(name,) for name in staged])
+    # What HEAD's tree has is in this index too, unless somebody took it out.
+    missing = "SELECT number FROM segments WHERE in_head = 1 EXCEPT SELECT segment FROM staged"
     lines = db.execute(
-        "SELECT id, line FROM events WHERE visible = 1 AND NOT EXISTS (SELECT 1 FROM segment_events s"
-        " JOIN staged ON staged.name = s.segment WHERE s.event = events.id)"
+        "SELECT line FROM events WHERE visible = 1"
+        f" AND (pending = 1 OR seq IN (SELECT event FROM segment_events WHERE segment IN ({missing})))"
+        " AND NOT EXISTS (SELECT 1 FROM segment_events s JOIN staged ON staged.segment = s.segment"
+        " WHERE s.event = events.seq) ORDER BY line"
     ).fetchall()
-    waiting = {event: journal.trusted(line) for event, line in lines}
+    waiting = {event.id: event for (line,) in lines if (event := _sound(index, line)) is not None}
     waiting = {
         event: found for event, found in waiting.items() if replaced is None or found.door != f"commit {replaced}"
     }
@@ -135,10 +174,23 @@ def _publishable(index: Index, staged: set[str], replaced: str | None) -> list[j
             del waiting[event.id]
 
 
+def _sound(index: Index, line: str) -> journal.Event | None:
+    """The event of a line of the index, checked as a stranger's would be: what a damaged disk made of it must not get
+    into the journal. Where the pending log has it whole, that is taken; else it stays out, and is told."""
+    try:
+        return journal.decode(line.encode("utf-8", "surrogateescape"))
+    except journal.BadLineError as error:
+        known = {event.id: event for event in ledger.read(index.workspace.common, 0)[0]}
+        found = next((known[one] for one in known if f'"id":"{one}"' in line), None)
+        if found is None:
+            store.observe(index.db, "event", [(line[:60], f"an event of the index is damaged, not published: {error}")])
+        return found
+
+
 def _rests_on_what_is_there(db: store.Connection, event: journal.Event, waiting: dict[str, journal.Event]) -> bool:
     """Whether the event's record is created, and all that it has seen stands, in staged segments or in this batch."""
     there = (
-        "SELECT 1 FROM events e JOIN segment_events s ON s.event = e.id JOIN staged ON staged.name = s.segment"
+        "SELECT 1 FROM events e JOIN segment_events s ON s.event = e.seq JOIN staged ON staged.segment = s.segment"
         " WHERE {0} LIMIT 1"
     )
     for one in event.seen:
@@ -159,25 +211,42 @@ def repair() -> None:
     """Called in post-commit when a note is there: segments that the commit took become files, and enter the real index
     too (`git commit PATH` commits a temporary one)."""
     root, git_dir, *_ = git_folders(os.getcwd())
-    mend(root, os.path.join(git_dir, "mlos"))
+    mend(root, os.path.join(git_dir, "mlos"), committed=True)
 
 
-def mend(root: str, state: str) -> None:
-    """The same for a work tree and our folder in its git directory; nothing happens without a note."""
+def mend(root: str, state: str, *, committed: bool = False) -> None:
+    """The same for a work tree and our folder in its git directory; nothing happens without a note. What no commit took
+    yet stays on the note until one is `committed`: its editor may still be open."""
+    for folder in {os.path.dirname(one) for one in glob.glob(f"{glob.escape(root)}/{journal.FOLDER}/*/*/.mlos-*")}:
+        files.remove_leftovers(folder)
     note = os.path.join(state, REPAIR)
     try:
-        with open(note, encoding="utf-8") as file:
-            wanted = dict(line.rstrip("\n").split(" ", 1)[::-1] for line in file)
+        with open(note, encoding="utf-8", errors="replace") as file:
+            # A crash or a full disk may have cut a line, and what is cut names no segment.
+            lines = (line.rstrip("\n").partition(" ") for line in file)
+            wanted = {path: blob for blob, _, path in lines if journal.name_of(path) and _is_blob(blob)}
     except FileNotFoundError:
         return
-    committed = git.tree_files(root, "HEAD", journal.FOLDER)
-    taken = {path: blob for path, blob in wanted.items() if committed.get(path, ("", ""))[1] == blob}
-    contents = dict(git.blobs(root, taken.values()))
-    for path, blob in taken.items():
+    head = git.tree_files(root, "HEAD", journal.FOLDER) if wanted else {}
+    taken = [(path, blob) for path, blob in wanted.items() if head.get(path, ("", ""))[1] == blob]
+    for path, blob in taken:
         git.stage_blob(root, path, blob)
-        if not os.path.lexists(os.path.join(root, path)) and blob in contents:
+    _write_files(root, taken)
+    if committed or len(taken) == len(wanted):
+        os.unlink(note)
+
+
+def _write_files(root: str, entries: list[tuple[str, str]]) -> None:
+    """Segments that git has become files, where nothing stands yet."""
+    missing = [entry for entry in entries if not os.path.lexists(os.path.join(root, entry[0]))]
+    contents = dict(git.blobs(root, [blob for _, blob in missing]))
+    for path, blob in missing:
+        if blob in contents:
             files.write(root, path, contents[blob])
-    os.unlink(note)
+
+
+def _is_blob(text: str) -> bool:
+    return len(text) in (40, 64) and not set(text) - set("0123456789abcdef")
 
 
 def note_closing(workspace: Workspace) -> None:
@@ -194,4 +263,4 @@ def forget_closing(workspace: Workspace) -> None:
 
 def pending(index: Index) -> int:
     """How many events no commit of this branch holds yet."""
-    return int(index.db.execute(f"SELECT count(*) FROM ({journaling.PENDING})").fetchone()[0])
+    return count(index.db, "pending")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from mlos_sync.app import freshness
+from mlos_sync.app import freshness, segments
 from mlos_sync.app.history import find_record
 from mlos_sync.app.opening import Index, actor
 from mlos_sync.core import ids
@@ -16,6 +16,7 @@ from mlos_sync.errors import RefusedError, UsageError
 
 Row = dict[str, Any]
 T = TypeVar("T")
+Ends = tuple[str, int, str, str, int]  # of an edge: source type and id, relationship type, target type and id
 
 REFERENCES = {"parent_need_id": "need", "need_id": "need", "assigned_agent_id": "agent"}
 ARRAYS = {"provisioned_artifacts": "artifact", "assigned_tasks": "task", "monitored_needs": "need"}
@@ -23,25 +24,26 @@ TIMES = ("created_at", "updated_at", "started_at", "completed_at")
 
 
 def write(index: Index, change: Callable[[store.Connection], T]) -> T:
-    """Run `change` in one captured transaction and make its events durable before returning its result.
+    """Run `change` on records as they are now, in one captured transaction, and make its events durable before returning
+    its result. The rows that it wrote are then what the events fold to.
 
     Raises RefusedError with the rule that the database names, UsageError for values it cannot take.
     """
     who = actor(index.workspace)
+    seen = segments.look(index)  # git is asked before the lock is taken: others wait for as little as can be
     with store.writer_lock(index.workspace.common):
         with store.transaction(index.db):
-            freshness.refresh(index)
-        with store.transaction(index.db), store.capture(index.db, on=True, actor=who, door="cli", tx=None):
-            result = change(index.db)
-        with store.transaction(index.db):
-            freshness.refresh(index)
+            seen = freshness.refresh(index, seen)
+            with store.capture(index.db, on=True, actor=who, door="cli"):
+                result = change(index.db)
+            freshness.refresh(index, seen)
         store.checkpoint(index.db, index.workspace.database)
     return result
 
 
 def columns_of(db: store.Connection, kind: str) -> list[str]:
     """The columns of a record's table that somebody may set."""
-    fixed = {"id", "uid", "origin", "updated_at"}
+    fixed = {"id", "uid", "origin"}
     return [row[1] for row in db.execute(f"PRAGMA table_info({TABLE_OF[kind]})") if row[1] not in fixed]
 
 
@@ -68,31 +70,35 @@ def _uid(db: store.Connection, kind: str, number: int) -> str:
 
 def change(index: Index, kind: str, text: str, values: Row) -> Row:
     """Set columns of the record that `text` names. Returns its row."""
-    freshness.catch_up(index)
-    uid = find(index.db, text, kind)[1]
 
-    def update(db: store.Connection) -> None:
+    def update(db: store.Connection) -> str:
+        uid = find(db, text, kind)[1]
         ready = prepared(db, kind, values)
         sets = ", ".join(f"{name} = ?" for name in ready)
         db.execute(f"UPDATE {TABLE_OF[kind]} SET {sets} WHERE uid = ?", [*ready.values(), uid])
+        return uid
 
     if not values:
         raise UsageError("nothing to change was named", f"mlos-sync {kind} set --help lists the options")
-    write(index, update)
-    return row_of(index.db, kind, uid)
+    return row_of(index.db, kind, write(index, update))
 
 
 def delete(index: Index, kind: str, text: str) -> Row:
     """Delete a record (a tombstone in the journal; its uid stays known). Returns the row as it was."""
-    freshness.catch_up(index)
-    uid = find(index.db, text, kind)[1]
-    row = row_of(index.db, kind, uid)
-    write(index, lambda db: db.execute(f"DELETE FROM {TABLE_OF[kind]} WHERE uid = ?", (uid,)))
-    return row
+
+    def remove(db: store.Connection) -> Row:
+        uid = find(db, text, kind)[1]
+        row = row_of(db, kind, uid)
+        db.execute(f"DELETE FROM {TABLE_OF[kind]} WHERE uid = ?", (uid,))
+        return row
+
+    return write(index, remove)
 
 
 def prepared(db: store.Connection, kind: str, values: Row) -> Row:
     """Values as the table takes them: references as ids, times in UTC. Raises UsageError for unknown columns."""
+    from mlos_sync.app import finding  # it asks this module
+
     known = columns_of(db, kind)
     ready: Row = {}
     if not values:
@@ -101,17 +107,38 @@ def prepared(db: store.Connection, kind: str, values: Row) -> Row:
         if name not in known:
             raise UsageError(f"{TABLE_OF[kind]} has no column {name}", f"columns are {', '.join(known)}")
         if name in REFERENCES and isinstance(value, str):
-            value = id_of(db, value, REFERENCES[name])
-        elif name in ARRAYS and isinstance(value, list):
-            value = json.dumps(sorted({id_of(db, str(one), ARRAYS[name]) for one in value}))
+            value = finding.id_of(db, value, REFERENCES[name])
+        elif name in ARRAYS and isinstance(value, (list, str)):
+            value = _ids(db, name, value)
         elif name in TIMES and isinstance(value, str):
             value = utc(value)
+        elif name == "priority" and isinstance(value, str):
+            value = _number(name, value)
         elif isinstance(value, str):
             value = clean(name, value)
-        elif not (value is None or (isinstance(value, (int, float)) and abs(value) < 2**63)):
+        elif not (value is None or (type(value) in (int, float) and abs(value) < 2**63)):
             raise UsageError(f"{name} takes text or a number, not {str(value)[:40]}", f"columns are {', '.join(known)}")
         ready[name] = value
     return ready
+
+
+def _ids(db: store.Connection, name: str, given: list[Any] | str) -> str:
+    """An array of ids, from references or ids, or from the JSON text that a row shows."""
+    from mlos_sync.app import finding
+
+    try:
+        ones = json.loads(given) if isinstance(given, str) else given
+    except ValueError:
+        ones = None
+    if not isinstance(ones, list) or not all(type(one) in (int, str) for one in ones):
+        raise UsageError(f"{name} takes a list of references", f'write ["{ARRAYS[name]}:3"], or [] for none')
+    return json.dumps(sorted({finding.id_of(db, one, ARRAYS[name]) if isinstance(one, str) else one for one in ones}))
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.removeprefix("-").isdecimal() and len(text) < 18):
+        raise UsageError(f"{name} takes a whole number, not {text[:40]!r}", "1 is critical, 5 is background")
+    return int(text)
 
 
 def clean(name: str, value: str) -> str:
@@ -175,18 +202,20 @@ def row_of(db: store.Connection, kind: str, key: str) -> Row:
 
 
 def listed(index: Index, kind: str, filters: Row) -> list[Row]:
-    """Rows of a kind, filtered by equality on columns; artifacts that have gone are left out."""
+    """Rows of a kind that all filters let through (see `filtering`), most urgent first; artifacts that have gone are left
+    out."""
+    from mlos_sync.app import filtering  # it asks this module
+
     freshness.catch_up(index)
     db = index.db
     known = [row[1] for row in db.execute(f"PRAGMA table_info({TABLE_OF[kind]})")]
-    where, values = ["1"], []
-    for name, value in filters.items():
+    where, values = ["file_path IS NOT NULL" if kind == "artifact" else "1"], []
+    for name, wanted in filters.items():
         if name not in known:
             raise UsageError(f"{TABLE_OF[kind]} has no column {name}", f"columns are {', '.join(known)}")
-        where.append(f"{name} = ?")
-        values.append(id_of(db, value, REFERENCES[name]) if name in REFERENCES and isinstance(value, str) else value)
-    if kind == "artifact":
-        where.append("file_path IS NOT NULL")
+        sql, bound = filtering.condition(db, kind, name, wanted)
+        where.append(sql)
+        values += bound
     order = {
         "need": "priority IS NULL, priority, id",
         "task": "priority IS NULL, priority, id",
@@ -239,10 +268,9 @@ def link(index: Index, source: str, relationship: str, target: str, metadata: st
     """Make an edge, or, where a derived one says the same, declare it."""
     if relationship not in RELATIONSHIP_TYPES:
         raise UsageError(f"{relationship} is no type of edge", f"types are {', '.join(RELATIONSHIP_TYPES)}")
-    freshness.catch_up(index)
-    ends = _ends(index.db, source, relationship, target)
 
-    def insert(db: store.Connection) -> None:
+    def insert(db: store.Connection) -> Ends:
+        ends = _ends(db, source, relationship, target)
         clear_derived(db, ends)
         db.execute(
             "INSERT INTO relationships(source_type, source_id, relationship_type, target_type, target_id, metadata)"
@@ -250,13 +278,14 @@ def link(index: Index, source: str, relationship: str, target: str, metadata: st
             " DO UPDATE SET metadata = excluded.metadata",
             (*ends, metadata),
         )
+        return ends
 
-    write(index, insert)
+    ends = write(index, insert)
     shown = {"source": named(index.db, *ends[:2]), "type": relationship, "target": named(index.db, *ends[3:])}
     return shown | {"evidence": "declared", "metadata": json.loads(metadata) if metadata else None}
 
 
-def _ends(db: store.Connection, source: str, relationship: str, target: str) -> tuple[str, int, str, str, int]:
+def _ends(db: store.Connection, source: str, relationship: str, target: str) -> Ends:
     found = []
     for text in (source, target):
         kind, key = find(db, text)
@@ -264,7 +293,7 @@ def _ends(db: store.Connection, source: str, relationship: str, target: str) -> 
     return (*found[0], relationship, *found[1])
 
 
-def clear_derived(db: store.Connection, ends: tuple[str, int, str, str, int]) -> None:
+def clear_derived(db: store.Connection, ends: Ends) -> None:
     """Take a derived edge out of the way of a declared one (our own derivation, so triggers stand aside)."""
     db.execute("UPDATE context SET capture = 0")
     db.execute(
@@ -277,64 +306,20 @@ def clear_derived(db: store.Connection, ends: tuple[str, int, str, str, int]) ->
 
 def unlink(index: Index, source: str, relationship: str, target: str) -> Row:
     """Delete an edge that somebody made. Raises UsageError when there is none."""
-    freshness.catch_up(index)
-    ends = _ends(index.db, source, relationship, target)
     where = "source_type = ? AND source_id = ? AND relationship_type = ? AND target_type = ? AND target_id = ?"
-    row = index.db.execute(f"SELECT origin FROM relationships WHERE {where}", ends).fetchone()
-    if row is None:
-        raise UsageError(f"there is no edge {source} {relationship} {target}", f"list them: mlos-sync links {source}")
-    write(index, lambda db: db.execute(f"DELETE FROM relationships WHERE {where}", ends))
+
+    def remove(db: store.Connection) -> None:
+        if not db.execute(f"DELETE FROM relationships WHERE {where}", _ends(db, source, relationship, target)).rowcount:
+            raise UsageError(
+                f"there is no edge {source} {relationship} {target}", f"list them: mlos-sync links {source}"
+            )
+
+    write(index, remove)
     return {"source": source, "type": relationship, "target": target}
 
 
-def conflicts(index: Index) -> list[Row]:
-    """Concurrent edits of one field: winner and loser, who and when."""
-    freshness.catch_up(index)
-    found = []
-    for kind, uid, field, winner, loser in index.db.execute(
-        "SELECT kind, uid, field, winner, loser FROM conflicts ORDER BY 1, 2, 3, 5"
-    ):
-        found.append(
-            {
-                "ref": ids.shown(kind, uid),
-                "uid": uid,
-                "field": field,
-                "winner": _told(index, winner, field),
-                "loser": _told(index, loser, field),
-            }
-        )
-    return found
-
-
-def _told(index: Index, event_id: str, field: str) -> Row:
-    from mlos_sync.app.folding import iso
-    from mlos_sync.core.journal import trusted
-
-    event = trusted(index.db.execute("SELECT line FROM events WHERE id = ?", (event_id,)).fetchone()[0])
-    return {
-        "value": event.fields.get(field.partition("/")[0]),
-        "op": event.op,
-        "by": event.actor,
-        "at": iso(event.clock[0]),
-        "event": event.id,
-    }
-
-
 def history(index: Index, text: str | None) -> list[Row]:
-    """The events of a record, or of all, oldest first."""
-    from mlos_sync.app.folding import iso
-    from mlos_sync.core.journal import trusted
+    """The events of a record, or of all, oldest first (`telling.history` tells more)."""
+    from mlos_sync.app import telling
 
-    freshness.catch_up(index)
-    where, values = "", ()
-    if text:
-        where, values = " AND kind = ? AND uid = ?", find(index.db, text)  # type: ignore[assignment]
-    lines = index.db.execute(f"SELECT line FROM events WHERE visible = 1{where} ORDER BY clock_ms, clock_n, id", values)
-    events = [trusted(line) for (line,) in lines]
-    return [
-        {
-            "id": e.id, "at": iso(e.clock[0]), "kind": e.kind, "ref": ids.shown(e.kind, e.uid), "op": e.op, "fields": e.fields,
-            "actor": e.actor, "door": e.door,
-        }
-        for e in events
-    ]  # fmt: skip
+    return telling.history(index, text)

@@ -20,7 +20,7 @@ from mlos_sync.app.indexing import Progress
 from mlos_sync.app.opening import Index, has_database, open_index, try_open
 from mlos_sync.app.sync import Report, sync
 from mlos_sync.core import journal
-from mlos_sync.edge import files, git, repo, shims, store
+from mlos_sync.edge import files, git, ledger, repo, shims, store
 from mlos_sync.edge.workspace import MARKER, Workspace, find, git_folders, shipped
 from mlos_sync.errors import MlosError, SurroundingsError
 
@@ -146,13 +146,14 @@ def rebuild(
     """
     old = try_open(workspace)
     try:
-        if old is not None:
-            indexing.prepare(old, accept_deletes=accept_deletes)
+        if old is not None and not _bears(indexing.prepare, old, accept_deletes=accept_deletes):
+            old.db.close()
+            old = None
 
         def fill(index: Index) -> tuple[int, int, Report]:
             report = sync(index, accept_deletes=True, progress=progress)
             if old is not None:
-                indexing.take_over(index, old)
+                _bears(indexing.take_over, index, old)
             (artifacts,) = index.db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
             (events,) = index.db.execute("SELECT count(*) FROM events WHERE visible = 1").fetchone()
             return artifacts, events, report
@@ -161,6 +162,17 @@ def rebuild(
     finally:
         if old is not None:
             old.db.close()
+
+
+def _bears(look: Callable[..., object], *arguments: object, **options: object) -> bool:
+    """Look into an old index; whether it could be read to the end, or is damaged."""
+    try:
+        look(*arguments, **options)
+        return True
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        if not store.is_damage(error):
+            raise
+        return False
 
 
 def _replace_database(workspace: Workspace, fill: Callable[[Index], T]) -> T:
@@ -176,10 +188,11 @@ def _replace_database(workspace: Workspace, fill: Callable[[Index], T]) -> T:
         _rescue(workspace)
         _remove_leftovers(workspace)
     index = Index(workspace, store.create(fresh))
+    store.put(index.db, "workspace", workspace.config.workspace)
     try:
         result = fill(index)
         with store.writer_lock(workspace.common):
-            if not _rescue(workspace, last=True):
+            if not _rescue(workspace, into=index):
                 _set_aside(workspace)
             _swap(index, fresh)
     finally:
@@ -206,40 +219,49 @@ def _remove_leftovers(workspace: Workspace) -> None:
     if os.path.isdir(folder):
         for name in os.listdir(folder):
             owner = name.removeprefix("index.db.").partition(".new")[0]
-            if name.startswith("index.db.") and owner.isdecimal() and not _is_alive(int(owner)):
+            if name.startswith("index.db.") and owner.isdecimal() and not files.is_alive(int(owner)):
                 os.unlink(os.path.join(folder, name))
 
 
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _rescue(workspace: Workspace, *, last: bool = False) -> bool:
-    """Flush what triggers captured in the old database, whatever its version; with `last`, also close it to writers that
-    still have it open. Returns whether nothing is left in it that is nowhere else."""
+def _rescue(workspace: Workspace, *, into: Index | None = None) -> bool:
+    """Write out what only the old database has, whatever its version; with `into`, the new one, also close the old to
+    writers that still have it open. Returns whether nothing is left in it that is nowhere else."""
     if not os.path.lexists(workspace.database):
         return True
     has_database(workspace)  # raises where it is sound and only cannot be opened now
     db = None
     try:
         db = store.connect_any(workspace.database)
+        if store.get(db, "workspace", workspace.config.workspace) != workspace.config.workspace:
+            return False
         with store.transaction(db):
-            journaling.absorb(Index(workspace, db))
-            if last:
+            _empty(Index(workspace, db), into)
+            if into is not None:
                 store.close_to_writers(db)
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        db.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchone()
     except (sqlite3.Error, MlosError, KeyError, ValueError):
         return False
     finally:
         if db is not None:
             db.close()
     return True
+
+
+def _empty(old: Index, into: Index | None) -> None:
+    """Write out captured changes, and, where the database is of our schema and has looked at a journal before, events that
+    no ref holds any more and events that the pending log has lost."""
+    if old.db.execute("PRAGMA user_version").fetchone()[0] != store.VERSION:
+        appended, _, _ = ledger.read(old.workspace.common, 0)
+        journaling.flush(old, {event.id for event in appended})
+        return
+    if old.db.execute("SELECT 1 FROM outbox UNION ALL SELECT 1 FROM events LIMIT 1").fetchone():
+        freshness.refresh(old)
+    if into is not None:
+        known = {event for (event,) in into.db.execute("SELECT id FROM events")}
+        if lost := journaling.lost_lines(old.db, known):
+            ledger.append(old.workspace.common, lost)
+            with store.transaction(into.db):
+                freshness.refresh(into)
 
 
 def _set_aside(workspace: Workspace) -> None:
@@ -253,6 +275,8 @@ def _set_aside(workspace: Workspace) -> None:
 def damaged_indexes(start: str) -> list[str]:
     """Old databases of the workspace that holds `start`, set aside because not all of them could be saved."""
     workspace = find(start)
+    if not os.path.isdir(workspace.state):
+        return []
     names = sorted(
         name for name in os.listdir(workspace.state) if ".damaged-" in name and not name.endswith(("-wal", "-shm"))
     )
@@ -304,7 +328,7 @@ def _refuse_while_pending(workspace: Workspace) -> None:
     if index is None:
         # The pending log may hold what nobody else has: only an index can tell.
         rebuild(workspace)
-        index = Index(workspace, store.connect(workspace.database))
+        index = Index(workspace, store.connect(workspace.database, workspace.config.workspace))
     try:
         freshness.catch_up(index)
         waiting = journaling.count_unwritten(index.db)

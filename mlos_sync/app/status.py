@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from mlos_sync.app import freshness, indexing, publishing
+from mlos_sync.app import freshness, indexing, journaling, publishing
 from mlos_sync.app.opening import Index
 from mlos_sync.edge import shims, store
 from mlos_sync.edge.workspace import Workspace
@@ -17,7 +17,7 @@ WATCH_LOCK = "watch.lock"
 
 def status(index: Index) -> dict[str, Any]:
     """The plan that `sync` would carry out, by stat alone, and what stands in the index."""
-    freshness.catch_up(index)
+    freshness.catch_up(index, thorough=True)
     db = index.db
     observed, comparison = indexing.survey(index, trusting=True)
     known = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
@@ -40,6 +40,7 @@ def status(index: Index) -> dict[str, Any]:
         "artifacts": artifacts,
         **counts,
         "pending_events": publishing.pending(index),
+        "unnamed_events": len(journaling.unnamed(db)),
         "watcher": {"running": since is not None, "since": since, "coverage": None},
         "hooks": hooks,
         "conflicts": db.execute("SELECT count(*) FROM conflicts").fetchone()[0],

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mlos_sync.app import deriving, freshness, indexing, journaling, publishing, sessions
+from mlos_sync.app import deriving, freshness, indexing, journaling, publishing, segments, sessions
+from mlos_sync.app.annotations import overlay
 from mlos_sync.app.folding import refold
 from mlos_sync.app.indexing import Plan, Progress
 from mlos_sync.app.opening import Index, actor
 from mlos_sync.core.changes import Changes
-from mlos_sync.edge import store
+from mlos_sync.edge import files, store
+from mlos_sync.errors import SurroundingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,10 @@ def _no_cycle_collector() -> Iterator[None]:
 
 def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: Progress | None) -> Report:
     began = time.monotonic()
-    publishing.mend(index.workspace.root, index.workspace.state)
+    with contextlib.suppress(SurroundingsError):  # git is at work on its index: the note stays for the next time
+        publishing.mend(index.workspace.root, index.workspace.state)
+    for view in index.workspace.config.views:
+        files.remove_leftovers(os.path.dirname(os.path.join(index.workspace.root, view.path)))
     indexing.check_root(index.workspace)
     indexing.check_scope(index, scope)
     plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
@@ -60,7 +66,7 @@ def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: 
             plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
         with store.transaction(index.db):
             apply(index, plan)
-        _carry_edges(index, plan)
+            _carry_edges(index, plan)
         store.checkpoint(index.db, index.workspace.database)
     return Report(plan.changes, problems(index), time.monotonic() - began)
 
@@ -76,23 +82,27 @@ def _carry_edges(index: Index, plan: Plan) -> None:
         row
         for path in paths
         for row in db.execute(
-            f"SELECT r.id, {ends} FROM relationships r JOIN artifacts a ON a.file_path = ? WHERE r.origin = 'record' AND"
+            f"SELECT r.id, {ends} FROM relationships r JOIN artifacts a ON a.file_path = ? WHERE r.origin = 'record'"
+            # One that names the new path already was carried by a sync that was killed before its commit.
+            " AND NOT EXISTS (SELECT 1 FROM mentions m WHERE m.target = 'artifact:' || a.file_path"
+            " AND m.kind = 'relationship' AND m.uid = r.uid) AND"
             " ((source_type = 'artifact' AND source_id = a.id) OR (target_type = 'artifact' AND target_id = a.id))",
             (path,),
         ).fetchall()
     ]
     if not edges:
         return
-    with store.transaction(db), store.capture(db, on=True, actor=actor(index.workspace), door="sync"):
+    with store.capture(db, on=True, actor=actor(index.workspace), door="sync"):
         db.executemany("DELETE FROM relationships WHERE id = ?", [(row[0],) for row in edges])
         db.executemany(f"INSERT INTO relationships({ends}) VALUES (?, ?, ?, ?, ?, ?)", [row[1:] for row in edges])
-    with store.transaction(db):
-        freshness.refresh(index)
+    freshness.refresh(index)
 
 
 def is_settled(index: Index, plan: Plan) -> bool:
     """Whether nothing at all would be written: same files, same records, same commits, same problems."""
-    if plan.hashed or plan.changes or sessions.outdated(index.db) or not journaling.is_current(index):
+    if plan.hashed or plan.changes or sessions.outdated(index.db):
+        return False
+    if not journaling.is_current(index, segments.look(index, thorough=True)):
         return False
     if not deriving.are_record_edges_current(index.db):
         return False
@@ -109,12 +119,14 @@ def problems(index: Index) -> dict[str, str]:
 def apply(index: Index, plan: Plan) -> None:
     """Write a plan and everything that follows from it, inside the caller's lock and transaction."""
     db, changes = index.db, plan.changes
-    freshness.refresh(index)
+    freshness.refresh(index, segments.look(index, thorough=True))
     with store.capture(db, on=False):
         indexing.apply(index, plan)
         read = sessions.update(index, plan)
         if changes.added or changes.deleted or changes.moved:
-            refold(db, freshness.edges_to_files(db))
+            refold(db, freshness.records_naming_files(db))
+        if changes:
+            overlay(db)
         if changes or read or not deriving.are_record_edges_current(db):
             deriving.update_file_edges(db)
             store.put(db, "edges_at", "")

@@ -11,10 +11,11 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from mlos_sync.app.annotations import by_path
 from mlos_sync.app.folding import refold
 from mlos_sync.app.gathering import Content, File, Source, digest, document_of, file_of
 from mlos_sync.app.indexing import Document
-from mlos_sync.app.segments import add_segment
+from mlos_sync.app.reading import add_segment
 from mlos_sync.app.viewing import compile_view
 from mlos_sync.core import guard, journal, seal
 from mlos_sync.core.guard import Finding
@@ -138,16 +139,12 @@ def _lost_segments(root: str, tree: Tree, parent: str) -> Iterator[Finding]:
         if now == (mode, blob):
             continue
         status = "D" if now is None else "T" if now[0] == SYMLINK or mode == SYMLINK else "M"
-        if status == "M" and now is not None and (now[1] == blob or not _problems(path, _blob(root, now[1]))):
-            continue  # whole now, so it was damaged before: a repair
-        found = guard.judge_segment(path, status)
+        if status == "M" and now is not None and now[1] == blob:
+            continue
+        found = guard.judge_segment(path, status, _blob(root, now[1]) if status == "M" and now is not None else None)
         if found is not None:
             fix = f"put it back:        git restore --source={parent[:12]} --staged --worktree -- {guard.quoted(path)}"
             yield Finding(path, found.kind, found.message, fix)
-
-
-def _problems(path: str, data: bytes) -> tuple[tuple[int, str], ...]:
-    return journal.read_segment(journal.name_of(path) or "", data).problems
 
 
 def _fold_journal(db: store.Connection, root: str, tree: Tree) -> list[Finding]:
@@ -164,15 +161,19 @@ def _fold_journal(db: store.Connection, root: str, tree: Tree) -> list[Finding]:
         db.execute("UPDATE events SET visible = 1")
         refold(db, db.execute("SELECT DISTINCT kind, uid FROM events").fetchall())
     return [
-        Finding(
-            path, guard.JOURNAL, f"this segment is damaged: {problem.partition('; the rest is kept')[0]}", _mend(path)
-        )
+        Finding(path, guard.JOURNAL, f"this segment is damaged: {problem}", _mend(root, path))
         for path, problem in db.execute("SELECT path, problem FROM segments WHERE problem IS NOT NULL")
     ]
 
 
-def _mend(path: str) -> str:
-    return f"restore it from a commit that has it whole: git log -- {guard.quoted(path)}"
+def _mend(root: str, path: str) -> str:
+    """The command that puts back the bytes of the newest commit that has the segment whole."""
+    out = git.run(root, "log", "--format=%H", "--diff-filter=AM", "--", path, check=False).decode()
+    for sha in out.split():
+        blob = git.blobs_at(root, sha, [path]).get(path, "")
+        if guard.is_whole(path, dict(git.blobs(root, [blob])).get(blob, b"")):
+            return f"put it back:        git restore --source={sha[:12]} --staged --worktree -- :/{guard.quoted(path)}"
+    return "no commit here has it whole: copy it from the clone that wrote it"
 
 
 def _config(root: str, tree: Tree) -> tuple[Config | None, Finding | None]:
@@ -188,10 +189,12 @@ def _config(root: str, tree: Tree) -> tuple[Config | None, Finding | None]:
 def _source(db: store.Connection, workspace: Workspace, config: Config, tree: Tree, known: _Known) -> Source:
     root = workspace.root
     keep, _ = files.ignore_rule(_elsewhere(workspace, config, root, tree))
+    said = by_path(db)
     found: dict[str, File] = {}
     for path in keep(list(tree)):
         mode, blob = tree[path]
-        found[path] = file_of(path, mode, known.documents.get(blob) if _is_document(path, mode) else None)
+        document = known.documents.get(blob) if _is_document(path, mode) else None
+        found[path] = file_of(path, mode, document, said.get(path, {}))
 
     def read(path: str) -> Content | None:
         return digest(objects.pieces(root, tree[path][1]))

@@ -40,10 +40,12 @@ def open_here() -> Index:
     if index is None:
         from mlos_sync.app import setup
 
+        why = opening.why_unusable(workspace)
+        before = setup.damaged_indexes(settings.folder)
         setup.build_missing_index(settings.folder)
-        say("the index was missing, damaged or of another version: it was rebuilt", error=True)
-        for kept in setup.damaged_indexes(settings.folder):
-            say(f"an old index that could not be saved in whole is kept: {kept}", error=True)
+        kept = [path for path in setup.damaged_indexes(settings.folder) if path not in before]
+        aside = f" (the old one is kept: {kept[0]})" if kept else ""
+        say(f"{why}: it was rebuilt{aside}", error=True)
         index = opening.open_index(settings.folder)
     return index
 
@@ -84,18 +86,63 @@ def _writable(line: str, encoding: str | None) -> str:
 
 
 def table(rows: Sequence[Sequence[Any]], headings: Sequence[str]) -> list[str]:
-    """Aligned columns under headings; no line ends in blanks."""
-    texts = [[*map(_cell, row)] for row in rows]
-    widths = [max(len(line[n]) for line in [list(headings), *texts]) for n in range(len(headings))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in [list(headings), *texts]
-    ]
+    """Aligned columns under headings, cut to the width of the terminal; no line ends in blanks."""
+    room = _room()
+    texts = [list(headings), *([_cell(value, room) for value in row] for row in rows)]
+    widths = [max(_width(line[n]) for line in texts) for n in range(len(headings))]
+    if room is not None:
+        widths = _narrowed(widths, room - 2 * (len(widths) - 1))
+    return ["  ".join(map(_fitted, line, widths)).rstrip() for line in texts]
 
 
-def _cell(value: Any, most: int = 70) -> str:
+def _room() -> int | None:
+    """How many columns a line may have on the terminal (COLUMNS knows better); None where output goes elsewhere."""
+    if not sys.stdout.isatty():
+        return None
+    given = os.environ.get("COLUMNS", "")
+    try:
+        return (
+            int(given)
+            if given.isdecimal() and int(given)
+            else os.get_terminal_size(sys.stdout.fileno()).columns or None
+        )
+    except (OSError, ValueError):
+        return None
+
+
+def _cell(value: Any, room: int | None, most: int = 70) -> str:
     text = "" if value is None else shown(str(value))
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return text if room is not None or len(text) <= most else text[: most - 1] + "…"
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes on a terminal: two for a wide character, none for one that combines."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _narrowed(widths: list[int], room: int, least: int = 3, enough: int = 20) -> list[int]:
+    """Widths that fit: the last column, which holds the longest text, gives way first, then the widest; none below
+    `least`."""
+    widths = list(widths)
+    widths[-1] = max(min(widths[-1], enough), widths[-1] - max(0, sum(widths) - room))
+    while sum(widths) > room and max(widths) > least:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _fitted(text: str, width: int) -> str:
+    """The text in exactly `width` columns."""
+    taken = _width(text)
+    if taken > width:
+        while text and taken > width - 1:
+            taken -= _width(text[-1])
+            text = text[:-1]
+        text, taken = text + "…", taken + 1
+    return text + " " * (width - taken)
 
 
 @contextmanager
@@ -138,6 +185,39 @@ def inside(workspace: Any, path: str) -> str:
     return "" if relative == "." else from_bytes(os.fsencode(relative))
 
 
-def columns(given: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, as column values."""
-    return {name: value for name, value in given.items() if value is not None}
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as column values. An empty text clears a column: `--scope ""`."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, list):
+            if value:
+                found[name] = [one for one in value if one != ""]
+        elif value is not None:
+            found[name] = None if value == "" else value
+    return found
+
+
+def end(index: Index, text: str) -> str:
+    """A reference to anything, as one that lasts; what has no form of a reference is a path. A path is looked up from
+    the current folder and from the workspace's, the way it was printed first. Raises UsageError with near names."""
+    from mlos_sync.app import finding
+    from mlos_sync.core.ids import parse
+
+    reference = parse(text, "artifact")
+    return finding.lasting(index, artifact(index, text) if reference and reference.path is not None else text)
+
+
+def artifact(index: Index, text: str) -> str:
+    """`artifact:PATH` for a path as typed, with or without the kind before it."""
+    from mlos_sync.app import finding
+    from mlos_sync.errors import UsageError
+
+    path = text.removeprefix("artifact:")
+    try:
+        here = inside(index.workspace, path)
+    except UsageError:
+        if not finding.stands(index.db, path):
+            raise
+        return f"artifact:{path}"
+    order = (path, here) if path != text else (here, path)
+    return "artifact:" + next((one for one in order if finding.stands(index.db, one)), here)

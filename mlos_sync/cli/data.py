@@ -2,332 +2,219 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlos_sync.cli.common import Json, columns, open_here, say, table
+from mlos_sync.cli import options
+from mlos_sync.cli.common import artifact as artifact_reference
+from mlos_sync.cli.common import given, inside, open_here, say, table
 from mlos_sync.cli.edges import edge_lines
-from mlos_sync.core.vocabulary import AGENT_STATUSES, ARTIFACT_TYPES, NEED_STATUSES, TASK_STATUSES
+from mlos_sync.cli.options import JSON, REF, SOURCE, command, keyword, required
 
-Ref = Annotated[str, typer.Argument(metavar="REF", help="A number, a uid prefix such as task-3f9a2c, or kind:number.")]
-From = Annotated[str | None, typer.Option("--from", metavar="FILE|-", help="Add many, one JSON object a line.")]
-Description = Annotated[str | None, typer.Option(help="The full description.")]
-Priority = Annotated[int | None, typer.Option(help="1 (critical) to 5 (background).")]
-Transcript = Annotated[str | None, typer.Option("--transcript", help="Path of the transcript where it came up.")]
-NeedStatus = Annotated[str | None, typer.Option("--status", help=f"One of {', '.join(NEED_STATUSES)}.")]
-TaskStatus = Annotated[str | None, typer.Option("--status", help=f"One of {', '.join(TASK_STATUSES)}.")]
-AgentStatus = Annotated[str | None, typer.Option("--status", help=f"One of {', '.join(AGENT_STATUSES)}.")]
-Scope = Annotated[str | None, typer.Option(help="Domain, sprint or project.")]
-Parent = Annotated[str | None, typer.Option(help="The need it is part of.")]
-NeedRef = Annotated[str | None, typer.Option("--need", help="The need it was derived from.")]
+if TYPE_CHECKING:
+    from mlos_sync.app.opening import Index
 
-need = typer.Typer(help="Needs: states that the system must satisfy.", no_args_is_help=True)
-task = typer.Typer(help="Tasks: actions derived from needs.", no_args_is_help=True)
-agent = typer.Typer(help="Agents: single invocations.", no_args_is_help=True)
-artifact = typer.Typer(help="Artifacts: the files known to the index.", no_args_is_help=True)
+GROUPS = {
+    "need": typer.Typer(help="Needs: states that the system must satisfy.", no_args_is_help=True),
+    "task": typer.Typer(help="Tasks: actions derived from needs.", no_args_is_help=True),
+    "agent": typer.Typer(help="Agents: single invocations.", no_args_is_help=True),
+    "artifact": typer.Typer(help="Artifacts: the files known to the index.", no_args_is_help=True),
+}
+FIRST = {"need": "title", "task": "description", "agent": "agent_type"}  # the column that `add` takes as its argument
+SHOWN = {
+    "need": ("status", "priority", "scope", "title"),
+    "task": ("status", "priority", "need_id", "assigned_agent_id", "description"),
+    "agent": ("agent_type", "status", "model", "started_at", "session_transcript"),
+    "artifact": ("file_path", "artifact_type", "title"),
+}
+_HEADINGS = {"need_id": "need", "assigned_agent_id": "agent", "agent_type": "type", "file_path": "path"}
 
 
 def register(app: typer.Typer) -> None:
     """Hang these commands on the program."""
-    for name, group in (
-        ("need", need),
-        ("task", task),
-        ("agent", agent),
-        ("artifact", artifact),
-    ):
+    for name, group in GROUPS.items():
         app.add_typer(group, name=name)
 
 
-def _row(kind: str, row: dict[str, Any], as_json: bool) -> None:
+def _row_lines(kind: str, row: dict[str, Any]) -> list[str]:
     from mlos_sync.core.ids import shown
 
     width = max(len(name) for name in row)
-    say([] if as_json else [f"{'ref':{width}}  {kind}:{row['id']}, lastingly {shown(kind, row['uid'])}"])
-    lines = [f"{name:{width}}  {value}" for name, value in row.items() if value is not None and name != "origin"]
-    say(lines, row, as_json)
+    ref = (
+        f"artifact:{row['file_path']}"
+        if kind == "artifact"
+        else f"{kind}:{row['id']}, lastingly {shown(kind, row['uid'])}"
+    )
+    told = {"ref": ref} | {name: value for name, value in row.items() if value is not None and name != "origin"}
+    return [f"{name:{width}}  {value}" for name, value in told.items()]
 
 
-def _add(kind: str, first: str | None, column: str, given: dict[str, Any], source: str | None, as_json: bool) -> None:
+def _add(kind: str, source: str | None, as_json: bool, **columns: Any) -> None:
     from mlos_sync.app import records
-    from mlos_sync.cli.lines import read_rows
     from mlos_sync.errors import UsageError
 
+    index = open_here()
+    values = ({"status": "active"} if kind == "agent" else {}) | _columns(index, kind, columns)
     if source is not None:
-        rows = records.add(open_here(), kind, read_rows(source))
-        say([f"added {len(rows)} {kind}s"], {"rows": rows}, as_json)
+        _add_lines(index, kind, source, values, as_json)
         return
-    if first is None:
-        raise UsageError(f"the {column} is missing", f"mlos-sync {kind} add --help")
-    _row(kind, records.add(open_here(), kind, [{column: first, **columns(given)}])[0], as_json)
+    if FIRST[kind] not in values:
+        raise UsageError(
+            f"the {FIRST[kind]} is missing", f"mlos-sync {kind} {'start' if kind == 'agent' else 'add'} --help"
+        )
+    row = records.add(index, kind, [values])[0]
+    say(_row_lines(kind, row), row, as_json)
 
 
-def _set(kind: str, ref: str, given: dict[str, Any], as_json: bool) -> None:
-    from mlos_sync.app import records
+def _add_lines(index: Index, kind: str, source: str, values: dict[str, Any], as_json: bool) -> None:
+    """Options beside `--from` are for the lines that do not say otherwise; a line with a `uid` says all of itself."""
+    from mlos_sync.app import adding
+    from mlos_sync.cli.lines import read_lines
 
-    # An empty text clears a column: `--scope ""`.
-    values = {name: None if value == "" else value for name, value in columns(given).items()}
-    _row(kind, records.change(open_here(), kind, ref, values), as_json)
-
-
-def _list(kind: str, filters: dict[str, Any], shown: tuple[str, ...], as_json: bool) -> None:
-    from mlos_sync.app import records
-    from mlos_sync.core.ids import shown as named
-
-    rows = records.listed(open_here(), kind, columns(filters))
-    cells = [[row["id"], named(kind, row["uid"]), *(row[name] for name in shown)] for row in rows]
-    if kind == "artifact":
-        cells = [[row[name] for name in shown] for row in rows]
-    headings = list(shown) if kind == "artifact" else ["id", "ref", *shown]
-    say(table(cells, headings) if rows else [f"no {kind}s"], {"rows": rows}, as_json)
+    lines = [(number, row if "uid" in row else values | row) for number, row in read_lines(source)]
+    done = adding.add_lines(index, kind, source, lines)
+    say([f"{kind}s: {done.text}"], {"rows": done.rows, **done.counts}, as_json)
 
 
-def _show(kind: str, ref: str, as_json: bool) -> None:
-    from mlos_sync.app import freshness, records
+def _columns(index: Index, kind: str, columns: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as column values; files are named from the current folder."""
+    values = given(columns)
+    if "provisioned_artifacts" in values:
+        values["provisioned_artifacts"] = [artifact_reference(index, one) for one in values["provisioned_artifacts"]]
+    if columns.get(FIRST[kind]) == "":
+        values[FIRST[kind]] = ""  # there is nothing to clear: the database refuses it
+    return values
+
+
+def _set(kind: str, ref: str, as_json: bool, **columns: Any) -> None:
+    from mlos_sync.app import finding, records
 
     index = open_here()
-    freshness.catch_up(index)
-    found, key = records.find(index.db, _inside(index, ref) if kind == "artifact" else ref, kind)
-    row, edges = records.row_of(index.db, found, key), records.edges_of(index.db, found, key)
-    width = max(len(name) for name in row)
-    lines = [f"{name:{width}}  {value}" for name, value in row.items() if value is not None and name != "origin"]
-    say([*lines, "", *edge_lines(edges)] if edges else lines, {"row": row, "edges": edges}, as_json)
+    row = records.change(index, kind, finding.lasting(index, ref, kind), _columns(index, kind, columns))
+    say(_row_lines(kind, row), row, as_json)
 
 
-def _inside(index: Any, text: str) -> str:
-    from mlos_sync.cli.common import inside
-
-    return "artifact:" + inside(index.workspace, text.removeprefix("artifact:"))
-
-
-def _delete(kind: str, ref: str, as_json: bool) -> None:
-    from mlos_sync.app import records
-
-    row = records.delete(open_here(), kind, ref)
-    say(
-        [f"deleted {kind}:{row['id']} ({row.get('title') or row.get('description') or row.get('agent_type')})"],
-        row,
-        as_json,
-    )
-
-
-@need.command("add")
-def need_add(
-    title: Annotated[str | None, typer.Argument(help="What is needed.")] = None,
-    description: Description = None,
-    status: NeedStatus = None,
-    priority: Priority = None,
-    scope: Scope = None,
-    parent: Parent = None,
-    transcript: Transcript = None,
-    source: From = None,
-    as_json: Json = False,
-) -> None:
-    """Record a need."""
-    given = {
-        "description": description, "status": status, "priority": priority, "scope": scope, "parent_need_id": parent,
-        "source_transcript": transcript,
-    }  # fmt: skip
-    _add("need", title, "title", given, source, as_json)
-
-
-@need.command("set")
-def need_set(
-    ref: Ref,
-    title: Annotated[str | None, typer.Option(help="What is needed.")] = None,
-    description: Description = None,
-    status: NeedStatus = None,
-    priority: Priority = None,
-    scope: Scope = None,
-    parent: Parent = None,
-    transcript: Transcript = None,
-    as_json: Json = False,
-) -> None:
-    """Change a need. On becoming actionable it gets its task."""
-    given = {
-        "title": title, "description": description, "status": status, "priority": priority, "scope": scope,
-        "parent_need_id": parent, "source_transcript": transcript,
-    }  # fmt: skip
-    _set("need", ref, given, as_json)
-
-
-@need.command("list")
-def need_list(
-    status: NeedStatus = None,
-    scope: Scope = None,
-    priority: Priority = None,
-    parent: Parent = None,
-    as_json: Json = False,
-) -> None:
-    """List needs, most urgent first."""
-    filters = {"status": status, "scope": scope, "priority": priority, "parent_need_id": parent}
-    _list("need", filters, ("status", "priority", "scope", "title"), as_json)
-
-
-@need.command("show")
-def need_show(ref: Ref, as_json: Json = False) -> None:
-    """Show a need and its edges."""
-    _show("need", ref, as_json)
-
-
-@need.command("delete")
-def need_delete(ref: Ref, as_json: Json = False) -> None:
-    """Delete a need (its uid stays known)."""
-    _delete("need", ref, as_json)
-
-
-@task.command("add")
-def task_add(
-    description: Annotated[str | None, typer.Argument(metavar="TEXT", help="What to do.")] = None,
-    need_ref: NeedRef = None,
-    status: TaskStatus = None,
-    priority: Priority = None,
-    agent_ref: Annotated[str | None, typer.Option("--agent", help="The agent that works on it.")] = None,
-    result: Annotated[str | None, typer.Option(help="The outcome.")] = None,
-    assigned: Annotated[str | None, typer.Option("--assigned-date", help="Date of assignment.")] = None,
-    transcript: Transcript = None,
-    source: From = None,
-    as_json: Json = False,
-) -> None:
-    """Record a task."""
-    given = {
-        "need_id": need_ref, "status": status, "priority": priority, "assigned_agent_id": agent_ref, "result": result,
-        "assigned_date": assigned, "source_transcript": transcript,
-    }  # fmt: skip
-    _add("task", description, "description", given, source, as_json)
-
-
-@task.command("set")
-def task_set(
-    ref: Ref,
-    description: Annotated[str | None, typer.Option(help="What to do.")] = None,
-    need_ref: NeedRef = None,
-    status: TaskStatus = None,
-    priority: Priority = None,
-    agent_ref: Annotated[str | None, typer.Option("--agent", help="The agent that works on it.")] = None,
-    result: Annotated[str | None, typer.Option(help="The outcome.")] = None,
-    assigned: Annotated[str | None, typer.Option("--assigned-date", help="Date of assignment.")] = None,
-    transcript: Transcript = None,
-    as_json: Json = False,
-) -> None:
-    """Change a task."""
-    given = {
-        "description": description, "need_id": need_ref, "status": status, "priority": priority,
-        "assigned_agent_id": agent_ref, "result": result, "assigned_date": assigned, "source_transcript": transcript,
-    }  # fmt: skip
-    _set("task", ref, given, as_json)
-
-
-@task.command("list")
-def task_list(
-    status: TaskStatus = None, need_ref: NeedRef = None, priority: Priority = None, as_json: Json = False
-) -> None:
-    """List tasks, most urgent first."""
-    filters = {"status": status, "need_id": need_ref, "priority": priority}
-    _list("task", filters, ("status", "priority", "need_id", "description"), as_json)
-
-
-@task.command("show")
-def task_show(ref: Ref, as_json: Json = False) -> None:
-    """Show a task and its edges."""
-    _show("task", ref, as_json)
-
-
-@task.command("delete")
-def task_delete(ref: Ref, as_json: Json = False) -> None:
-    """Delete a task (its uid stays known)."""
-    _delete("task", ref, as_json)
-
-
-@agent.command("start")
-def agent_start(
-    agent_type: Annotated[str | None, typer.Argument(metavar="TYPE", help="architect, researcher, janitor, …")] = None,
-    status: AgentStatus = None,
-    model: Annotated[str | None, typer.Option(help="The model that runs it.")] = None,
-    kernel: Annotated[str | None, typer.Option("--kernel-version", help="The kernel that was loaded.")] = None,
-    transcript: Annotated[str | None, typer.Option("--transcript", help="Path of the session's transcript.")] = None,
-    tasks: Annotated[list[str] | None, typer.Option("--task", help="A task assigned to it; may repeat.")] = None,
-    needs: Annotated[list[str] | None, typer.Option("--need", help="A need it monitors; may repeat.")] = None,
-    source: From = None,
-    as_json: Json = False,
-) -> None:
-    """Record that an agent starts."""
-    given = {
-        "status": status or "active", "model": model, "kernel_version": kernel, "session_transcript": transcript,
-        "assigned_tasks": tasks or None, "monitored_needs": needs or None,
-    }  # fmt: skip
-    _add("agent", agent_type, "agent_type", given, source, as_json)
-
-
-@agent.command("end")
-def agent_end(
-    ref: Ref,
-    status: AgentStatus = None,
-    summary: Annotated[str | None, typer.Option("--summary", help="What it accomplished.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Record that an agent has ended, now."""
+def _end(ref: str, as_json: bool, **columns: Any) -> None:
     from datetime import UTC, datetime
 
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    _set("agent", ref, {"status": status or "completed", "completed_at": now, "result_summary": summary}, as_json)
+    chosen = {"status": "completed", "completed_at": now} | {n: one for n, one in columns.items() if one is not None}
+    _set("agent", ref, as_json, **chosen)
 
 
-@agent.command("set")
-def agent_set(
-    ref: Ref,
-    status: AgentStatus = None,
-    model: Annotated[str | None, typer.Option(help="The model that runs it.")] = None,
-    kernel: Annotated[str | None, typer.Option("--kernel-version", help="The kernel that was loaded.")] = None,
-    transcript: Annotated[str | None, typer.Option("--transcript", help="Path of the session's transcript.")] = None,
-    tasks: Annotated[list[str] | None, typer.Option("--task", help="All tasks assigned to it.")] = None,
-    needs: Annotated[list[str] | None, typer.Option("--need", help="All needs it monitors.")] = None,
-    summary: Annotated[str | None, typer.Option("--summary", help="What it accomplished.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Change an agent's record."""
-    given = {
-        "status": status, "model": model, "kernel_version": kernel, "session_transcript": transcript,
-        "assigned_tasks": tasks or None, "monitored_needs": needs or None, "result_summary": summary,
-    }  # fmt: skip
-    _set("agent", ref, given, as_json)
+def _list(kind: str, as_json: bool, **filters: Any) -> None:
+    from mlos_sync.app import finding, records
+    from mlos_sync.core.ids import shown as named
+
+    index = open_here()
+    asked = {name: value for name, value in filters.items() if value}
+    for name in {"provisioned_artifacts", "file_path"} & set(asked):
+        asked[name] = [_path(index, name, one) for one in asked[name]]
+    rows = records.listed(index, kind, asked)
+    cells = [[row[name] for name in SHOWN[kind]] for row in rows]
+    headings = [_HEADINGS.get(name, name) for name in SHOWN[kind]]
+    if kind != "artifact":
+        digits = finding.digits(index.db, kind)
+        cells = [[row["id"], named(kind, row["uid"], digits), *cell] for row, cell in zip(rows, cells, strict=True)]
+        headings = ["id", "ref", *headings]
+    say(table(cells, headings) if rows else [f"no {kind}s"], {"rows": rows}, as_json)
 
 
-@agent.command("list")
-def agent_list(
-    status: AgentStatus = None, agent_type: Annotated[str | None, typer.Option("--type")] = None, as_json: Json = False
-) -> None:
-    """List agents: those recorded, and the sessions that transcripts tell of."""
-    _list(
-        "agent",
-        {"status": status, "agent_type": agent_type},
-        ("agent_type", "status", "model", "started_at", "session_transcript"),
-        as_json,
+def _path(index: Index, name: str, text: str) -> str:
+    """A path of a filter: a file, a folder or a pattern."""
+    from mlos_sync.cli.common import inside
+
+    if name == "provisioned_artifacts":
+        return artifact_reference(index, text) if text else ""
+    return (
+        text if set(text) & {"*", "?"} or not text else inside(index.workspace, text.removeprefix("artifact:")) or "*"
     )
 
 
-@agent.command("show")
-def agent_show(ref: Ref, as_json: Json = False) -> None:
-    """Show an agent and its edges."""
-    _show("agent", ref, as_json)
+def _show(kind: str, ref: str, as_json: bool) -> None:
+    from mlos_sync.app import finding, records, relating
+
+    index = open_here()
+    lasting = finding.lasting(index, artifact_reference(index, ref) if kind == "artifact" else ref, kind)
+    found, key = records.find(index.db, lasting, kind)
+    row, edges = records.row_of(index.db, found, key), relating.edges(index.db, found, key)
+    lines = _row_lines(kind, row)
+    say([*lines, "", *edge_lines(edges)] if edges else lines, {"row": row, "edges": edges}, as_json)
 
 
-@agent.command("delete")
-def agent_delete(ref: Ref, as_json: Json = False) -> None:
-    """Delete an agent's record (its uid stays known)."""
-    _delete("agent", ref, as_json)
+def _annotate(ref: str, as_json: bool, **columns: Any) -> None:
+    from mlos_sync.app import annotating
+
+    index = open_here()
+    path = inside(index.workspace, ref.removeprefix("artifact:"))
+    row = annotating.annotate(index, path, given(columns))
+    say(_row_lines("artifact", row), row, as_json)
 
 
-@artifact.command("list")
-def artifact_list(
-    artifact_type: Annotated[str | None, typer.Option("--type", help=f"One of {', '.join(ARTIFACT_TYPES)}.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List the files known to the index."""
-    _list("artifact", {"artifact_type": artifact_type}, ("file_path", "artifact_type", "title"), as_json)
+def _delete(kind: str, ref: str, as_json: bool) -> None:
+    from mlos_sync.app import finding, records, relating
+    from mlos_sync.core.ids import shown
+
+    index = open_here()
+    lasting = finding.lasting(index, ref, kind)
+    cut = [one for one in relating.edges(index.db, *records.find(index.db, lasting, kind)) if "cut" not in one]
+    row = records.delete(index, kind, lasting)
+    lines = [f"deleted {kind}:{row['id']}; mlos-sync {kind} restore {shown(kind, row['uid'])} brings it back"]
+    lines += _row_lines(kind, row)[1:]
+    lines += ["", "cut:", *edge_lines(cut)] if cut else []
+    say(lines, row | {"cut": cut}, as_json)
 
 
-@artifact.command("show")
-def artifact_show(path: Annotated[str, typer.Argument(metavar="PATH")], as_json: Json = False) -> None:
-    """Show a file's record and its edges."""
-    _show("artifact", path, as_json)
+def _restore(kind: str, ref: str, as_json: bool) -> None:
+    from mlos_sync.app import conflicting, freshness
+
+    index = open_here()
+    freshness.catch_up(index)
+    row = conflicting.restore(index, kind, ref)
+    say(_row_lines(kind, row), row, as_json)
+
+
+def _argument(kind: str, metavar: str) -> Any:
+    column = next(one for one in options.COLUMNS[kind] if one.name == FIRST[kind])
+    return keyword(FIRST[kind], str, typer.Argument(metavar=metavar, help=column.help))
+
+
+def _records(kind: str, metavar: str, add: tuple[str, str], about: str) -> None:
+    """The commands that needs, tasks and agents have alike."""
+    group = GROUPS[kind]
+    values = options.values(kind, leave=(FIRST[kind],))
+    command(group, *add, [_argument(kind, metavar), *values, SOURCE, JSON], partial(_add, kind))
+    command(group, "set", about, [REF, *options.values(kind), JSON], partial(_set, kind))
+    listing = (
+        "List agents: those recorded, and sessions of transcripts."
+        if kind == "agent"
+        else f"List {kind}s, most urgent first."
+    )
+    command(group, "list", listing, [*options.filters(kind), JSON], partial(_list, kind))
+    command(group, "show", f"Show one {kind} and its edges.", [REF, JSON], partial(_show, kind))
+    command(group, "delete", f"Delete one {kind}; `restore` brings it back.", [REF, JSON], partial(_delete, kind))
+    command(
+        group, "restore", f"Bring a deleted {kind} back as it was, edges and all.", [REF, JSON], partial(_restore, kind)
+    )
+
+
+_records("need", "TITLE", ("add", "Record a need."), "Change a need. On becoming actionable it gets its task.")
+_records("task", "TEXT", ("add", "Record a task."), "Change a task.")
+_records("agent", "TYPE", ("start", "Record that an agent starts, now."), "Change an agent's record.")
+command(
+    GROUPS["agent"], "end", "Record that an agent has ended, now.",
+    [REF, *options.values("agent", leave=("agent_type",)), JSON], _end,
+)  # fmt: skip
+_PATH = required("ref", Annotated[str, typer.Argument(metavar="PATH", help="The file, from the current folder.")])
+command(
+    GROUPS["artifact"], "list", "List the files known to the index.", [*options.filters("artifact"), JSON],
+    partial(_list, "artifact"),
+)  # fmt: skip
+command(GROUPS["artifact"], "show", "Show a file's record and its edges.", [_PATH, JSON], partial(_show, "artifact"))
+command(
+    GROUPS["artifact"], "set", "Say of a file what it does not say itself; frontmatter comes first.",
+    [_PATH, *options.values("artifact", leave=("file_path", "content_hash", "created_at", "updated_at")), JSON],
+    partial(_annotate),
+)  # fmt: skip

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlos_sync import __version__
-from mlos_sync.cli import data, edges, views
+from mlos_sync.cli import data, edges, imports, past, views
 from mlos_sync.cli.common import Json, open_here, put, say, settings, silence
+from mlos_sync.cli.narrowing import only_what_is_asked_for
 from mlos_sync.errors import MlosError
 
 if TYPE_CHECKING:
@@ -21,11 +22,17 @@ app = typer.Typer(
     help="Git-native file-sync indexer: every file says why it exists, every record survives a clone.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # Options are named like columns, with dashes; somebody who types a column's name means it.
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: name.replace("_", "-"),
+    },
 )
 data.register(app)
 edges.register(app)
+past.register(app)
 views.register(app)
+imports.register(app)
 
 
 def _version(wanted: bool) -> None:
@@ -168,7 +175,10 @@ def status(
         f"index     {'fresh' if found['fresh'] else f'behind: {behind} (run mlos-sync sync)'}",
         f"head      {(found['head'] or 'unborn')[:12]}",
         "counts    " + ", ".join(f"{found[k]} {k}" for k in ("artifacts", "needs", "tasks", "agents", "relationships")),
-        f"pending   {found['pending_events']} events in no commit of this branch yet",
+        f"pending   {found['pending_events']} events in no commit of this branch yet"
+        + (
+            f", {found['unnamed_events']} of them only in commits that nothing names" if found["unnamed_events"] else ""
+        ),
         "hooks     " + ", ".join(f"{h['name']} {h['state']}" for h in found["hooks"]),
         f"conflicts {found['conflicts']}",
         *(f"note      {one['subject']}: {one['message']}" for one in found["observations"]),
@@ -279,7 +289,7 @@ def main() -> None:
     """Run the program; the one place that turns errors into messages and exit codes."""
     _open_closed_streams()
     try:
-        _only_what_is_asked_for(sys.argv[1:])()
+        only_what_is_asked_for(app, sys.argv[1:])()
         sys.stdout.flush()
     except MlosError as error:
         _fail(error.message, error.hint, error.exit_code)
@@ -291,23 +301,6 @@ def main() -> None:
         told = _told(error)
         silence(sys.stdout)
         _fail(*told)
-
-
-def _only_what_is_asked_for(words: list[str]) -> typer.Typer:
-    """The program with the one command or group that is named. Typer turns the signature of every registered command
-    into parameters before it runs one, which is 1 ms each; help, completion and unknown names get the whole program."""
-    name = next(
-        (word for before, word in zip(["", *words], words, strict=False) if word[:1] != "-" and before != "-C"), None
-    )
-    commands = [one for one in app.registered_commands if name in (one.name, getattr(one.callback, "__name__", None))]
-    groups = [one for one in app.registered_groups if one.name == name]
-    if name is None or len(commands) + len(groups) != 1 or "_MLOS_SYNC_COMPLETE" in os.environ:
-        return app
-    small = typer.Typer(name="mlos-sync", pretty_exceptions_enable=False, add_completion=False)
-    small.info = app.info
-    small.registered_callback = app.registered_callback
-    small.registered_commands, small.registered_groups = commands, groups
-    return small
 
 
 def _open_closed_streams() -> None:
@@ -324,7 +317,13 @@ def _told(error: Exception) -> tuple[str, str, int]:
     """Message, hint and exit code of an error that is not ours."""
     import sqlite3
 
-    if isinstance(error, sqlite3.DatabaseError):
+    from mlos_sync.core.journal import BadLineError
+
+    if isinstance(error, BadLineError):
+        return f"the index: {error}", "run mlos-sync rebuild", 3
+    if isinstance(error, sqlite3.DatabaseError) or (
+        isinstance(error, UnicodeDecodeError) and error.encoding == "utf-8"
+    ):
         return f"the index: {error}", "if it happens again: mlos-sync rebuild", 3
     if isinstance(error, OSError):
         return f"{error.filename or 'the system'}: {error.strerror or error}", "mend the cause, then run it again", 3
@@ -336,9 +335,12 @@ def _told(error: Exception) -> tuple[str, str, int]:
 
 
 def _fail(message: str, hint: str, code: int) -> None:
-    say(f"mlos-sync: {message}", error=True)
-    if hint:
-        say(f"  hint: {hint}", error=True)
+    try:
+        say(f"mlos-sync: {message}", error=True)
+        if hint:
+            say(f"  hint: {hint}", error=True)
+    except OSError:
+        silence(sys.stderr)  # a full disk, say: the exit code still tells, if nothing is left to be flushed at the end
     sys.exit(code)
 
 

@@ -22,19 +22,26 @@ def register(app: typer.Typer) -> None:
 
 def why(subject: Annotated[str, typer.Argument(metavar="PATH|PATH:LINE|REF")], as_json: Json = False) -> None:
     """Why a file exists: session, commit, task, need, each with its evidence. A record: what it led to."""
+    from mlos_sync.app import finding
     from mlos_sync.app import why as use_case
     from mlos_sync.core.ids import parse
+    from mlos_sync.errors import UsageError
 
     index = open_here()
     reference = parse(subject)
     if reference is not None and reference.kind in ("need", "task", "agent", "commit"):
-        found = use_case.why_record(index, subject)
+        found = use_case.why_record(index, finding.lasting(index, subject))
         say(_record_lines(found), found, as_json)
         return
     text = subject.removeprefix("artifact:")
     name, colon, last = text.rpartition(":")
     line = int(last) if colon and last.isdecimal() else None
-    found = use_case.why_path(index, inside(index.workspace, name if line is not None else text), line)
+    path = inside(index.workspace, name if line is not None else text)
+    try:
+        found = use_case.why_path(index, path, line)
+    except UsageError:
+        finding.found(index.db, f"artifact:{path}")  # raises with the nearest names
+        raise
     say(_path_lines(found), found, as_json)
 
 

@@ -8,7 +8,7 @@ Rules, in this order:
 4. `delete` and `recreate` decide whether the record lives, by the same order among themselves; an edit that had not
    seen the deletion does not bring the record back, it is shown as a conflict.
 5. Where two concurrent events set one field to different values, the loser is kept as a conflict until an event that
-   has seen both sets the field.
+   has seen both sets the field, or deletes the record.
 """
 
 from __future__ import annotations
@@ -162,6 +162,7 @@ def _losses(ordered: list[Event]) -> Iterator[Loss]:
     for n, event in enumerate(ordered):
         for name, value in assignments(event):
             setters.setdefault(name, []).append((n, value))
+    deletions = [n for n, event in enumerate(ordered) if event.op == "delete"]
     for name, found in sorted(setters.items()):
         last, kept = found[-1]
         if name in NO_CONFLICT or len(found) < 2:
@@ -170,7 +171,8 @@ def _losses(ordered: list[Event]) -> Iterator[Loss]:
         for n, _ in found:
             covered |= ancestors[n]
         for n, value in found[:-1]:
-            if n != last and value != kept and not covered >> n & 1:
+            settled = covered >> n & 1 or any(ancestors[m] >> n & ancestors[m] >> last & 1 for m in deletions)
+            if n != last and value != kept and not settled:
                 yield Loss(name, ordered[last].id, ordered[n].id)
     yield from _edits_against_deletion(ordered, ancestors)
 

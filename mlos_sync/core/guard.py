@@ -65,10 +65,18 @@ def judge(path: str, old: bytes | None, new: bytes | None, *, new_is_symlink: bo
     return Finding(path, FORGED, message, _forged(path, in_head=old is not None))
 
 
-def judge_segment(path: str, status: str) -> Finding | None:
-    """What is wrong with a change of a published segment: anything but adding one (`status` as git writes it)."""
-    if status[:1] not in ("M", "T", "D") or not is_segment(path):
+def judge_segment(path: str, status: str, new: bytes | None = None) -> Finding | None:
+    """What is wrong with a change of a published segment: anything but adding a whole one, or putting a whole one in the
+    place of a damaged one. `status` is as git writes it, `new` the staged bytes of a file that is added or changed."""
+    if status[:1] not in ("A", "M", "T", "D") or not is_segment(path):
         return None
+    if new is not None and is_whole(path, new):
+        return None
+    if status[:1] == "A":
+        if new is None or not _is_named_by_a_hash(path):
+            return None
+        message = "this file has the name of a journal segment and not its bytes: it was altered or cut"
+        return Finding(path, JOURNAL, message, f"leave it out:       {_git(path)} rm --cached -- {quoted(path)}")
     done = {"M": "changed", "T": "replaced", "D": "deleted"}[status[:1]]
     message = f"this commit would leave a published journal segment {done}; segments are only ever added"
     return Finding(path, JOURNAL, message, f"put it back:        {restore(path)}")
@@ -81,6 +89,18 @@ def is_segment(path: str) -> bool:
         return False
     year, month = parts[2], parts[3]
     return len(year) == 4 and len(month) == 2 and (year + month).isascii() and (year + month).isdigit()
+
+
+def is_whole(path: str, data: bytes) -> bool:
+    """Whether a segment's bytes are those that its name was made from."""
+    import hashlib  # few commits change segments
+
+    return path.endswith(f"/{hashlib.sha256(data).hexdigest()}.jsonl")
+
+
+def _is_named_by_a_hash(path: str) -> bool:
+    name = path.rpartition("/")[2].removesuffix(".jsonl")
+    return len(name) == 64 and not set(name) - set("0123456789abcdef")
 
 
 def has_conflict_markers(data: bytes) -> bool:

@@ -9,6 +9,7 @@ TASK_STATUSES = ("open", "assigned", "in_progress", "completed", "failed", "canc
 AGENT_STATUSES = ("provisioning", "active", "completed", "failed")
 ARTIFACT_TYPES = ("document", "code", "config", "context_pack", "transcript", "image", "schema")
 RELATIONSHIP_TYPES = ("derived_from", "references", "blocks", "enables", "monitors", "produced", "consumed")
+ANNOTATED = ("title", "description", "artifact_type", "source_transcript")  # what may be said of a file
 ENDPOINTS = ("need", "task", "artifact", "agent", "commit")
 EVIDENCE = ("declared", "proved", "matched", "unknown")
 ORIGINS = ("record", "derived")
@@ -35,5 +36,6 @@ TABLE_OF = {
     "agent": "agents",
     "artifact": "artifacts",
     "relationship": "relationships",
+    "annotation": "annotations",
     "commit": "commits",
 }

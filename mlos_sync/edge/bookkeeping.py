@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Index, Integer, LargeBinary, Text
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 from mlos_sync.edge.columns import DERIVED, LOCAL, integer_column, text_column
@@ -65,6 +75,7 @@ class CommitReference(SQLModel, table=True):
     commit_id: int = Field(sa_column=Column(Integer, primary_key=True))
     key: str = Field(sa_column=Column(Text, primary_key=True))
     value: str = Field(sa_column=Column(Text, primary_key=True))
+    targets: str | None = text_column(None)  # what it refers to, `task:<uid> ...`, once that was looked up and found
 
 
 class TranscriptFile(SQLModel, table=True):
@@ -104,11 +115,25 @@ class ClaimRow(SQLModel, table=True):
 
 
 class Event(SQLModel, table=True):
-    """One immutable line of the journal, and whether it counts here (see app/journaling)."""
+    """One immutable line of the journal, and where it stands here (see app/journaling). Two lines under one id (one of
+    them forged) are two rows, so that each goes with what holds it.
+
+    visible: it counts. pending: it counts, and no segment of HEAD's tree has it. waiting: it is in the pending log or
+    counted here once, and no segment here has it, so that only refs can tell. stood: it counted here once.
+    """
 
     __tablename__ = "events"
-    __table_args__ = (Index("events_by_record", "kind", "uid"), {"sqlite_with_rowid": False, **DERIVED})
-    id: str = Field(sa_column=Column(Text, primary_key=True))
+    __table_args__ = (
+        UniqueConstraint("id", "sum"),
+        Index("events_by_record", "kind", "uid"),
+        Index("events_pending", "pending", sqlite_where=text("pending = 1")),
+        Index("events_waiting", "waiting", sqlite_where=text("waiting = 1")),
+        Index("events_closing", "closing", sqlite_where=text("closing IS NOT NULL")),
+        DERIVED,
+    )
+    seq: int | None = integer_column(None, key=True)
+    id: str = text_column(None, required=True)
+    sum: str = text_column(None, required=True)
     kind: str = text_column(None, required=True)
     uid: str = text_column(None, required=True)
     clock_ms: int = integer_column(None, required=True)
@@ -117,6 +142,20 @@ class Event(SQLModel, table=True):
     ledger: int = integer_column(None, required=True, default="0")
     closing: str | None = text_column(None)  # the commit that makes this closing, while only git log shows it
     visible: int = integer_column(None, required=True, default="0")
+    pending: int = integer_column(None, required=True, default="0")
+    waiting: int = integer_column(None, required=True, default="0")
+    stood: int = integer_column(None, required=True, default="0")
+
+
+class Mention(SQLModel, table=True):
+    """Which records have an event that names a record, a file or a commit: `target` is as the journal writes it. Only
+    ever grows, so it may say too much and never too little."""
+
+    __tablename__ = "mentions"
+    __table_args__ = ({"sqlite_with_rowid": False, **DERIVED},)
+    target: str = Field(sa_column=Column(Text, primary_key=True))
+    kind: str = Field(sa_column=Column(Text, primary_key=True))
+    uid: str = Field(sa_column=Column(Text, primary_key=True))
 
 
 class Segment(SQLModel, table=True):
@@ -124,8 +163,9 @@ class Segment(SQLModel, table=True):
     in what a branch, tag or remote ref names. `stat` tells an altered file on disk."""
 
     __tablename__ = "segments"
-    __table_args__ = ({"sqlite_with_rowid": False, **DERIVED},)
-    name: str = Field(sa_column=Column(Text, primary_key=True))
+    __table_args__ = DERIVED
+    number: int | None = integer_column(None, key=True)
+    name: str = text_column(None, required=True, unique=True)
     path: str = text_column(None, required=True)
     in_head: int = integer_column(None, required=True, default="0")
     in_history: int = integer_column(None, required=True, default="0")
@@ -140,8 +180,8 @@ class SegmentEvent(SQLModel, table=True):
 
     __tablename__ = "segment_events"
     __table_args__ = (Index("segment_events_by_event", "event"), {"sqlite_with_rowid": False, **DERIVED})
-    segment: str = Field(sa_column=Column(Text, primary_key=True))
-    event: str = Field(sa_column=Column(Text, primary_key=True))
+    segment: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    event: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
 
 
 class Held(SQLModel, table=True):
@@ -171,7 +211,11 @@ class Number(SQLModel, table=True):
     """The number each record was created with and the one it carries; the first stays as an alias."""
 
     __tablename__ = "numbers"
-    __table_args__ = (Index("numbers_by_claim", "kind", "claimed"), {"sqlite_with_rowid": False, **DERIVED})
+    __table_args__ = (
+        Index("numbers_by_claim", "kind", "claimed"),
+        Index("numbers_moved", "kind", "number", sqlite_where=text("number <> claimed")),
+        {"sqlite_with_rowid": False, **DERIVED},
+    )
     kind: str = Field(sa_column=Column(Text, primary_key=True))
     uid: str = Field(sa_column=Column(Text, primary_key=True))
     claimed: int = integer_column(None, required=True)
@@ -179,11 +223,20 @@ class Number(SQLModel, table=True):
     number: int = integer_column(None, required=True)
 
 
+class Underived(SQLModel, table=True):
+    """Records whose row changed since edges were last derived from it."""
+
+    __tablename__ = "underived"
+    __table_args__ = ({"sqlite_with_rowid": False, **LOCAL},)
+    kind: str = Field(sa_column=Column(Text, primary_key=True))
+    uid: str = Field(sa_column=Column(Text, primary_key=True))
+
+
 class RecordKey(SQLModel, table=True):
     """Shadow of (kind, id, uid): tells a REPLACE from an insert, and keeps the ids of the dead from being reused."""
 
     __tablename__ = "record_keys"
-    __table_args__ = (Index("record_keys_by_uid", "kind", "uid"), {"sqlite_with_rowid": False, **LOCAL})
+    __table_args__ = (Index("record_keys_by_uid", "kind", "uid", "dead"), {"sqlite_with_rowid": False, **LOCAL})
     kind: str = Field(sa_column=Column(Text, primary_key=True))
     number: int = Field(sa_column=Column(Integer, primary_key=True))
     uid: str = text_column(None, required=True)

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
-from mlos_sync.core.vocabulary import ENDPOINTS, NEED_STEPS, TABLE_OF, TASK_STEPS
+from mlos_sync.core.vocabulary import ANNOTATED, ENDPOINTS, NEED_STEPS, TABLE_OF, TASK_STEPS
 from mlos_sync.edge import bookkeeping, schema
 from mlos_sync.edge.columns import NOW, UID
 
@@ -46,7 +46,7 @@ def statements() -> list[str]:
     made += [str(CreateIndex(index).compile(dialect=dialect)) for table in tables for index in sorted_indexes(table)]
     for table in record_tables():
         made += triggers(table)
-    made += lifecycle() + artifact_rules()
+    made += lifecycle() + parent_rules() + artifact_rules()
     made += [_insert_captured(table) for table in record_tables()]
     made.append(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
     return made
@@ -156,9 +156,12 @@ def _keep_shadow(kind: str, edge: bool) -> str:
 
 def _insert_is_captured(table: Table, edge: bool) -> str:
     name, kind, identity = table.name, KIND_OF[table.name], _identity(edge)
-    # A live key, or a dead one of another: an upsert fires no insert trigger, so this insert replaced a row.
-    taken = f"EXISTS (SELECT 1 FROM record_keys WHERE kind = '{kind}' AND (number = NEW.id AND uid <> {identity}"
-    taken += f" OR uid = {identity} AND dead = 0" + ("))" if edge else " OR uid = NEW.uid AND number <> NEW.id))")
+    # A live key, or a dead one of another: an upsert fires no insert trigger, so this insert replaced a row. Two searches
+    # instead of one with OR: SQLite would go through all keys of the kind for each row.
+    keys = f"SELECT 1 FROM record_keys WHERE kind = '{kind}'"
+    other = "dead = 0" if edge else "(dead = 0 OR number <> NEW.id)"
+    taken = f"(EXISTS ({keys} AND number = NEW.id AND uid <> {identity})"
+    taken += f" OR EXISTS ({keys} AND uid = {identity} AND {other}))"
     known = f"SELECT 1 FROM record_keys WHERE kind = '{kind}' AND uid = {identity}"
     op = f"(CASE WHEN EXISTS ({known}) THEN 'recreate' ELSE 'create' END)"
     message = f"{name}: this id or uid belongs to another record; use UPDATE, not REPLACE, and let ids be given"
@@ -221,6 +224,8 @@ def _naming(kind: str, word: str) -> list[tuple[str, str]]:
 
 def _identity_rules(name: str, edge: bool) -> list[str]:
     fixed = ["id", "uid", "origin"]
+    if name == "annotations":
+        fixed.append("path")
     if edge:
         fixed += ["source_type", "source_id", "target_type", "target_id", "relationship_type", "evidence"]
     changed = " OR ".join(f"OLD.{column} IS NOT NEW.{column}" for column in fixed)
@@ -312,10 +317,62 @@ def lifecycle() -> list[str]:
     ]
 
 
-def artifact_rules() -> list[str]:
-    """Artifact rows come from files, so a live write would be lost at the next sync: refused, with what to do."""
-    message = "artifacts are indexed from files: change the file or its frontmatter, then run mlos-sync sync"
+def parent_rules() -> list[str]:
+    """A need is part of another, never of itself by way of others. Two clones may still make such a ring together: the fold
+    keeps it, for it cannot choose."""
+    above = (
+        "WITH RECURSIVE above(id) AS (SELECT NEW.parent_need_id UNION SELECT n.parent_need_id FROM needs n JOIN above"
+        " ON n.id = above.id WHERE n.parent_need_id IS NOT NULL) SELECT 1 FROM above WHERE id = NEW.id"
+    )
+    when = f"{LIVE} AND NEW.parent_need_id IS NOT NULL AND NEW.parent_need_id IS NOT OLD.parent_need_id"
+    message = "needs.parent_need_id: a need cannot be part of itself, by way of others"
     return [
-        _trigger(f"artifacts: no live {event.lower()}", f"BEFORE {event}", "artifacts", LIVE, _refuse("1", message))
-        for event in ("INSERT", "UPDATE", "DELETE")
+        _trigger(
+            "needs: no ring of parents", "BEFORE UPDATE OF parent_need_id", "needs", when,
+            _refuse(f"EXISTS ({above})", message),
+        )
+    ]  # fmt: skip
+
+
+def artifact_rules() -> list[str]:
+    """Artifact rows come from files, so a live write of them would be lost at the next sync: refused, with what to do. What
+    can be said of a file is kept as an annotation, whether it is written there or into the artifact's row."""
+    message = "artifacts are indexed from files: change the file or its frontmatter, then run mlos-sync sync"
+    table = SQLModel.metadata.tables["artifacts"]
+    fixed = [column.name for column in table.columns if column.name not in ANNOTATED]
+    changed = {name: f"NEW.{name} IS NOT OLD.{name}" for name in (*fixed, *ANNOTATED)}
+    own = [
+        _refuse(
+            f"{changed[name]} AND json_extract(OLD.own, '$.{name}') IS NOT NULL",
+            f"artifacts.{name} stands in the frontmatter of the file: change it there, then run mlos-sync sync",
+        )
+        for name in ANNOTATED
+        if name != "artifact_type"
     ]
+    said = ", ".join(f"{name} = CASE WHEN {changed[name]} THEN NEW.{name} ELSE {name} END" for name in ANNOTATED)
+    return [
+        *(
+            _trigger(f"artifacts: no live {event.lower()}", f"BEFORE {event}", "artifacts", LIVE, _refuse("1", message))
+            for event in ("INSERT", "DELETE")
+        ),
+        _trigger(
+            "artifacts: what files say is theirs", "BEFORE UPDATE", "artifacts", LIVE,
+            _refuse(" OR ".join(changed[name] for name in fixed), message),
+            _refuse("OLD.file_path IS NULL", "artifacts: this file has gone, so nothing can be said of it"),
+            *own,
+        ),
+        _trigger(
+            "artifacts: what is said of a file is an annotation", "AFTER UPDATE", "artifacts",
+            f"{LIVE} AND ({' OR '.join(changed[name] for name in ANNOTATED)})",
+            "INSERT INTO annotations(uid, path) SELECT OLD.uid, OLD.file_path"
+            " WHERE NOT EXISTS (SELECT 1 FROM annotations WHERE path = OLD.file_path);",
+            f"UPDATE annotations SET {said} WHERE path = OLD.file_path;",
+        ),
+        _trigger(
+            "annotations: of a file that is there", "BEFORE INSERT", "annotations", LIVE,
+            _refuse(
+                "NOT EXISTS (SELECT 1 FROM artifacts WHERE file_path = NEW.path AND uid = NEW.uid)",
+                "annotations: annotate a file by UPDATE artifacts ... WHERE file_path = ..., or by mlos-sync artifact set",
+            ),
+        ),
+    ]  # fmt: skip

@@ -143,7 +143,7 @@ def write(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
         _make_folders(os.fsencode(root), os.path.dirname(to_bytes(path)))
         with contextlib.suppress(FileNotFoundError):
             mode = modes.S_IMODE(os.lstat(target).st_mode)
-        descriptor, temporary = tempfile.mkstemp(prefix=b".mlos-", dir=folder)
+        descriptor, temporary = tempfile.mkstemp(prefix=b".mlos-%d-" % os.getpid(), dir=folder)
         try:
             with open(descriptor, "wb") as file:
                 file.write(data)
@@ -162,6 +162,30 @@ def write(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
         raise SurroundingsError(
             f"{path} could not be written: {error.strerror}", "free space or mend the folder's rights"
         ) from None
+
+
+def remove_leftovers(folder: str) -> None:
+    """Take away what `write` left beside its place when its process was killed."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        process = name.removeprefix(".mlos-").partition("-")[0]
+        if name.startswith(".mlos-") and process.isdecimal() and not is_alive(int(process)):
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(folder, name))
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process runs on this machine."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _make_folders(root: bytes, below: bytes) -> None:

@@ -12,10 +12,10 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import IO, NamedTuple
+from typing import IO
 
 from mlos_sync.core.paths import from_bytes, split_names, to_bytes
 from mlos_sync.errors import SurroundingsError
@@ -152,27 +152,40 @@ def tree_files(root: str, treeish: str, folder: str = "") -> dict[str, tuple[str
 
 
 def blobs(root: str, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """(object id, content) for each object that exists, by one `cat-file --batch`; missing ones are left out."""
+    """(object id, content) for each object that can be read, by one `cat-file --batch`; others are left out. Git dies on
+    an object whose content is damaged: the next one then begins a new batch."""
     wanted = list(dict.fromkeys(names))
-    if not wanted:
-        return
+    while wanted:
+        done = yield from _batch(root, wanted)
+        wanted = wanted[done + 1 :]
+
+
+def _batch(root: str, wanted: list[str]) -> Generator[tuple[str, bytes], None, int]:
+    """One process; returns how many objects it answered for."""
     process = subprocess.Popen(
         [program(), *_SAFE, "cat-file", "--batch", "--buffer"],
-        cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(),
+        cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment(),
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None  # noqa: S101 - told by PIPE above
     # The list is written in one go: it is far smaller than what git buffers before it answers (--buffer).
     feeder = _Feeder(process.stdin, "".join(name + "\n" for name in wanted).encode())
     feeder.start()
+    answered = 0
     for name in wanted:
         header = process.stdout.readline().split()
         if len(header) == 3:
-            data = process.stdout.read(int(header[2]))
-            process.stdout.read(1)
-            yield name, data
+            size = int(header[2])
+            data = process.stdout.read(size + 1)
+            if len(data) <= size:
+                break
+            yield name, data[:-1]
+        elif not header:
+            break
+        answered += 1
     feeder.join()
     process.stdout.close()
     process.wait()
+    return answered
 
 
 class _Feeder:
@@ -317,73 +330,15 @@ def identity(root: str) -> str:
     return out.rsplit(">", 1)[0] + ">" if ">" in out else "unknown"
 
 
-class LoggedChange(NamedTuple):
-    """One path of a commit's raw diff against its first parent: status letter, blob after it, the path before a rename."""
-
-    path: str
-    status: str
-    blob: str | None
-    old_path: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedCommit:
-    """A commit as `git log` tells it; times are seconds since 1970, `trailers` as git parses them."""
-
-    sha: str
-    author: str
-    authored: int
-    committed: int
-    subject: str
-    trailers: tuple[tuple[str, str], ...]
-    message: str
-    changes: tuple[LoggedChange, ...]
-
-
-_FORMAT = "%x01%H%x02%an <%ae>%x02%at%x02%ct%x02%s%x02%(trailers:only,unfold)%x02%B"
-
-
-def log(root: str, *revisions: str, renames: str = "-M") -> Iterator[LoggedCommit]:
-    """Commits and their changes, newest first, streamed from one `git log`; merges list no changes.
-
-    `renames` is git's option: `-M` compares contents, `-M100%` object ids only, which a partial clone can still do.
-    """
-    process = stream(
-        root, "-c", "diff.renameLimit=1000", "log", "-z", "--raw", "--no-abbrev", renames, "--root", "--no-ext-diff",
-        "--no-textconv", "--no-show-signature", "--encoding=UTF-8", f"--format={_FORMAT}", *revisions, "--",
-    )  # fmt: skip
-    assert process.stdout is not None and process.stderr is not None  # noqa: S101 - told by PIPE
-    stream_of = records(process.stdout)
-    header: bytes | None = None
-    changes: list[LoggedChange] = []
-    for record in stream_of:
-        if record[:1] == b"\x01":
-            if header is not None:
-                yield _commit(header, changes)
-            header, changes = record, []
-        elif record[:1] == b":" or record[:2] == b"\n:":
-            about = record.decode("ascii").split(" ")
-            status = about[4][0]
-            path = from_bytes(next(stream_of))
-            if status in "RC":
-                changes.append(LoggedChange(from_bytes(next(stream_of)), status, about[3], path))
-            else:
-                changes.append(LoggedChange(path, status, None if status == "D" else about[3], None))
-    if header is not None:
-        yield _commit(header, changes)
-    words = process.stderr.read().decode("utf-8", "replace").strip()
-    process.stdout.close()
-    process.stderr.close()
-    if process.wait():
-        raise SurroundingsError(f"git log failed: {words}", "run git fsck; the rest of the index is kept")
-
-
-def _commit(header: bytes, changes: list[LoggedChange]) -> LoggedCommit:
-    sha, author, authored, committed, subject, trailers, message = (
-        header[1:].decode("utf-8", "replace").split("\x02", 6)
-    )
-    pairs = (line.partition(":") for line in trailers.split("\n") if line)
-    return LoggedCommit(
-        sha, author, int(authored), int(committed), subject,
-        tuple((key.strip(), value.strip()) for key, _, value in pairs), message, tuple(changes),
-    )  # fmt: skip
+def blobs_at(root: str, revision: str, paths: Iterable[str]) -> dict[str, str]:
+    """path -> blob of those of the paths that a revision has; paths with a line end are left out."""
+    wanted = [path for path in paths if "\n" not in path]
+    if not wanted:
+        return {}
+    asked = b"".join(os.fsencode(f"{revision}:") + to_bytes(path) + b"\n" for path in wanted)
+    lines = run(root, "cat-file", "--batch-check", data=asked, check=False).split(b"\n")
+    return {
+        path: line.split(b" ")[0].decode()
+        for path, line in zip(wanted, lines, strict=False)
+        if line.count(b" ") == 2 and line.split(b" ")[1] == b"blob"
+    }

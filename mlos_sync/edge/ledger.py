@@ -8,6 +8,7 @@ reset, stash, a removed worktree and a deleted database. Which of its events are
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 
 from mlos_sync.core.journal import BadLineError, Event, decode
@@ -19,7 +20,7 @@ NAME = "ledger.jsonl"
 def size(folder: str) -> int:
     """Bytes in the ledger; 0 when there is none."""
     try:
-        return os.stat(os.path.join(folder, NAME)).st_size
+        return os.lstat(os.path.join(folder, NAME)).st_size
     except FileNotFoundError:
         return 0
 
@@ -28,24 +29,40 @@ def append(folder: str, events: Iterable[Event]) -> None:
     """Add events and make them durable. A tail that a crash cut is closed with a line end, never removed."""
     data = "".join(event.line + "\n" for event in events).encode("utf-8")
     path = os.path.join(folder, NAME)
-    new = not os.path.exists(path)
+    new = not os.path.lexists(path)
+    descriptor = _open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND)
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            end = os.fstat(descriptor).st_size
-            if end and os.pread(descriptor, 1, end - 1) != b"\n":
-                data = b"\n" + data
-            _write(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        end = os.fstat(descriptor).st_size
+        if end and os.pread(descriptor, 1, end - 1) != b"\n":
+            data = b"\n" + data
+        _write(descriptor, data)
+        os.fsync(descriptor)
     except OSError as error:
         # After a failed fsync nothing is known about the page cache: stop, and do not call it durable.
         raise SurroundingsError(
-            f"the pending log could not be written: {error.strerror}", "free space, then run it again"
+            f"the pending log could not be written: {error.strerror} ({path})", "free space, then run it again"
         ) from None
+    finally:
+        os.close(descriptor)
     if new:
         sync_folder(folder)
+
+
+def _open(path: str, flags: int) -> int:
+    """A descriptor of the log, which must be a file: a link may lead anywhere, and a pipe would wait for ever. Raises
+    FileNotFoundError, and SurroundingsError with what stands there."""
+    hint = "nothing was changed; put the file back, or move what stands there away, and run mlos-sync rebuild"
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        what = "it is a link" if os.path.islink(path) else error.strerror
+        raise SurroundingsError(f"the pending log {path} cannot be opened: {what}", hint) from None
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise SurroundingsError(f"the pending log {path} is no file", hint)
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -64,21 +81,32 @@ def sync_folder(folder: str) -> None:
 
 
 def read(folder: str, start: int) -> tuple[list[Event], list[str], int]:
-    """(events, damaged places, new offset) of what was appended since byte `start`."""
+    """(events, damaged places, new offset) of what was appended since byte `start`. A last line without its end, which a
+    crash cut, is a damaged place and stays before the offset."""
     try:
-        with open(os.path.join(folder, NAME), "rb") as file:
-            file.seek(start)
-            data = file.read()
+        descriptor = _open(os.path.join(folder, NAME), os.O_RDONLY)
     except FileNotFoundError:
         return [], [], 0
+    with open(descriptor, "rb") as file:
+        file.seek(start)
+        data = file.read()
+        events, problems, end = _events(data, start)
+        if problems:
+            file.seek(0)
+            before = file.read(start).count(b"\n")
+    return events, [f"line {before + line}: {reason}" for line, reason in problems] if problems else [], end
+
+
+def _events(data: bytes, start: int) -> tuple[list[Event], list[tuple[int, str]], int]:
     whole = data.rfind(b"\n") + 1
     events, problems = [], []
-    offset = start
-    for line in data[:whole].split(b"\n")[:-1]:
+    lines = data[:whole].split(b"\n")[:-1]
+    for number, line in enumerate(lines, 1):
         if line:
             try:
                 events.append(decode(line))
             except BadLineError as error:
-                problems.append(f"byte {offset}: {error}")
-        offset += len(line) + 1
+                problems.append((number, str(error)))
+    if whole < len(data):
+        problems.append((len(lines) + 1, "the line has no end: it was cut"))
     return events, problems, start + whole

@@ -19,6 +19,7 @@ from sqlmodel import Field, SQLModel
 
 from mlos_sync.core.vocabulary import (
     AGENT_STATUSES,
+    ANNOTATED,
     ARTIFACT_TYPES,
     ENDPOINTS,
     EVIDENCE,
@@ -192,7 +193,8 @@ class Relationship(SQLModel, table=True):
 
 
 class Artifact(SQLModel, table=True):
-    """A file known to the index. Added: last_path (file_path is NULL once the file has gone), blob, uid, origin."""
+    """A file known to the index. Added: last_path (file_path is NULL once the file has gone), blob, own (what the file says
+    of itself, a JSON object), annotated (whether somebody said more), uid, origin."""
 
     __tablename__ = "artifacts"
     __table_args__ = (
@@ -215,5 +217,36 @@ class Artifact(SQLModel, table=True):
     source_transcript: str | None = text_column(None)
     last_path: str | None = text_column(None)
     blob: str | None = text_column(None)
+    own: str | None = text_column(None)
+    annotated: int = integer_column(None, required=True, default="0")
     uid: str = text_column(None, required=True, unique=True)
     origin: str = text_column(None, required=True, default="derived")
+
+
+class Annotation(SQLModel, table=True):
+    """What somebody said of a file: a live UPDATE of `artifacts` becomes one of these, and `mlos-sync artifact set` makes
+    them. Known by the path, so its uid is that of the artifact at that path."""
+
+    __tablename__ = "annotations"
+    __table_args__ = (
+        one_of("annotations", "artifact_type", ARTIFACT_TYPES, null=True),
+        one_of("annotations", "origin", ORIGINS),
+        not_empty("annotations", "title"),
+        not_empty("annotations", "path"),
+        is_uid("annotations"),
+        is_number("annotations"),
+        *is_text("annotations", "path", *ANNOTATED),
+        *is_time("annotations", "created_at", "updated_at"),
+        UniqueConstraint("path", name="one annotation per path"),
+        RECORD,
+    )
+    id: int | None = integer_column(None, key=True)
+    path: str = text_column(required=True)
+    title: str | None = text_column()
+    description: str | None = text_column()
+    artifact_type: str | None = text_column()
+    source_transcript: str | None = text_column()
+    created_at: str | None = text_column(default=NOW)
+    updated_at: str | None = text_column(None, default=NOW)
+    uid: str = text_column(None, required=True, unique=True)
+    origin: str = text_column(None, required=True, default="record")

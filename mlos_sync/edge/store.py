@@ -8,19 +8,17 @@ Nobody else opens the database file here: closing any other descriptor of it wou
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from typing import Any
 
+from mlos_sync.edge.turns import PATIENCE as PATIENCE  # this module is where callers look for both
+from mlos_sync.edge.turns import writer_lock as writer_lock
 from mlos_sync.errors import RefusedError, SurroundingsError
 
 VERSION = 2  # of the schema; a test holds it equal to schema.SCHEMA_VERSION
-PATIENCE = 10.0  # seconds to wait for another writer
 _WAL_LIMIT = 4 * 1024 * 1024
 
 Connection = sqlite3.Connection
@@ -30,28 +28,53 @@ class UnusableIndexError(SurroundingsError):
     """A database that is there and no index of ours: of another schema version, or too damaged to open."""
 
 
-def connect(path: str, patience: float = PATIENCE) -> Connection:
-    """Open an existing database. Raises FileNotFoundError when there is none, UnusableIndexError when it is of another
-    version or damaged, and SurroundingsError when it is sound for all we know but cannot be opened now."""
+def connect(path: str, workspace: str, patience: float = PATIENCE) -> Connection:
+    """Open the existing database of a workspace (its id). Raises FileNotFoundError when there is none,
+    UnusableIndexError when it is another's, of another version, or damaged, and SurroundingsError when it is sound for
+    all we know but cannot be opened now."""
     if not os.path.lexists(path):
         raise FileNotFoundError(path)
-    connection = None
+    rebuilding = "run mlos-sync rebuild"
+    if not os.path.isfile(path):
+        raise UnusableIndexError("what stands in the place of the index is no file", rebuilding)
     try:
         connection = _open(f"file:{_quoted(path)}?mode=rw", patience)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise _cannot_open(error) from None
+    try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == VERSION:
-            connection.execute("SELECT 1 FROM meta, outbox, events LIMIT 1").fetchone()
-            return connection
-    except sqlite3.Error as error:
-        code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR) or os.path.isdir(path):
-            raise UnusableIndexError(f"the index is damaged ({error})", "run mlos-sync rebuild") from None
-        hint = "end the program that holds it, or mend its rights; nothing was changed"
-        raise SurroundingsError(f"the index cannot be opened ({error})", hint) from None
-    connection.close()
-    raise UnusableIndexError(
-        f"the index has schema version {version}, this program needs {VERSION}", "run mlos-sync rebuild"
-    )
+        if version != VERSION:
+            raise UnusableIndexError(
+                f"the index has schema version {version}, this program needs {VERSION}", rebuilding
+            )
+        connection.execute("SELECT 1 FROM meta, outbox, events LIMIT 1").fetchone()
+        if get(connection, "workspace") != workspace:
+            raise UnusableIndexError("the index is another workspace's", rebuilding)
+        return connection
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        connection.close()
+        raise _cannot_open(error) from None
+    except UnusableIndexError:
+        connection.close()
+        raise
+
+
+def _cannot_open(error: Exception) -> SurroundingsError:
+    """Damage, or something that may pass. (SQLite's words about a damaged schema may be no UTF-8 themselves.)"""
+    if is_damage(error):
+        return UnusableIndexError(f"the index is damaged ({error})", "run mlos-sync rebuild")
+    hint = "end the program that holds it, or mend its rights; nothing was changed"
+    return SurroundingsError(f"the index cannot be opened ({error})", hint)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error that came while the index was read says that its file is damaged."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
+    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+    if isinstance(error, sqlite3.OperationalError) and "Could not decode" in str(error):
+        return True
+    return code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
 
 
 def connect_any(path: str) -> Connection:
@@ -62,7 +85,7 @@ def connect_any(path: str) -> Connection:
 def close_to_writers(connection: Connection) -> None:
     """Let every later write to this database's records fail: it is about to be replaced, and a shell that has it open
     would write into a file that nobody reads again. Inside the caller's transaction."""
-    for table in ("needs", "tasks", "agents", "relationships"):
+    for table in ("needs", "tasks", "agents", "relationships", "annotations"):
         for event in ("INSERT", "UPDATE", "DELETE"):
             connection.execute(
                 f'CREATE TRIGGER IF NOT EXISTS "{table}: no {event} after a rebuild" BEFORE {event} ON {table}'
@@ -91,7 +114,7 @@ def create(path: str) -> Connection:
 def settle(connection: Connection, path: str) -> None:
     """Make a database that `create` made ready for its place: durable, in WAL mode, closed."""
     connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    connection.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchone()
     connection.close()
     descriptor = os.open(path, os.O_RDONLY)  # no connection to it is open, so no lock can be lost by closing this
     os.fsync(descriptor)
@@ -113,35 +136,6 @@ def _open(uri: str, patience: float = PATIENCE) -> Connection:
     ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
     return connection
-
-
-@contextlib.contextmanager
-def writer_lock(folder: str, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold the lock of all writers of a repository. Raises SurroundingsError when it does not come free in time."""
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    path = os.path.join(folder, "lock")
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        _acquire(descriptor, patience)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _acquire(descriptor: int, patience: float) -> None:
-    deadline = time.monotonic() + patience
-    pause = 0.001
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):
-                raise
-        if time.monotonic() >= deadline:
-            raise SurroundingsError("another mlos-sync is writing", "wait for it to end, then run the command again")
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.02)
 
 
 @contextlib.contextmanager
@@ -181,7 +175,7 @@ def checkpoint(connection: Connection, path: str, *, force: bool = False) -> Non
     """Fold the write-ahead log back once it is large. Only under the writer's lock."""
     with contextlib.suppress(OSError):
         if force or os.stat(path + "-wal").st_size > _WAL_LIMIT:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            connection.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def note(connection: Connection, kept: dict[str, Any] | None) -> None:

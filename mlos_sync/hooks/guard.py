@@ -54,8 +54,8 @@ class Look:
         self.blobs = plumbing.reader()
 
 
-def check(look: Look | None = None) -> list[Finding]:
-    """Everything in the index of this commit that must not be committed.
+def check(look: Look | None = None, *, merging: bool = False) -> list[Finding]:
+    """Everything in the index of this commit, or of this merge, that must not be committed.
 
     Raises GitError if git cannot tell.
     """
@@ -67,14 +67,15 @@ def check(look: Look | None = None) -> list[Finding]:
     except BaseException:
         look.blobs.close()
         raise
-    findings = []
     entries = []
+    segments = []
     for entry in staged_entries:
         path = entry.path.decode("utf-8", "surrogateescape")
-        if (finding := guard.judge_segment(path, entry.status)) is not None:
-            findings.append(finding)
+        if guard.is_segment(path):
+            segments.append((path, entry))
         elif entry.ids:
             entries.append((path, entry))
+    findings = _judge_segments(segments, merging=merging)
     if not entries:
         look.blobs.close()
         return findings
@@ -89,6 +90,25 @@ def check(look: Look | None = None) -> list[Finding]:
     finally:
         blobs.close()
     return findings
+
+
+def _judge_segments(segments: list[tuple[str, Entry]], *, merging: bool) -> list[Finding]:
+    """Segments are only ever added. A merge may bring that the other side lost some (somebody reverted a commit): no reason
+    to stop a pull, for their events count all the same, and the next commit takes them again."""
+    from mlos_sync.core import guard
+
+    blobs = plumbing.contents([entry.new for _, entry in segments if entry.new], lambda _: True) if segments else None
+    found = []
+    for path, entry in segments:
+        if merging and entry.status == "D":
+            continue
+        new = next(blobs) if entry.new and blobs is not None else None
+        finding = guard.judge_segment(path, entry.status, new)
+        if finding is not None:
+            found.append(finding)
+    if blobs is not None:
+        blobs.close()
+    return found
 
 
 def staged(diff: plumbing.Process) -> bytes:

@@ -45,7 +45,9 @@ def pre_commit(_: list[str]) -> int:
         return _not_guarded(error)
     # Asked while git reads the index. What is published comes after the verdict.
     pending = _failing_open("looking for pending records", _something_pending)
-    if guard(look) != 0:
+    # A merge that stopped is concluded by `git commit`.
+    merging = os.path.exists(os.path.join(os.environ.get("GIT_DIR") or ".git", "MERGE_HEAD"))
+    if guard(look, merging=merging) != 0:
         return 1
     if pending:
         _failing_open("publishing", _publish)
@@ -54,7 +56,7 @@ def pre_commit(_: list[str]) -> int:
 
 def pre_merge_commit(_: list[str]) -> int:
     """Guard only: what a hook adds to the index of a merge would miss it and stay staged."""
-    return guard()
+    return guard(merging=True)
 
 
 def commit_msg(arguments: list[str]) -> int:
@@ -69,12 +71,12 @@ def post_commit(_: list[str]) -> int:
     return 0
 
 
-def guard(look: Look | None = None) -> int:
+def guard(look: Look | None = None, *, merging: bool = False) -> int:
     """Refuse with reasons and ways out (1), or say nothing (0). A guard that cannot look has not looked: 1."""
     try:
         from mlos_sync.hooks import guard as staged
 
-        findings = staged.check(look)
+        findings = staged.check(look, merging=merging)
     except Exception as error:
         return _not_guarded(error)
     if not findings:

@@ -57,13 +57,13 @@ def _asks(database: str, ledger: str) -> bool:
         try:
             if connection.execute("SELECT 1 FROM outbox LIMIT 1").fetchone():
                 return True
-            rows = connection.execute("SELECT key, value FROM meta WHERE key IN ('pending', 'ledger_size')")
+            rows = connection.execute("SELECT key, value FROM meta WHERE key IN ('pending', 'ledger_seen')")
             meta = {str(key): str(value) for key, value in rows}
         finally:
             connection.close()
     except sqlite3.Error:
         return False
-    return meta.get("pending", "0") != "0" or meta.get("ledger_size", "0") != str(_size(ledger))
+    return meta.get("pending", "0") != "0" or meta.get("ledger_seen", "0") != str(_size(ledger))
 
 
 def _uri(path: str) -> str:

@@ -18,9 +18,23 @@ TOLD_OTHERWISE = {
     "artifacts": {"id", "last_path"},
     "commits": {"id"},
     "commit_changes": {"commit_id"},
-    "commit_references": {"commit_id"},
+    "commit_references": {"commit_id", "targets"},  # targets: looked up from key, value and records
+    "annotations": {"id"},  # known by their path; the id is local
     "relationships": {"id", "uid", "source_type", "source_id", "target_type", "target_id", "relationship_type"},
-    "events": {"kind", "uid", "clock_ms", "clock_n", "ledger", "closing", "visible"},
+    "events": {
+        "kind",
+        "uid",
+        "clock_ms",
+        "clock_n",
+        "ledger",
+        "closing",
+        "visible",
+        "seq",
+        "sum",
+        "pending",
+        "waiting",
+        "stood",
+    },
 }
 
 

@@ -14,7 +14,18 @@ from typing import Any
 import pytest
 from gitrepo import git, make_repo
 
-from mlos_sync.app import deriving, dumping, folding, freshness, history, journaling, publishing, records, setup
+from mlos_sync.app import (
+    deriving,
+    dumping,
+    folding,
+    freshness,
+    history,
+    journaling,
+    publishing,
+    reading,
+    records,
+    setup,
+)
 from mlos_sync.app import segments as taking
 from mlos_sync.app.opening import Index, open_index
 from mlos_sync.app.sync import sync
@@ -90,7 +101,7 @@ def take(db: sqlite3.Connection, *segments: Iterable[Event]) -> str:
         data = journal.segment_bytes(events, "w", AT)
         name = journal.segment_name(data)
         with store.transaction(db), store.capture(db, on=False):
-            taking.add_segment(db, name, journal.segment_path(data, AT), data)
+            reading.add_segment(db, name, journal.segment_path(data, AT), data)
             db.execute("UPDATE segments SET in_head = 1 WHERE name = ?", (name,))
             folding.refold(db, journaling.update_visibility(db, taking.events_in(db, [name])))
             deriving.update_record_edges(db)
@@ -494,6 +505,7 @@ def fill(index: Index) -> None:
 
 def rebuilt(index: Index) -> list[str]:
     """Delete the database and make it anew: what differs."""
+    freshness.catch_up(index)
     before = dumping.canonical(index.db)
     index.db.close()
     for ending in ("", "-wal", "-shm"):

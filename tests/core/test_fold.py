@@ -154,7 +154,8 @@ def test_heads_are_the_events_that_nobody_has_seen(events):
 @given(histories())
 @settings(max_examples=300, deadline=None)
 def test_conflicts_are_exactly_the_concurrent_values_nobody_settled(events):
-    """A loss is a value, other than the winner's, whose setter no setter of that field has seen; all are told, no more."""
+    """A loss is a value, other than the winner's, whose setter no setter of that field has seen, and that no deletion has
+    seen together with the winner's; all are told, no more."""
     before = ancestors(events)
     clocks = effective_clocks({event.id: event for event in events})
     ordered = sorted(events, key=lambda event: (clocks[event.id], event.id))
@@ -166,7 +167,9 @@ def test_conflicts_are_exactly_the_concurrent_values_nobody_settled(events):
         expected |= {
             (name, winner.id, event.id)
             for event in setters[:-1]
-            if event.id not in covered and assigned(event)[name] != assigned(winner)[name]
+            if event.id not in covered
+            and assigned(event)[name] != assigned(winner)[name]
+            and not any(one.op == "delete" and {event.id, winner.id} <= before[one.id] for one in ordered)
         }
     for event in ordered:
         if event.op == "delete" and not any(event.id in before[other.id] for other in ordered):

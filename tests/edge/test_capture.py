@@ -207,7 +207,7 @@ def test_the_uid_of_a_generated_task_is_one_digit_away(db, digit):
 def test_who_wrote_it_is_captured_and_an_unknown_writer_is_called_so(path, db):
     """Inside our context actor, door and transaction are told; outside the door is `sql` and nobody is named."""
     db.execute("INSERT INTO needs(title) VALUES ('by hand')")
-    ours = store.connect(path)
+    ours = store.connect(path, "")
     with store.transaction(ours), store.capture(ours, on=True, actor="Ada", door="cli", tx="77"):
         ours.execute("INSERT INTO needs(title) VALUES ('ours')")
     ours.close()
@@ -235,7 +235,7 @@ def test_an_update_is_dated_unless_the_date_is_given(db):
 
 def test_with_capture_off_nothing_is_captured_but_the_shadow_is_kept(path):
     """Our own fold writes no events, and a REPLACE of what it wrote is still seen."""
-    ours = store.connect(path)
+    ours = store.connect(path, "")
     with store.transaction(ours), store.capture(ours, on=False):
         ours.execute(f"INSERT INTO needs(title, uid) VALUES ('folded', '{THREE}')")
         ours.execute("UPDATE needs SET title = 'x' WHERE id = 1")
@@ -250,7 +250,7 @@ def test_with_capture_off_nothing_is_captured_but_the_shadow_is_kept(path):
 
 def test_a_forgotten_context_makes_the_commit_fail(path):
     """Capture cannot be left off: the row that turns it off forbids COMMIT."""
-    ours = store.connect(path)
+    ours = store.connect(path, "")
     ours.execute("BEGIN IMMEDIATE")
     ours.execute("INSERT INTO context(id, capture, door) VALUES (1, 0, 'forgetful')")
     ours.execute("UPDATE needs SET title = 'unseen'")
@@ -270,7 +270,7 @@ def test_a_forgotten_context_makes_the_commit_fail(path):
 
 def test_capture_off_is_invisible_to_another_connection(path):
     """While we write with capture off, another program reads no context row, cannot write, and is captured afterwards."""
-    ours = store.connect(path)
+    ours = store.connect(path, "")
     other = sqlite3.connect(path, isolation_level=None, timeout=0)
     with store.transaction(ours), store.capture(ours, on=False):
         ours.execute("UPDATE needs SET title = 'ours' WHERE id = 1")
@@ -286,7 +286,7 @@ def test_capture_off_is_invisible_to_another_connection(path):
 
 def test_a_rule_becomes_a_refusal_with_the_rule_as_its_message(path):
     """Our own door says what the database said."""
-    ours = store.connect(path)
+    ours = store.connect(path, "")
     with pytest.raises(RefusedError) as caught, store.transaction(ours):
         ours.execute("INSERT INTO needs(title, priority) VALUES ('t', 9)")
     assert caught.value.message.startswith("needs.priority is a whole number") and caught.value.hint

@@ -83,14 +83,15 @@ def test_a_torn_tail_waits_and_is_then_closed_and_told(folder):
     for length in range(1, len(whole)):
         file_of(folder).write_bytes((event(1).line + "\n").encode() + whole[:length])
         events, problems, end = ledger.read(folder, 0)
-        assert (events, problems, end) == ([event(1)], [], start), "a tail without its end may still be being written"
+        told = ["line 2: the line has no end: it was cut"] if length else []
+        assert (events, problems, end) == ([event(1)], told, start), "named at once, and read again once it is closed"
         ledger.append(folder, [event(3)])
         events, problems, end = ledger.read(folder, start)
         assert end == ledger.size(folder)
         if length == len(whole) - 1:
             assert events == [event(2), event(3)] and problems == []
         else:
-            assert events == [event(3)] and len(problems) == 1 and problems[0].startswith(f"byte {start}: ")
+            assert events == [event(3)] and len(problems) == 1 and problems[0].startswith("line 2: ")
         assert whole[:length] in file_of(folder).read_bytes(), "never removed"
 
 
@@ -103,7 +104,7 @@ def test_junk_in_the_middle_is_passed_over_and_told(folder, junk):
     file_of(folder).write_bytes(one + junk + two)
     events, problems, end = ledger.read(folder, 0)
     assert events == [event(1), event(2)] and end == len(one + junk + two)
-    assert [place.split(":")[0] for place in problems] == ([f"byte {len(one)}"] if junk.strip(b"\n") else [])
+    assert [place.split(":")[0] for place in problems] == (["line 2"] if junk.strip(b"\n") else [])
 
 
 def test_a_changed_byte_costs_one_line(folder):

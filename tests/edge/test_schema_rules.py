@@ -27,10 +27,15 @@ INSERT INTO tasks(description, need_id, uid) VALUES ('do it', 1, '{U}1'), ('agai
 INSERT INTO agents(agent_type, uid) VALUES ('janitor', '{U}1');
 INSERT INTO relationships(source_type, source_id, target_type, target_id, relationship_type, uid)
 VALUES ('need', 1, 'need', 2, 'blocks', '{U}1');
+UPDATE needs SET parent_need_id = 1 WHERE id = 3;
 INSERT INTO needs(title, uid) VALUES ('dead', '{U}f'); DELETE FROM needs WHERE title = 'dead';
 """
 DERIVED = f"""
-INSERT INTO artifacts(title, file_path, artifact_type, uid) VALUES ('a file', 'notes/a.md', 'document', '{U}1');
+INSERT INTO artifacts(title, file_path, artifact_type, uid, own) VALUES ('a file', 'notes/a.md', 'document', '{U}1',
+'{{"title": "a file", "description": "d", "source_transcript": "t", "artifact_type": "document"}}');
+INSERT INTO artifacts(title, file_path, artifact_type, uid) VALUES ('plain.txt', 'plain.txt', 'document', '{U}3');
+INSERT INTO artifacts(title, last_path, uid) VALUES ('gone', 'gone.txt', '{U}4');
+INSERT INTO annotations(uid, path, title) VALUES ('{U}1', 'notes/a.md', 'said');
 INSERT INTO commits(sha, author, authored_at, committed_at, subject) VALUES ('{"a" * 40}', 'Ada', '', '', 's');
 INSERT INTO agents(agent_type, status, uid, origin) VALUES ('session', 'completed', '{U}d', 'derived');
 INSERT INTO relationships(source_type, source_id, target_type, target_id, relationship_type, uid, origin)
@@ -149,7 +154,8 @@ BROKEN: dict[str, tuple[str, str]] = {
     "need with wordy updated_at": (need("title, updated_at", "'t', 'today'"), "needs.updated_at is a UTC time"),
     "need made now": (need("title, created_at", "'t', 'now'"), "needs.created_at is a UTC time"),
     "need redated": ("UPDATE needs SET updated_at = 'x' WHERE id = 1", "needs.updated_at is a UTC time"),
-    "need its own parent": ("UPDATE needs SET parent_need_id = 1 WHERE id = 1", "needs.parent_need_id names another need"),
+    "need its own parent": ("UPDATE needs SET parent_need_id = 1 WHERE id = 1", "needs.parent_need_id: a need cannot be part of itself"),
+    "new need its own parent": ("INSERT INTO needs(id, title, parent_need_id) VALUES (9, 't', 9)", "needs.parent_need_id names"),
     "need with unknown parent": (need("title, parent_need_id", "'t', 99"), "needs.parent_need_id names a need that does not"),
     "need moved to unknown parent": ("UPDATE needs SET parent_need_id = 99 WHERE id = 1", "needs.parent_need_id names a need"),
     "need with dead parent": (need("title, parent_need_id", "'t', 4"), "needs.parent_need_id names a need"),
@@ -253,7 +259,26 @@ BROKEN: dict[str, tuple[str, str]] = {
     "derived edge deleted": ("DELETE FROM relationships WHERE origin = 'derived'", "relationships: this row is derived"),
     # artifacts
     "artifact inserted": ("INSERT INTO artifacts(title, uid) VALUES ('x', 'y')", "artifacts are indexed from files"),
-    "artifact changed": ("UPDATE artifacts SET title = 'x'", "artifacts are indexed from files"),
+    "artifact's hash changed": ("UPDATE artifacts SET content_hash = NULL, blob = 'x'", "artifacts are indexed from files"),
+    "artifact's own title changed": ("UPDATE artifacts SET title = 'x' WHERE id = 1", "artifacts.title stands in the frontmatter"),
+    "artifact's own description changed": ("UPDATE artifacts SET description = 'x' WHERE id = 1", "artifacts.description stands in the frontmatter"),
+    "artifact's own transcript changed": ("UPDATE artifacts SET source_transcript = 'x' WHERE id = 1", "artifacts.source_transcript stands in"),
+    "artifact that has gone": ("UPDATE artifacts SET title = 'x' WHERE id = 3", "artifacts: this file has gone"),
+    "artifact given a wrong type": ("UPDATE artifacts SET artifact_type = 'poem' WHERE id = 2", "artifacts.artifact_type is one of"),
+    "artifact given no title": ("UPDATE artifacts SET title = ' ' WHERE id = 2", "annotations.title is not empty"),
+    "annotation of nothing": (f"INSERT INTO annotations(uid, path) VALUES ('{U}9', 'nowhere')", "annotations: annotate a file by"),
+    "annotation under another uid": (f"INSERT INTO annotations(uid, path) VALUES ({HEX}, 'plain.txt')", "annotations: annotate a file by"),
+    "annotation without a path": (f"INSERT INTO annotations(uid, path) VALUES ('{U}9', NULL)", "annotations"),
+    "annotation moved": ("UPDATE annotations SET path = 'x'", "annotations: id, uid and origin never change"),
+    "annotation of a wrong type": ("UPDATE annotations SET artifact_type = 'poem'", "annotations.artifact_type is one of"),
+    "annotation's title empty": ("UPDATE annotations SET title = ''", "annotations.title is not empty"),
+    "annotation's title a number": ("UPDATE annotations SET title = x'00'", "annotations.title is text"),
+    "annotation's description with NUL": ("UPDATE annotations SET description = 'a' || char(0)", "annotations.description is text"),
+    "annotation's transcript too long": ("UPDATE annotations SET source_transcript = hex(zeroblob(140000))", "annotations.source_transcript is text"),
+    "annotation's time": ("UPDATE annotations SET created_at = 'now'", "annotations.created_at is a UTC time"),
+    "annotation's other time": ("UPDATE annotations SET updated_at = 'now'", "annotations.updated_at is a UTC time"),
+    "annotation called derived": (f"INSERT INTO annotations(uid, path, origin) VALUES ('{U}3', 'plain.txt', 'derived')", "annotations: derived rows are made by mlos-sync"),
+    "need part of its part": ("UPDATE needs SET parent_need_id = 3 WHERE id = 1", "needs.parent_need_id: a need cannot be part of itself"),
     "artifact deleted": ("DELETE FROM artifacts", "artifacts are indexed from files"),
     "artifact replaced": (f"REPLACE INTO artifacts(title, uid) VALUES ('x', '{U}1')", "artifacts are indexed from files"),
     # replace and upsert
@@ -346,14 +371,16 @@ def _is_refused(db: sqlite3.Connection, statement: str) -> bool:
 
 def test_every_check_of_the_schema_is_broken_above():
     """A new CHECK fails here until a statement that breaks it is in the table."""
-    live = {"needs", "tasks", "agents", "relationships", "context", "never"}
+    live = {"needs", "tasks", "agents", "relationships", "annotations", "context", "never"}
     rules = " | ".join(rule for _, rule in BROKEN.values())
     for table in SQLModel.metadata.sorted_tables:
         for constraint in table.constraints:
             name = str(constraint.name or "")
             if table.name in live and type(constraint).__name__ == "CheckConstraint":
                 column = name.split(" ")[0]
-                if column.partition(".")[2] in ("origin", "source_type", "target_type"):
+                if column.partition(".")[2] in ("origin", "source_type", "target_type", "path", "id", "uid") and (
+                    table.name == "annotations" or column.partition(".")[2] not in ("path", "id", "uid")
+                ):
                     continue  # a trigger is there before it
                 assert column in rules or name in rules, f"no statement breaks: {name}"
 
@@ -396,17 +423,20 @@ ACCEPTED: dict[str, str] = {
     f" '[2,1]', '[]', 'x.md', {TIME}, '2026-11-20T10:00:00.123Z', 's', 'm')",
     "relationships": edge("need", 1, "references", "commit", 1, more="metadata", value="'{\"why\": 1.5}'"),
     "artifacts": f"INSERT INTO artifacts(title, uid, content_hash) VALUES ('t', 'u', '{'0' * 64}')",
+    "annotations": f"INSERT INTO annotations(uid, path, title, artifact_type) VALUES ('{U}3', 'plain.txt', 't', 'schema')",
     "artifact_versions": "INSERT INTO artifact_versions(artifact_id, content_hash, until) VALUES (1, 'x', 'y')",
     "folders": "INSERT INTO folders VALUES ('notes', x'00')",
     "commits": "INSERT INTO commits(sha, author, authored_at, committed_at, subject) VALUES ('s', 'a', '', '', '')",
     "commit_changes": "INSERT INTO commit_changes(path, commit_id, status) VALUES ('a', 1, 'A')",
-    "commit_references": "INSERT INTO commit_references VALUES (1, 'task', '12')",
+    "commit_references": "INSERT INTO commit_references(commit_id, key, value) VALUES (1, 'task', '12')",
     "transcripts": "INSERT INTO transcripts(path, content_hash, reader, turns) VALUES ('a', 'h', 1, 2)",
     "claims": "INSERT INTO claims(transcript, number, turn, line, operation, tool, raw_path, succeeded, hashes, blobs)"
     " VALUES ('t', 1, 1, 1, 'write', 'x', 'p', 1, '', '')",
-    "events": "INSERT INTO events(id, kind, uid, clock_ms, clock_n, line) VALUES ('i', 'need', 'u', 1, 0, '{}')",
+    "events": "INSERT INTO events(id, sum, kind, uid, clock_ms, clock_n, line) VALUES ('i', 's', 'need', 'u', 1, 0, '{}')",
     "segments": "INSERT INTO segments(name, path) VALUES ('n', 'p')",
-    "segment_events": "INSERT INTO segment_events VALUES ('s', 'e')",
+    "segment_events": "INSERT INTO segment_events VALUES (1, 1)",
+    "mentions": "INSERT INTO mentions VALUES ('need:u', 'task', 'u')",
+    "underived": "INSERT INTO underived VALUES ('task', 'u')",
     "held": "INSERT INTO held VALUES ('need', 'u', 'because', '{}')",
     "conflicts": "INSERT INTO conflicts(kind, uid, field, loser, winner) VALUES ('need', 'u', 'title', 'a', 'b')",
     "numbers": "INSERT INTO numbers(kind, uid, claimed, born, number) VALUES ('need', 'u', 1, '', 2)",
@@ -562,7 +592,9 @@ def test_every_table_has_a_role_and_every_record_is_captured():
     roles = {table.name: table.info.get("role") for table in SQLModel.metadata.sorted_tables}
     assert set(roles.values()) == {"record", "derived", "local"}, roles
     assert roles == ddl.roles()
-    assert {name for name, role in roles.items() if role == "record"} == {"needs", "tasks", "agents", "relationships"}
+    assert {name for name, role in roles.items() if role == "record"} == {
+        *("needs", "tasks", "agents", "relationships", "annotations")
+    }
     triggers = [statement for statement in ddl.statements() if statement.startswith("CREATE TRIGGER")]
     for table in ddl.record_tables():
         for event in ("INSERT", "UPDATE", "DELETE"):
@@ -578,14 +610,14 @@ def test_each_journaled_column_reaches_the_outbox_when_it_changes(db):
     other = {
         "status": "active", "priority": 4, "created_at": "2020-01-01T00:00:00Z", "started_at": "2020-01-01T00:00:00Z",
         "completed_at": "2020-01-01T00:00:00Z", "assigned_date": "2020-01-01", "metadata": '{"a":1}',
-        "parent_need_id": 2, "need_id": 2, "assigned_agent_id": 1,
+        "parent_need_id": 2, "need_id": 2, "assigned_agent_id": 1, "artifact_type": "schema",
         "provisioned_artifacts": "[1]", "assigned_tasks": "[1]", "monitored_needs": "[1]",
     }  # fmt: skip
     for table in ddl.record_tables():
         for column in table.columns:
             form = column.info.get("journal")
-            if form is None or form == "end" or column.name == "id":
-                continue
+            if form is None or form == "end" or column.name in ("id", "path"):
+                continue  # never change
             db.execute("DELETE FROM outbox")
             value = "assigned" if (table.name, column.name) == ("tasks", "status") else other.get(column.name, "text")
             db.execute(f"UPDATE {table.name} SET {column.name} = ? WHERE id = 1", (value,))
@@ -597,7 +629,7 @@ def test_each_journaled_column_reaches_the_outbox_when_it_changes(db):
 def test_versions_agree(path):
     """The store opens what the schema makes."""
     assert schema.SCHEMA_VERSION == store.VERSION
-    store.connect(path).close()
+    store.connect(path, "").close()
 
 
 def test_the_seeds_columns_are_all_there(db):

@@ -266,7 +266,8 @@ def test_true_merges_pass_the_guard_of_merges(repo):
 
 
 def test_merges_of_the_journal(repo):
-    """A merge that adds a segment passes, one that would delete one does not."""
+    """A merge that adds a segment passes; so does one whose other side lost one (somebody reverted a commit): a pull is not
+    stopped for it, and the next commit takes the segment again. One that would alter a segment does not."""
     git(repo, "switch", "-q", "-c", "side")
     commit_file(repo, ".mlos/journal/2026/02/cd34.jsonl", b"{}\n")
     git(repo, "switch", "-q", "main")
@@ -277,6 +278,11 @@ def test_merges_of_the_journal(repo):
     git(repo, "commit", "-q", "--no-verify", "-m", "x")
     git(repo, "switch", "-q", "main")
     commit_file(repo, "third.md", b"x\n")
+    assert git(repo, "merge", "--no-edit", "side", check=False).returncode == 0
+    git(repo, "switch", "-q", "side")
+    commit_file(repo, ".mlos/journal/2026/02/cd34.jsonl", b"altered\n")
+    git(repo, "switch", "-q", "main")
+    commit_file(repo, "fourth.md", b"x\n")
     assert refused(git(repo, "merge", "--no-edit", "side", check=False), "segment")
 
 
@@ -506,7 +512,7 @@ def test_pending_is_asked_of_the_database(here):
     assert not pending.something_pending()
     (here / ".git" / "mlos" / "ledger.jsonl").write_bytes(b"12345")
     assert pending.something_pending()
-    index.execute("INSERT INTO meta VALUES ('ledger_size', '5')")
+    index.execute("INSERT INTO meta VALUES ('ledger_seen', '5')")
     assert not pending.something_pending()
     index.close()
     assert not pending.something_pending()

@@ -1,0 +1,57 @@
+"""What keys of the journal name here: `need:<uid>`, `artifact:<path>`, `commit:<sha>` -> ids of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mlos_sync.app.numbering import ROW_KINDS
+from mlos_sync.core.vocabulary import TABLE_OF
+from mlos_sync.edge.store import Connection
+
+Resolve = Callable[[object], int | None]
+MANY = 500  # from so many records on, tables are read whole instead of row by row
+
+
+def resolver(db: Connection, count: int) -> Resolve:
+    """`resolve` for the rows as they stand now; for many records from tables read whole."""
+    if count <= MANY:
+        return lambda key: resolve(db, key)
+    known = {f"{kind}:{uid}": n for kind in ROW_KINDS for uid, n in db.execute(f"SELECT uid, id FROM {TABLE_OF[kind]}")}
+
+    def look_up(key: object) -> int | None:
+        text = str(key)
+        return known.get(text) if text.startswith(("need:", "task:", "agent:")) else resolve(db, text)
+
+    return look_up
+
+
+def resolve(db: Connection, key: object) -> int | None:
+    """The id of what a journal key names (`need:<uid>`, `artifact:<path>`, `commit:<sha>`), or None."""
+    kind, _, name = str(key).partition(":")
+    if kind not in TABLE_OF or kind == "relationship":
+        return None
+    if kind == "artifact":
+        return artifact_at(db, name)
+    column = "sha" if kind == "commit" else "uid"
+    row = db.execute(f"SELECT id FROM {TABLE_OF[kind]} WHERE {column} = ?", (name,)).fetchone()
+    return row[0] if row else None
+
+
+def artifact_at(db: Connection, path: str) -> int | None:
+    """The artifact at a path; where the file was renamed, the one it became (renames known from commits first)."""
+    at = path
+    for _ in range(100):
+        row = db.execute("SELECT id FROM artifacts WHERE file_path = ?", (at,)).fetchone()
+        if row:
+            return int(row[0])
+        following = db.execute(
+            "SELECT c.path FROM commit_changes c JOIN commits k ON k.id = c.commit_id WHERE c.old_path = ?"
+            " AND c.status = 'R' ORDER BY k.committed_at DESC, k.sha LIMIT 1",
+            (at,),
+        ).fetchone()
+        if not following:
+            break
+        at = following[0]
+    moved = "SELECT id FROM artifacts WHERE last_path IN (?, ?) AND file_path IS NOT NULL ORDER BY id LIMIT 1"
+    row = db.execute(moved, (at, path)).fetchone()
+    return int(row[0]) if row else None

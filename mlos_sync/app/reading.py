@@ -1,0 +1,162 @@
+"""Read segments: take the whole copy where there is one, keep the good lines where there is none, name the damage.
+
+Of one segment there may be a file in the work tree, a blob in HEAD and other blobs in older commits. Its name is the
+hash of its bytes, so which of them is whole needs no guess. Nothing is repaired here; the message says how to.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from mlos_sync.app.events import add_events
+from mlos_sync.app.opening import Index
+from mlos_sync.core import journal
+from mlos_sync.edge import git, store
+
+Copies = dict[str, list[tuple[str, str]]]  # segment name -> (workspace path, blob id) of each copy that git has
+Disk = dict[str, tuple[str, str]]  # segment name -> (workspace path, stat as text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """What stands in the place of a segment, or why its bytes cannot be had."""
+
+    reason: str
+
+
+def read_disk(index: Index, disk: Disk, copies: Copies) -> set[str]:
+    """Read the files whose stat is new, and those that were damaged when last looked at. Returns what was read."""
+    db = index.db
+    known = dict(db.execute("SELECT name, stat FROM segments WHERE stat IS NOT NULL AND problem IS NULL").fetchall())
+    fresh = {name: place for name, place in disk.items() if known.get(name) != place[1]}
+    doubtful: dict[str, bytes | _Unreadable] = {}
+    for name, (path, _) in sorted(fresh.items()):
+        data = content(os.path.join(index.workspace.root, path))
+        if isinstance(data, bytes) and journal.segment_name(data) == name:
+            add_segment(db, name, path, data)
+        else:
+            doubtful[name] = data
+    whole = whole_copies(index, {name: copies[name] for name in doubtful if name in copies})
+    for name, data in doubtful.items():
+        path = disk[name][0]
+        where = whole.get(name)
+        if where is not None:
+            add_segment(db, name, path, where[1])
+        elif isinstance(data, bytes):
+            add_segment(db, name, path, data)
+        else:  # absence is not deletion: what it held when it could be read still counts
+            db.execute("INSERT OR IGNORE INTO segments(name, path) VALUES (?, ?)", (name, path))
+        problem = _problem(index, name, path, data, where[0] if where else None)
+        db.execute("UPDATE segments SET problem = ? WHERE name = ?", (problem, name))
+    db.executemany("UPDATE segments SET stat = ? WHERE name = ?", [(place[1], name) for name, place in fresh.items()])
+    return set(fresh)
+
+
+def read_copies(index: Index, copies: Copies) -> tuple[set[str], bool]:
+    """Read segments from git that the index does not know, or knows only as damaged. Returns those that were read, and
+    whether git could read all that was asked for."""
+    db = index.db
+    known = {name for (name,) in db.execute("SELECT name FROM segments WHERE problem IS NULL")}
+    wanted = {name: places for name, places in copies.items() if name not in known}
+    contents = dict(git.blobs(index.workspace.root, [places[0][1] for places in wanted.values()]))
+    doubtful: Copies = {}
+    for name, places in sorted(wanted.items()):
+        path, blob = places[0]
+        if blob in contents and journal.segment_name(contents[blob]) == name:
+            add_segment(db, name, path, contents[blob])
+        else:
+            doubtful[name] = places
+    whole = whole_copies(index, doubtful)
+    for name, places in doubtful.items():
+        path, blob = places[0]
+        where = whole.get(name)
+        data: bytes | _Unreadable = contents.get(blob) or _Unreadable(
+            f"git cannot read its object {blob[:12]}: git fetch --refetch brings it back, git fsck says more"
+        )
+        if where is not None:
+            add_segment(db, name, path, where[1])
+        elif isinstance(data, bytes):
+            add_segment(db, name, path, data)
+        else:
+            db.execute("INSERT OR IGNORE INTO segments(name, path) VALUES (?, ?)", (name, path))
+        problem = _problem(index, name, path, data, where[0] if where else None)
+        db.execute("UPDATE segments SET problem = ? WHERE name = ?", (problem, name))
+    return set(wanted), all(places[0][1] in contents or name in whole for name, places in doubtful.items())
+
+
+def whole_copies(index: Index, copies: Copies) -> dict[str, tuple[str, bytes]]:
+    """Name -> (blob, bytes) of the first copy whose bytes fit the name, where git has one."""
+    blobs = [blob for places in copies.values() for _, blob in places]
+    contents = dict(git.blobs(index.workspace.root, blobs))
+    found = {}
+    for name, places in copies.items():
+        for _, blob in places:
+            if blob in contents and journal.segment_name(contents[blob]) == name:
+                found[name] = (blob, contents[blob])
+                break
+    return found
+
+
+def content(path: str) -> bytes | _Unreadable:
+    """A file's bytes; never waits, never follows a link, never reads what is no file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        link = os.path.islink(path)
+        return _Unreadable(
+            "it is a link, and links are not followed" if link else f"it cannot be read ({error.strerror})"
+        )
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return _Unreadable("what stands in its place is no file")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    except OSError as error:
+        return _Unreadable(f"it cannot be read ({error.strerror})")
+    finally:
+        os.close(descriptor)
+
+
+def _problem(index: Index, name: str, path: str, data: bytes | _Unreadable, whole: str | None) -> str:
+    """What is wrong with one copy, where, and the command that puts a whole one in its place."""
+    if isinstance(data, _Unreadable):
+        told = data.reason
+    else:
+        found = journal.read_segment(name, data).problems
+        told = "; ".join(f"line {line}: {reason}" if line else reason for line, reason in (*found[1:3], *found[:1]))
+    if whole is None:
+        if isinstance(data, _Unreadable):
+            return f"{told}; what it held when it was last read still counts"
+        return (
+            f"{told}; the other lines are kept, and no commit here has it whole: copy it from the clone that wrote it;"
+            f" if that was this one, its pending log has the events: rm -- {path}"
+        )
+    return f"{told}; its events were taken from git; put it back: {restoring(index, path, whole)}"
+
+
+def restoring(index: Index, path: str, blob: str) -> str:
+    """The git command, for any folder of the work tree, that brings a path back as the blob that some commit has there."""
+    row = index.db.execute(
+        "SELECT k.sha FROM commit_changes c JOIN commits k ON k.id = c.commit_id WHERE c.path = ? AND c.blob = ?"
+        " AND c.status <> 'D' ORDER BY k.id LIMIT 1",
+        (path, blob),
+    ).fetchone()
+    source = row[0][:12] if row else "HEAD"
+    return f"git restore --source={source} --staged --worktree -- :/{path}"
+
+
+def add_segment(db: store.Connection, name: str, path: str, data: bytes) -> None:
+    """Take one segment's good events into the index, and its damage as its problem."""
+    segment = journal.read_segment(name, data)
+    problem = "; ".join(f"line {line}: {reason}" if line else reason for line, reason in segment.problems[:3]) or None
+    db.execute(
+        "INSERT INTO segments(name, path, problem) VALUES (?, ?, ?)"
+        " ON CONFLICT(name) DO UPDATE SET path = excluded.path, problem = excluded.problem, stat = NULL",
+        (name, path, problem),
+    )
+    (number,) = db.execute("SELECT number FROM segments WHERE name = ?", (name,)).fetchone()
+    events = add_events(db, segment.events)
+    db.execute("DELETE FROM segment_events WHERE segment = ?", (number,))
+    db.executemany("INSERT INTO segment_events VALUES (?, ?)", [(number, event) for event in sorted(events)])

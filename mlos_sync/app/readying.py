@@ -1,0 +1,163 @@
+"""Which tasks can be worked on now, and what the others wait for. Reads only.
+
+The rules, which docs/reference.md tells its users:
+
+- Asked about are tasks that are open or assigned, unless their need is resolved or deferred.
+- `A blocks B` and `A enables B` say the same of order: first A, then B. A holds B up as long as it is an unresolved need
+  (a deferred one too) or an open, assigned or running task.
+- What holds up a need, or one it is part of, holds up its tasks. What is itself part of a need does not hold up the need's
+  other parts: it only has to be done before the need is resolved.
+- A task without a priority has that of its need, or of the nearest need above that has one.
+- Where ends wait for each other in a circle (a need waits for its own tasks and parts, too), none ever becomes ready; the
+  circle is named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from mlos_sync.app import freshness
+from mlos_sync.app.opening import Index
+from mlos_sync.core.circles import knots
+from mlos_sync.core.vocabulary import OPEN_TASKS
+from mlos_sync.edge import store
+from mlos_sync.errors import UsageError
+
+Row = dict[str, Any]
+End = tuple[str, int]  # kind and local id
+ORDER = ("blocks", "enables")
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """That something waits for `source`, because of an edge of `type` from it to `holder`: itself, its need, or one above."""
+
+    source: End
+    type: str
+    holder: End
+
+
+@dataclass
+class _Plan:
+    """Needs, unfinished tasks, and the edges of order between them, all read once."""
+
+    needs: dict[int, Row]
+    tasks: dict[int, Row]
+    before: dict[End, list[tuple[End, str]]] = field(default_factory=dict)  # what must be first, still unfinished
+
+    def lineage(self, end: End) -> list[End]:
+        """The needs that an end is part of, nearest first; a circle of parents is cut."""
+        number = self.tasks[end[1]]["need_id"] if end[0] == "task" else self.needs[end[1]]["parent_need_id"]
+        found: list[End] = []
+        while number is not None and ("need", number) not in found and number in self.needs:
+            found.append(("need", number))
+            number = self.needs[number]["parent_need_id"]
+        return found
+
+    def waits(self, end: End) -> list[Wait]:
+        """What an end waits for."""
+        found = [Wait(source, kind, end) for source, kind in self.before.get(end, [])]
+        for holder in self.lineage(end):
+            for source, kind in self.before.get(holder, []):
+                if source != holder and holder not in self.lineage(source):
+                    found.append(Wait(source, kind, holder))
+        return found
+
+    @cached_property
+    def parts(self) -> dict[int, list[End]]:
+        """The unfinished tasks and needs of each need."""
+        found: dict[int, list[End]] = {}
+        for number, task in self.tasks.items():
+            found.setdefault(task["need_id"], []).append(("task", number))
+        for number, need in self.needs.items():
+            if need["status"] != "resolved":
+                found.setdefault(need["parent_need_id"], []).append(("need", number))
+        return found
+
+    def next(self, end: End) -> dict[End, str]:
+        """What must be finished before an end can be: what it waits for, and, of a need, its parts."""
+        found = dict.fromkeys(self.parts.get(end[1], []), "part of") if end[0] == "need" else {}
+        return found | {wait.source: wait.type for wait in self.waits(end)}
+
+    def priority(self, task: Row) -> int | None:
+        """The task's own, or what it inherits."""
+        given = [task["priority"], *(self.needs[n]["priority"] for _, n in self.lineage(("task", task["id"])))]
+        return next((int(one) for one in given if one is not None), None)
+
+
+def ready(index: Index, scope: str | None = None, limit: int | None = None) -> Row:
+    """The tasks that can be worked on, as of now: see `judged`. Raises UsageError."""
+    if limit is not None and limit < 1:
+        raise UsageError(f"{limit} is no number of tasks", "give --limit a number from 1")
+    freshness.catch_up(index)
+    found = judged(index.db, scope)
+    return found if limit is None else found | {"ready": found["ready"][:limit]}
+
+
+def judged(db: store.Connection, scope: str | None = None) -> Row:
+    """{"ready": tasks, most urgent first; "blocked": tasks with `by`, what they wait for; "cycles": circles of waiting}.
+
+    Each task is its row with `ref`, `effective_priority` and `need`. `scope` narrows to the tasks of that scope's needs.
+    """
+    plan = _read(db)
+    asked = sorted(
+        (one for one in plan.tasks.values() if _is_asked(plan, one, scope)),
+        key=lambda one: (plan.priority(one) or 9, one["id"]),
+    )
+    waiting = {task["id"]: waits for task in asked if (waits := plan.waits(("task", task["id"])))}
+    tied = knots([("task", number) for number in waiting], plan.next, frozenset(ORDER))
+    stuck = {end for knot in tied for end in knot.ends}
+    return {
+        "ready": [_told(plan, task) for task in asked if task["id"] not in waiting],
+        "blocked": [
+            _told(plan, task) | {"by": [_reason(plan, wait, stuck) for wait in waiting[task["id"]]]}
+            for task in asked
+            if task["id"] in waiting
+        ],
+        "cycles": [[f"{kind}:{number}" for kind, number in knot.circle] for knot in tied],
+    }
+
+
+def _read(db: store.Connection) -> _Plan:
+    unfinished = ", ".join(f"'{one}'" for one in OPEN_TASKS)
+    needs = {
+        row["id"]: row
+        for row in store.rows(db, "SELECT id, uid, title, status, priority, scope, parent_need_id FROM needs")
+    }
+    tasks = {row["id"]: row for row in store.rows(db, f"SELECT * FROM tasks WHERE status IN ({unfinished})")}
+    plan = _Plan(needs, tasks)
+    for source, source_id, kind, target, target_id in db.execute(
+        "SELECT source_type, source_id, relationship_type, target_type, target_id FROM relationships"
+        " WHERE relationship_type IN (?, ?) AND source_type IN ('need', 'task') AND target_type IN ('need', 'task')"
+        " ORDER BY 1, 2, 3",
+        ORDER,
+    ):
+        holds = source_id in tasks if source == "task" else needs[source_id]["status"] != "resolved"
+        stands = target_id in tasks if target == "task" else needs[target_id]["status"] != "resolved"
+        if holds and stands:
+            plan.before.setdefault((target, target_id), []).append(((source, source_id), kind))
+    return plan
+
+
+def _is_asked(plan: _Plan, task: Row, scope: str | None) -> bool:
+    need = plan.needs.get(task["need_id"])
+    if task["status"] == "in_progress" or (need is not None and need["status"] in ("resolved", "deferred")):
+        return False
+    return scope is None or (need is not None and need["scope"] == scope)
+
+
+def _told(plan: _Plan, task: Row) -> Row:
+    need = plan.needs.get(task["need_id"])
+    about = {"ref": f"need:{need['id']}", "title": need["title"], "scope": need["scope"]} if need else None
+    return task | {"ref": f"task:{task['id']}", "effective_priority": plan.priority(task), "need": about}
+
+
+def _reason(plan: _Plan, wait: Wait, stuck: set[End]) -> Row:
+    kind, number = wait.source
+    row = plan.tasks[number] if kind == "task" else plan.needs[number]
+    return {
+        "ref": f"{kind}:{number}", "title": row["title" if kind == "need" else "description"], "status": row["status"],
+        "type": wait.type, "of": f"{wait.holder[0]}:{wait.holder[1]}", "in_cycle": wait.source in stuck,
+    }  # fmt: skip
