@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench clean
+.PHONY: demo test walk crash bench clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,15 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+# A long random walk of clones: make walk WALKS=500
+WALKS ?= 100
+walk: $(READY)
+	MLOS_SYNC_WALKS=$(WALKS) $(BIN)/python -m pytest -q -s tests/app/test_random_walk.py
+
+# Killed at every system call, not at a sample of them.
+crash: $(READY)
+	MLOS_SYNC_EXHAUSTIVE=1 $(BIN)/python -m pytest -q tests/app/test_crashes.py tests/app/test_faults.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
