@@ -40,16 +40,7 @@ def read_disk(index: Index, disk: Disk, copies: Copies) -> set[str]:
             doubtful[name] = data
     whole = whole_copies(index, {name: copies[name] for name in doubtful if name in copies})
     for name, data in doubtful.items():
-        path = disk[name][0]
-        where = whole.get(name)
-        if where is not None:
-            add_segment(db, name, path, where[1])
-        elif isinstance(data, bytes):
-            add_segment(db, name, path, data)
-        else:  # absence is not deletion: what it held when it could be read still counts
-            db.execute("INSERT OR IGNORE INTO segments(name, path) VALUES (?, ?)", (name, path))
-        problem = _problem(index, name, path, data, where[0] if where else None)
-        db.execute("UPDATE segments SET problem = ? WHERE name = ?", (problem, name))
+        _take_doubtful(index, name, disk[name][0], data, whole.get(name))
     db.executemany("UPDATE segments SET stat = ? WHERE name = ?", [(place[1], name) for name, place in fresh.items()])
     return set(fresh)
 
@@ -71,19 +62,27 @@ def read_copies(index: Index, copies: Copies) -> tuple[set[str], bool]:
     whole = whole_copies(index, doubtful)
     for name, places in doubtful.items():
         path, blob = places[0]
-        where = whole.get(name)
         data: bytes | _Unreadable = contents.get(blob) or _Unreadable(
             f"git cannot read its object {blob[:12]}: git fetch --refetch brings it back, git fsck says more"
         )
-        if where is not None:
-            add_segment(db, name, path, where[1])
-        elif isinstance(data, bytes):
-            add_segment(db, name, path, data)
-        else:
-            db.execute("INSERT OR IGNORE INTO segments(name, path) VALUES (?, ?)", (name, path))
-        problem = _problem(index, name, path, data, where[0] if where else None)
-        db.execute("UPDATE segments SET problem = ? WHERE name = ?", (problem, name))
+        _take_doubtful(index, name, path, data, whole.get(name))
     return set(wanted), all(places[0][1] in contents or name in whole for name, places in doubtful.items())
+
+
+def _take_doubtful(
+    index: Index, name: str, path: str, data: bytes | _Unreadable, whole: tuple[str, bytes] | None
+) -> None:
+    """Take a segment whose copy at `path` is not whole: from the whole one (blob, bytes) where git has it, else its good
+    lines; and say what is wrong."""
+    db = index.db
+    if whole is not None:
+        add_segment(db, name, path, whole[1])
+    elif isinstance(data, bytes):
+        add_segment(db, name, path, data)
+    else:  # absence is not deletion: what it held when it could be read still counts
+        db.execute("INSERT OR IGNORE INTO segments(name, path) VALUES (?, ?)", (name, path))
+    problem = _problem(index, name, path, data, whole[0] if whole else None)
+    db.execute("UPDATE segments SET problem = ? WHERE name = ?", (problem, name))
 
 
 def whole_copies(index: Index, copies: Copies) -> dict[str, tuple[str, bytes]]:
