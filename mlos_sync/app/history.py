@@ -194,7 +194,8 @@ def _forget_other_closings(db: store.Connection, commit: int, sha: str) -> set[R
         (seq, kind, uid)
         for seq, kind, uid in db.execute(
             "SELECT seq, kind, uid FROM events WHERE closing = ? AND ledger = 0"
-            " AND NOT EXISTS (SELECT 1 FROM segment_events m WHERE m.event = events.seq)",
+            " AND NOT EXISTS (SELECT 1 FROM segment_events m JOIN segments s ON s.number = m.segment"
+            " WHERE m.event = events.seq AND s.committed)",
             (sha,),
         ).fetchall()
         if f"{kind}:{uid}" not in meant

@@ -128,7 +128,8 @@ def count_unwritten(db: store.Connection) -> int:
 def unnamed(db: store.Connection) -> list[str]:
     """Ids of pending events that were committed once, in commits that no branch, tag or remote ref names any more."""
     sql = (
-        "SELECT id FROM events WHERE pending = 1 AND EXISTS (SELECT 1 FROM segment_events e WHERE e.event = events.seq)"
+        "SELECT id FROM events WHERE pending = 1 AND EXISTS (SELECT 1 FROM segment_events e JOIN segments s"
+        " ON s.number = e.segment WHERE e.event = events.seq AND s.committed)"
         " AND NOT EXISTS (SELECT 1 FROM segment_events e JOIN segments s ON s.number = e.segment WHERE"
         " e.event = events.seq AND (s.in_head OR s.in_history OR s.on_disk OR s.held)) ORDER BY clock_ms, clock_n, id"
     )

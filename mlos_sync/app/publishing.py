@@ -16,6 +16,7 @@ from mlos_sync.app import freshness
 from mlos_sync.app.events import count
 from mlos_sync.app.folding import iso
 from mlos_sync.app.opening import Index, open_index
+from mlos_sync.app.reading import add_segment
 from mlos_sync.core import journal
 from mlos_sync.edge import files, git, ledger, store
 from mlos_sync.edge.workspace import Workspace, git_folders
@@ -66,6 +67,9 @@ def publish(
         if events:
             data = journal.segment_bytes(events, index.workspace.config.workspace, iso(events[-1].clock[0]))
             path = journal.segment_path(data, iso(max(event.clock[0] for event in events)))
+            # Known from now on: should this commit be taken back before anybody looks, its events are published as the
+            # same file again (see `_known_segments`).
+            add_segment(db, journal.segment_name(data), path, data)
             entries.append((path, git.write_blob(root, data)))
         for entry in entries:
             git.stage_blob(root, *entry, index_file)
@@ -78,8 +82,8 @@ def publish(
 
 
 def _known_segments(index: Index, events: list[journal.Event], staged: set[str]) -> list[tuple[str, bytes]]:
-    """Segments that were committed once (the commit was reset, amended away, force-pushed) and all of whose events are to
-    be published again: (path, bytes). Equal events stay in equal files, else git may take one for a renamed other."""
+    """Segments that were made once (their commit was aborted, reset, amended away, force-pushed) and all of whose events are
+    to be published again: (path, bytes). Equal events stay in equal files, else git may take one for a renamed other."""
     waiting = {event.id: event for event in events}
     found = []
     rows = index.db.execute(

@@ -16,7 +16,7 @@ from mlos_sync.app.opening import Index
 from mlos_sync.app.reading import Copies, Disk, read_copies, read_disk
 from mlos_sync.core import journal
 from mlos_sync.core.ids import derived_uid
-from mlos_sync.edge import git, ledger, store
+from mlos_sync.edge import commits, git, ledger, store
 
 RACY_NS = 2_000_000_000  # a folder that changed so lately may change again without another mtime
 
@@ -176,7 +176,8 @@ def _history(db: store.Connection) -> Copies:
 def _mark(db: store.Connection, column: str, names: set[str]) -> set[str]:
     before = {name for (name,) in db.execute(f"SELECT name FROM segments WHERE {column} = 1")}
     db.executemany(f"UPDATE segments SET {column} = 0 WHERE name = ?", [(name,) for name in before - names])
-    db.executemany(f"UPDATE segments SET {column} = 1 WHERE name = ?", [(name,) for name in names - before])
+    also = "" if column == "on_disk" else ", committed = 1"
+    db.executemany(f"UPDATE segments SET {column} = 1{also} WHERE name = ?", [(name,) for name in names - before])
     return before ^ names
 
 
@@ -214,6 +215,8 @@ def held_elsewhere(index: Index, seen: Look) -> set[int]:
     refs = (seen.refs or refs_text(index)) if waiting else ""
     if not waiting or refs == store.get(db, "refs"):
         return set()
+    if not store.get(db, "refs"):
+        _learn_unnamed(index)
     held: Copies = {}
     for tree in git.subtrees(root, git.ref_tips(root), journal.FOLDER):
         held |= named(git.tree_files(root, tree), journal.FOLDER + "/")
@@ -222,6 +225,17 @@ def held_elsewhere(index: Index, seen: Look) -> set[int]:
     store.put(db, "refs", refs)
     _adopt(index)
     return waiting
+
+
+def _learn_unnamed(index: Index) -> None:
+    """What was committed here once and taken back: an index that was made anew does not know it, and is to publish it
+    under the names that it had (see `publishing`)."""
+    found: Copies = {}
+    for path, blob in commits.unnamed_files(index.workspace.root, journal.FOLDER):
+        if name := journal.name_of(path):
+            found.setdefault(name, []).append((path, blob))
+    read_copies(index, found)
+    index.db.executemany("UPDATE segments SET committed = 1 WHERE name = ?", [(name,) for name in found])
 
 
 def _adopt(index: Index) -> None:

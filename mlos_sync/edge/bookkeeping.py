@@ -160,7 +160,8 @@ class Mention(SQLModel, table=True):
 
 class Segment(SQLModel, table=True):
     """A segment by name, and where it is: in HEAD's tree, in HEAD's history (a revert or a merge took it away), on disk,
-    in what a branch, tag or remote ref names. `stat` tells an altered file on disk."""
+    in what a branch, tag or remote ref names; and whether a commit ever had it, or it was only made for one. `stat` tells
+    an altered file on disk."""
 
     __tablename__ = "segments"
     __table_args__ = DERIVED
@@ -171,6 +172,7 @@ class Segment(SQLModel, table=True):
     in_history: int = integer_column(None, required=True, default="0")
     on_disk: int = integer_column(None, required=True, default="0")
     held: int = integer_column(None, required=True, default="0")
+    committed: int = integer_column(None, required=True, default="0")
     stat: str | None = text_column(None)
     problem: str | None = text_column(None)
 

@@ -91,6 +91,21 @@ def merged_files(root: str, *revisions: str, folder: str) -> list[tuple[str, str
     return found
 
 
+def unnamed_files(root: str, folder: str) -> list[tuple[str, str]]:
+    """(path, blob) of each file below `folder` that a commit added which only reflogs still name: taken back, amended,
+    rebased, force-pushed over."""
+    out = run(
+        root, "log", "--reflog", "--not", "--branches", "--tags", "--remotes", "--not", "--full-history", "-m", "--raw",
+        "--no-renames", "--diff-filter=AM", "--no-abbrev", "--no-show-signature", "--format=", "--", folder, check=False,
+    )  # fmt: skip
+    found = []
+    for line in out.decode("utf-8", "surrogateescape").split("\n"):
+        about, tab, path = line.partition("\t")
+        if tab:
+            found.append((path, about.split(" ")[3]))
+    return sorted(set(found))
+
+
 def _commit(header: bytes, changes: list[LoggedChange]) -> LoggedCommit:
     sha, author, authored, committed, subject, trailers, message = (
         header[1:].decode("utf-8", "replace").split("\x02", 6)

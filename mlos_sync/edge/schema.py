@@ -47,7 +47,7 @@ from mlos_sync.edge.columns import (
     text_column,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Need(SQLModel, table=True):

@@ -11,13 +11,16 @@ from cli import (
     change,
     changed,
     clone,
+    common_dir,
     committed,
     dump,
     head,
     ledger,
     need,
     pending,
+    run,
     save,
+    segments,
     synced,
     titles,
     workspace,
@@ -266,3 +269,53 @@ def test_other_refs_hold_nothing(repo, name):
     git(repo, "reset", "-q", "--hard", "HEAD~1")
     assert_sound(repo, "On main", "Second")
     assert pending(repo) == 1
+
+
+@pytest.mark.parametrize("index", ["kept", "lost"])
+def test_a_commit_taken_back_before_anybody_looked_is_published_as_it_was(repo, index):
+    """Its events go into the same file again. In another one, with newer events, they would be a second file much like the
+    first, and git may take the one for the other, renamed."""
+    for number in range(4):
+        need(repo, f"Taken back {number}")
+    git(repo, "commit", "-q", "--allow-empty", "-m", "taken back")
+    (first,) = segments(repo).keys() - segments(repo, "HEAD~1").keys()
+    git(repo, "reset", "-q", "--hard", "HEAD~1")
+    if index == "lost":
+        (common_dir(repo) / "mlos" / "index.db").unlink()
+        assert run(repo, "rebuild").code == 0
+    need(repo, "Newer")
+    git(repo, "commit", "-q", "--allow-empty", "-m", "anew")
+    made = segments(repo).keys() - segments(repo, "HEAD~1").keys()
+    assert first in made and len(made) == 2
+    assert_sound(repo, "On main", "Newer", *(f"Taken back {number}" for number in range(4)))
+
+
+def test_two_reverts_of_what_was_taken_back_and_made_anew_merge(repo):
+    """The rename/delete conflict that git reported where one segment repeated the events of another."""
+    here = clone(repo, "here")
+    for number in range(8):
+        need(repo, f"Taken back {number}")
+    git(repo, "commit", "-q", "--allow-empty", "-m", "first")
+    there = clone(repo, "there")
+    git(here, "pull", "-q", "--no-edit")
+    git(repo, "reset", "-q", "--hard", "HEAD~1")
+    need(repo, "Newer")
+    git(repo, "commit", "-q", "--allow-empty", "-m", "anew")
+    git(here, "revert", "--no-edit", "HEAD")
+    git(here, "pull", "-q", "--no-rebase", "--no-edit")
+    git(there, "revert", "--no-edit", "HEAD", env={"GIT_COMMITTER_NAME": "Another"})
+    write(there, "there.md", "there\n")
+    git(there, "add", "there.md")
+    git(there, "commit", "-q", "--no-verify", "-m", "there")
+    git(there, "pull", "-q", "--no-rebase", "--no-edit", str(here), "main")
+    assert changed(there) == []
+    assert titles(there) == sorted(["On main", "Newer", *(f"Taken back {number}" for number in range(8))])
+    assert_rebuild_is_equal(there)
+
+
+def test_an_aborted_commit_made_nothing_that_was_committed(repo):
+    """Its segment is known from then on, but no commit ever had it."""
+    need(repo, "Waits")
+    git(repo, "commit", "-q", "--allow-empty", env={"GIT_EDITOR": "false"}, check=False)
+    told = run(repo, "status", "--json").json
+    assert told["pending_events"] == 1 and told["unnamed_events"] == 0
