@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from mlos_sync.app import dating, deriving, events, history, journaling, segments
+from mlos_sync.app import dating, deriving, events, history, journaling, looking
 from mlos_sync.app.folding import refold
-from mlos_sync.app.opening import Index
+from mlos_sync.app.opening import Index, writing
 from mlos_sync.edge import store
 
 
 def catch_up(index: Index, *, thorough: bool = False) -> None:
     """Records, commits and the edges between them as of now. Takes the writer's lock only when something may have
     changed; `thorough` also looks for segments that were altered in place."""
-    seen = segments.look(index, thorough=thorough)
+    seen = looking.look(index, thorough=thorough)
     if journaling.is_current(index, seen) and deriving.are_record_edges_current(index.db):
         return
-    with store.writer_lock(index.workspace.common), store.transaction(index.db):
-        refresh(index, seen)
-        with store.capture(index.db, on=False):
-            deriving.update_record_edges(index.db)
+    with writing(index):
+        refresh(index, seen, edges=True)
 
 
-def refresh(index: Index, seen: segments.Look | None = None) -> segments.Look:
-    """Records and commits, and the dates that commits give to files, inside the caller's lock and transaction.
+def refresh(index: Index, seen: looking.Look | None = None, *, edges: bool = False) -> looking.Look:
+    """Records and commits, and the dates that commits give to files, inside the caller's lock and transaction; with
+    `edges` also those between them, where the caller writes nothing more.
 
     `seen` is what the caller saw before it had the lock; where it is not what the index was brought up to, somebody may
     have come between, and it is looked for again. Returns what the index is brought up to.
     """
     db = index.db
-    if seen is None or (seen.before != segments.taken_in(index) and not segments.are_current(index, seen)):
-        seen = segments.look(index, thorough=bool(seen and seen.stats))
+    if seen is None or (seen.before != looking.taken_in(index) and not looking.are_current(index, seen)):
+        seen = looking.look(index, thorough=bool(seen and seen.stats))
+    if not journaling.is_current(index, seen) or not history.is_current(db, seen.head):
+        _absorb(index, seen)
+    if edges:
+        with store.capture(db, on=False):
+            deriving.update_record_edges(db)
+    return seen
+
+
+def _absorb(index: Index, seen: looking.Look) -> None:
+    db = index.db
     with store.capture(db, on=False):
         moved = store.get(db, "head") != seen.head
         paths = history.update(index, seen.head)  # before the journal: a segment that HEAD's history holds counts
-    journaling.absorb(index, seen)
+    journaling.absorb(index, seen, paths)
     with store.capture(db, on=False):
         if moved or not history.are_references_current(db):
             dirty = events.update_visibility(db, events.closings(db)) if moved else set()
@@ -43,7 +52,6 @@ def refresh(index: Index, seen: segments.Look | None = None) -> segments.Look:
             refold(db, dirty)
         dating.update(index.workspace.root, db, paths)
         journaling.count_pending(db)
-    return seen
 
 
 def records_naming_files(db: store.Connection) -> set[tuple[str, str]]:

@@ -36,10 +36,11 @@ def update(index: Index, head: str) -> set[str]:
     if now == before:
         return set()
     known = before is not None and _exists(root, before)
+    paths: set[str] = set()
     if before is not None and not known:
+        paths |= {path for (path,) in db.execute("SELECT DISTINCT path FROM commit_changes")}
         for table in ("commits", "commit_changes", "commit_references"):
             db.execute(f"DELETE FROM {table}")
-    paths: set[str] = set()
     if now is None:
         paths |= _forget(db, [sha for (sha,) in db.execute("SELECT sha FROM commits")])
     else:
@@ -130,6 +131,11 @@ def mentions(commit: LoggedCommit) -> list[tuple[str, str]]:
     if ":" in commit.message.partition("\n")[2]:
         found += [(match[1].lower(), match[2].strip()) for match in _LINE.finditer(commit.message.partition("\n")[2])]
     return [pair for pair in dict.fromkeys(found) if any(True for _ in ids.in_trailer(*pair))]
+
+
+def is_current(db: store.Connection, head: str) -> bool:
+    """Whether the commits up to `head` are taken in, and what their messages name was looked up since records changed."""
+    return store.get(db, "head") == head and are_references_current(db)
 
 
 def are_references_current(db: store.Connection) -> bool:

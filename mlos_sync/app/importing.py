@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from mlos_sync.app import freshness, journaling, records, segments
+from mlos_sync.app import freshness, journaling, looking, records
 from mlos_sync.app.opening import Index
 from mlos_sync.core import taskengine
 from mlos_sync.core.cells import Cell, Undecoded
@@ -80,7 +80,7 @@ def import_tasks(
     source = read(path, options, index.workspace.database, patience)
     found = taskengine.mapped(source.rows, source.recognised, options)
     if dry_run:
-        return Import(source, _plan(index.db, found), journaling.is_current(index, segments.look(index)))
+        return Import(source, _plan(index.db, found), journaling.is_current(index, looking.look(index)))
     freshness.catch_up(index)
     plan = _plan(index.db, found)
     if plan.tasks:

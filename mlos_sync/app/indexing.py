@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from mlos_sync.app import dating
 from mlos_sync.app.folding import iso
-from mlos_sync.app.opening import Index
+from mlos_sync.app.opening import Index, writing
 from mlos_sync.core import transcripts
 from mlos_sync.core.changes import (
     EMPTY,
@@ -310,7 +310,7 @@ def take_over(index: Index, old: Index) -> None:
     here = {path for (path,) in index.db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
     rows = store.rows(old.db, "SELECT * FROM artifacts WHERE file_path IS NOT NULL")
     kept = [row for row in rows if row["file_path"] not in here and is_covered(row["file_path"], unread)]
-    with store.writer_lock(index.workspace.common), store.transaction(index.db), store.capture(index.db, on=False):
+    with writing(index), store.capture(index.db, on=False):
         for row in kept:
             values = {name: value for name, value in row.items() if name != "id"}
             marks = ", ".join("?" * len(values))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from mlos_sync.app import segments
+from mlos_sync.app import looking, segments
 from mlos_sync.app.events import add_events, count, update_visibility
 from mlos_sync.app.folding import refold
 from mlos_sync.app.minting import Mint
@@ -21,13 +21,14 @@ from mlos_sync.core import journal
 from mlos_sync.edge import ledger, store
 
 
-def absorb(index: Index, seen: segments.Look) -> None:
-    """Flush the outbox and take in ledger and segments, inside the caller's lock and transaction."""
+def absorb(index: Index, seen: looking.Look, paths: set[str]) -> None:
+    """Flush the outbox and take in ledger and segments, inside the caller's lock and transaction; `paths` are those whose
+    history changed."""
     db = index.db
     appended = read_ledger(index)
     minted, unchanged = flush(index, {event.id for event in appended})
     with store.capture(db, on=False):
-        touched = add_events(db, (*appended, *minted), in_ledger=True) | segments.take(index, seen)
+        touched = add_events(db, (*appended, *minted), in_ledger=True) | segments.take(index, seen, paths)
         dirty = update_visibility(db, touched) if touched else set()
         touched = segments.held_elsewhere(index, seen)
         dirty |= update_visibility(db, touched) if touched else set()
@@ -75,14 +76,14 @@ def lost_lines(db: store.Connection, known: set[str]) -> list[journal.Event]:
     return found
 
 
-def is_current(index: Index, seen: segments.Look) -> bool:
+def is_current(index: Index, seen: looking.Look) -> bool:
     """Whether nothing has changed since the last time, by cheap looks only."""
     db = index.db
     if db.execute("SELECT 1 FROM outbox LIMIT 1").fetchone():
         return False
     if ledger.size(index.workspace.common) != int(store.get(db, "ledger_seen", "0")):
         return False
-    return segments.are_current(index, seen)
+    return looking.are_current(index, seen)
 
 
 def flush(index: Index, known: set[str]) -> tuple[list[journal.Event], set[Record]]:
@@ -109,7 +110,7 @@ def flush(index: Index, known: set[str]) -> tuple[list[journal.Event], set[Recor
         if store.get(db, "ledger_lost") == "yes":
             again = lost_lines(db, {event.id for event in ledger.read(folder, 0)[0]})
             store.put(db, "ledger_lost", "")
-        ledger.append(folder, (*again, *minted))
+        ledger.append(folder, (*again, *minted), durable=False)  # by whoever began the transaction: `opening.writing`
         for key in ("ledger_size", "ledger_seen"):
             store.put(db, key, str(ledger.size(folder)))
     db.execute("DELETE FROM outbox")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mlos_sync.edge import git, store
+from mlos_sync.edge import git, ledger, store
 from mlos_sync.edge.workspace import Workspace, find
 from mlos_sync.errors import SurroundingsError
 
@@ -59,6 +61,22 @@ def has_database(workspace: Workspace) -> bool:
     if index is not None:
         index.db.close()
     return index is not None
+
+
+@contextlib.contextmanager
+def writing(index: Index, patience: float = store.PATIENCE) -> Iterator[None]:
+    """The writers' lock and one transaction. Raises SurroundingsError when the lock is not free within `patience` seconds.
+
+    What it appended to the pending log is made durable when others may go on already: only when this has returned may
+    anybody be told that something is done. (A later writer's fsync is of the same file, so nothing that was told can
+    rest on what was not durable.)
+    """
+    workspace = index.workspace
+    with store.writer_lock(workspace.common, patience):
+        with store.transaction(index.db):
+            yield
+        store.checkpoint(index.db, workspace.database)
+    ledger.settle(workspace.common)
 
 
 def actor(workspace: Workspace) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from mlos_sync.app import freshness
 from mlos_sync.app.events import count
 from mlos_sync.app.folding import iso
-from mlos_sync.app.opening import Index, open_index
+from mlos_sync.app.opening import Index, open_index, writing
 from mlos_sync.app.reading import add_segment
 from mlos_sync.core import journal
 from mlos_sync.edge import files, git, ledger, store
@@ -52,7 +52,7 @@ def publish(
 ) -> Published:
     """Stage what is pending. Raises SurroundingsError when the lock is not free within `patience`."""
     root, db = index.workspace.root, index.db
-    with store.writer_lock(index.workspace.common, patience), store.transaction(db):
+    with writing(index, patience):
         freshness.refresh(index)
         staged = _staged(index, index_file)
         entries: list[tuple[str, str]] = []

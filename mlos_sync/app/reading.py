@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlos_sync.app.events import add_events
@@ -19,6 +20,13 @@ Copies = dict[str, list[tuple[str, str]]]  # segment name -> (workspace path, bl
 Disk = dict[str, tuple[str, str]]  # segment name -> (workspace path, stat as text)
 
 
+Elsewhere = Callable[[str, str], list[tuple[str, str]]]  # (segment name, workspace path) -> copies that git has of it
+
+
+def _nowhere(_name: str, _path: str) -> list[tuple[str, str]]:
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class _Unreadable:
     """What stands in the place of a segment, or why its bytes cannot be had."""
@@ -26,31 +34,28 @@ class _Unreadable:
     reason: str
 
 
-def read_disk(index: Index, disk: Disk, copies: Copies) -> set[str]:
-    """Read the files whose stat is new, and those that were damaged when last looked at. Returns what was read."""
+def read_disk(index: Index, files: Disk, elsewhere: Elsewhere) -> None:
+    """Read files that came or were altered. `elsewhere` says where else there are copies of one that is not whole."""
     db = index.db
-    known = dict(db.execute("SELECT name, stat FROM segments WHERE stat IS NOT NULL AND problem IS NULL").fetchall())
-    fresh = {name: place for name, place in disk.items() if known.get(name) != place[1]}
     doubtful: dict[str, bytes | _Unreadable] = {}
-    for name, (path, _) in sorted(fresh.items()):
+    for name, (path, _) in sorted(files.items()):
         data = content(os.path.join(index.workspace.root, path))
         if isinstance(data, bytes) and journal.segment_name(data) == name:
             add_segment(db, name, path, data)
         else:
             doubtful[name] = data
-    whole = whole_copies(index, {name: copies[name] for name in doubtful if name in copies})
+    whole = whole_copies(index, {name: elsewhere(name, files[name][0]) for name in doubtful})
     for name, data in doubtful.items():
-        _take_doubtful(index, name, disk[name][0], data, whole.get(name))
-    db.executemany("UPDATE segments SET stat = ? WHERE name = ?", [(place[1], name) for name, place in fresh.items()])
-    return set(fresh)
+        _take_doubtful(index, name, files[name][0], data, whole.get(name))
+    db.executemany("UPDATE segments SET stat = ? WHERE name = ?", [(place[1], name) for name, place in files.items()])
 
 
-def read_copies(index: Index, copies: Copies) -> tuple[set[str], bool]:
-    """Read segments from git that the index does not know, or knows only as damaged. Returns those that were read, and
-    whether git could read all that was asked for."""
+def read_copies(index: Index, copies: Copies, elsewhere: Elsewhere = _nowhere) -> bool:
+    """Read segments from git that the index does not know, or knows only as damaged. Returns whether git could read all
+    that was asked for."""
     db = index.db
-    known = {name for (name,) in db.execute("SELECT name FROM segments WHERE problem IS NULL")}
-    wanted = {name: places for name, places in copies.items() if name not in known}
+    sound = "SELECT 1 FROM segments WHERE name = ? AND problem IS NULL"
+    wanted = {name: places for name, places in copies.items() if not db.execute(sound, (name,)).fetchone()}
     contents = dict(git.blobs(index.workspace.root, [places[0][1] for places in wanted.values()]))
     doubtful: Copies = {}
     for name, places in sorted(wanted.items()):
@@ -58,7 +63,7 @@ def read_copies(index: Index, copies: Copies) -> tuple[set[str], bool]:
         if blob in contents and journal.segment_name(contents[blob]) == name:
             add_segment(db, name, path, contents[blob])
         else:
-            doubtful[name] = places
+            doubtful[name] = [*places, *elsewhere(name, path)]
     whole = whole_copies(index, doubtful)
     for name, places in doubtful.items():
         path, blob = places[0]
@@ -66,7 +71,7 @@ def read_copies(index: Index, copies: Copies) -> tuple[set[str], bool]:
             f"git cannot read its object {blob[:12]}: git fetch --refetch brings it back, git fsck says more"
         )
         _take_doubtful(index, name, path, data, whole.get(name))
-    return set(wanted), all(places[0][1] in contents or name in whole for name, places in doubtful.items())
+    return all(places[0][1] in contents or name in whole for name, places in doubtful.items())
 
 
 def _take_doubtful(

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from mlos_sync.app import freshness, segments
+from mlos_sync.app import freshness, looking
 from mlos_sync.app.history import find_record
-from mlos_sync.app.opening import Index, actor
+from mlos_sync.app.opening import Index, actor, writing
 from mlos_sync.core import ids
 from mlos_sync.core.vocabulary import RELATIONSHIP_TYPES, TABLE_OF
 from mlos_sync.edge import store
@@ -30,14 +30,12 @@ def write(index: Index, change: Callable[[store.Connection], T]) -> T:
     Raises RefusedError with the rule that the database names, UsageError for values it cannot take.
     """
     who = actor(index.workspace)
-    seen = segments.look(index)  # git is asked before the lock is taken: others wait for as little as can be
-    with store.writer_lock(index.workspace.common):
-        with store.transaction(index.db):
-            seen = freshness.refresh(index, seen)
-            with store.capture(index.db, on=True, actor=who, door="cli"):
-                result = change(index.db)
-            freshness.refresh(index, seen)
-        store.checkpoint(index.db, index.workspace.database)
+    seen = looking.look(index)  # git is asked before the lock is taken: others wait for as little as can be
+    with writing(index):
+        seen = freshness.refresh(index, seen)
+        with store.capture(index.db, on=True, actor=who, door="cli"):
+            result = change(index.db)
+        freshness.refresh(index, seen, edges=True)
     return result
 
 

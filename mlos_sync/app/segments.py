@@ -1,154 +1,152 @@
 """Where segments are: in HEAD's tree, in its history, on disk, in what other refs name; and reading those that are new.
 
 A segment's name is the hash of its bytes, so one that was read whole is never read again, unless its file on disk
-changed its stat: then it is read to tell whether somebody altered it (`app/reading`).
+changed its stat: then it is read to tell whether somebody altered it (`app/reading`). Only what came, went or was
+altered since the last time is asked for: a catch-up costs what has changed, not what there is.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mlos_sync.app.events import add_events
+from mlos_sync.app.looking import Listing, Look, are_current, is_same, list_files, refs_text, remember, stat_text
 from mlos_sync.app.opening import Index
 from mlos_sync.app.reading import Copies, Disk, read_copies, read_disk
 from mlos_sync.core import journal
-from mlos_sync.core.ids import derived_uid
 from mlos_sync.edge import commits, git, ledger, store
 
-RACY_NS = 2_000_000_000  # a folder that changed so lately may change again without another mtime
+
+@dataclass(slots=True)
+class _Changes:
+    """What changed in one place where segments can be: copies in git that came, files that came or were altered, names
+    that went, and files that are no segments."""
+
+    came: Copies = field(default_factory=dict)
+    files: Disk = field(default_factory=dict)
+    went: set[str] = field(default_factory=set)
+    strays: list[str] = field(default_factory=list)
+
+    def names(self) -> set[str]:
+        return self.came.keys() | self.files.keys() | self.went
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Where the journal stands outside the index, each as a short text that changes when it does.
+def take(index: Index, seen: Look, paths: set[str]) -> set[int]:
+    """Read what is new and note where each segment is; `paths` are those whose history changed. Returns the events that
+    this touches."""
+    db = index.db
+    if are_current(index, replace(seen, refs="")) and not paths:
+        return set()
+    suspect = dict(db.execute("SELECT name, path FROM segments WHERE problem IS NOT NULL").fetchall())
+    listing = _listing(index, seen, again=bool(suspect))
+    disk = _changes_on_disk(index, listing) if listing is not None else _Changes()
+    tree = _changes_of_tree(index, seen)
+    history = _changes_of_history(db, paths, tree)
+    names = disk.names() | tree.names() | history.names() | suspect.keys()
+    before = events_in(db, names)
 
-    `files` tells names that came or went, by the times of the folders; `stats` every file by its stat, which also tells
-    one that was altered in place ("" where nobody asked). `refs` is "" where no event waits for what refs hold.
-    """
+    def elsewhere(name: str, path: str) -> list[tuple[str, str]]:
+        return _places(index, seen.head, path)
 
-    head: str
-    tree: str
-    files: str
-    stats: str
-    refs: str
-    before: tuple[str, ...]  # what the index was brought up to when this was seen
-
-
-def look(index: Index, *, thorough: bool = False) -> Look:
-    """Look at HEAD, the journal in its tree, the journal on disk, and, where it matters, at refs. Takes no lock."""
-    commit = tree = ""
-    out = git.run(index.workspace.root, "rev-parse", "--quiet", "HEAD^{commit}", f"HEAD:{journal.FOLDER}", check=False)
-    for line in out.decode().split("\n"):
-        if len(line) in (40, 64) and not line.startswith("HEAD"):
-            commit, tree = (line, tree) if not commit else (commit, line)
-    refs = refs_text(index) if index.db.execute("SELECT 1 FROM events WHERE waiting = 1 LIMIT 1").fetchone() else ""
-    folders, fresh = _folders(index)
-    return Look(commit, tree, folders, _told(on_disk(index)) if thorough or fresh else "", refs, taken_in(index))
-
-
-def taken_in(index: Index) -> tuple[str, ...]:
-    """What the index was brought up to last, as looks tell it."""
-    return tuple(store.get(index.db, f"journal_{key}") for key in ("head", "tree", "files", "stats"))
+    read_disk(index, disk.files, elsewhere)
+    again = {name: places for name, path in suspect.items() if (places := elsewhere(name, path))}
+    wanted = again | history.came | tree.came
+    complete = read_copies(index, {n: places for n, places in wanted.items() if n not in disk.files}, elsewhere)
+    for column, changes in (("on_disk", disk), ("in_head", tree), ("in_history", history)):
+        _mark(db, column, changes.came.keys() | changes.files.keys(), changes.went)
+    remember(index, seen, listing, complete=complete)
+    observe_damage(db, disk.strays if listing is not None else [])
+    return before | events_in(db, names)
 
 
-def are_current(index: Index, seen: Look) -> bool:
-    """Whether HEAD, the journal in its tree, the journal on disk and the refs are as they were when they were taken in."""
-    known = {key: store.get(index.db, f"journal_{key}") for key in ("head", "tree", "files", "stats")}
-    if (seen.head, seen.tree, seen.files) != (known["head"], known["tree"], known["files"]):
-        return False
-    return seen.stats in ("", known["stats"]) and (not seen.refs or seen.refs == store.get(index.db, "refs"))
+def _listing(index: Index, seen: Look, *, again: bool) -> Listing | None:
+    """The files, where one of them may have changed; None where not. What is damaged, or no segment, is looked at each
+    time."""
+    if seen.listing is not None:
+        return seen.listing
+    told = index.db.execute("SELECT 1 FROM observations WHERE kind = 'journal' LIMIT 1").fetchone()
+    if again or told or seen.files != store.get(index.db, "journal_files"):
+        return list_files(index, stats=False)
+    return None
 
 
-def _folders(index: Index) -> tuple[str, bool]:
-    """The journal's folders by their times, and whether one of them is so fresh that its times may not tell the next
-    change: then the files themselves must be asked."""
-    base = os.path.join(index.workspace.root, journal.FOLDER)
-    found = []
-    newest = 0
-    for folder in (base, *(entry.path for year in _entries(base) for entry in (year, *_entries(year.path)))):
-        try:
-            stat = os.stat(folder, follow_symlinks=False)
-        except FileNotFoundError:
+def _changes_on_disk(index: Index, listing: Listing) -> _Changes:
+    """Files that came, went, or were altered as far as the listing tells. Of two files of one segment the one is read
+    whose path git knows."""
+    db = index.db
+    sql = "SELECT path, name, CASE WHEN problem IS NULL THEN stat END FROM segments WHERE on_disk = 1"
+    known = {path: (name, stat) for path, name, stat in db.execute(sql)}
+    found = _Changes()
+    here: dict[str, str] = {}
+    candidates = []
+    for path, seen in listing.items():
+        name, stat = known.pop(path, (None, None))
+        if name is not None and is_same(stat, seen):
+            here[name] = path
+        else:
+            candidates.append(path)
+    found.went = {name for name, _ in known.values()}
+    by_git = "SELECT 1 FROM commit_changes WHERE path = ? LIMIT 1"
+    for path in sorted(candidates, key=lambda path: (db.execute(by_git, (path,)).fetchone() is None, path)):
+        name = journal.name_of(path)
+        if name is None or name in here:
+            found.strays.append(path)
             continue
-        newest = max(newest, stat.st_mtime_ns, stat.st_ctime_ns)
-        found.append(f"{folder[len(base) :]} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino} {stat.st_mode}")
-    return derived_uid(*found) if found else "", newest + RACY_NS > time.time_ns()
-
-
-def _told(disk: Disk) -> str:
-    return derived_uid(*(f"{name} {stat}" for name, (_, stat) in sorted(disk.items()))) if disk else "none"
-
-
-def on_disk(index: Index) -> Disk:
-    """Name -> (workspace path, stat as text), of the files in the work tree's journal folder. A file that has no
-    segment's name stands under its path: nobody reads it, but it is named."""
-    found: dict[str, tuple[str, str]] = {}
-    base = os.path.join(index.workspace.root, journal.FOLDER)
-    for year in _entries(base):
-        for month in _entries(year.path):
-            for entry in _entries(month.path):
-                if entry.name.startswith(".mlos-"):
-                    continue  # being written, or left by a process that was killed
-                path = f"{journal.FOLDER}/{year.name}/{month.name}/{entry.name}"
-                stat = entry.stat(follow_symlinks=False)
-                seen = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_mode}"
-                name = journal.name_of(path)
-                found[path if name is None or name in found else name] = (path, seen)
+        try:
+            found.files[name] = (path, stat_text(os.path.join(index.workspace.root, path)))
+            here[name] = path
+        except OSError:
+            continue  # gone since it was listed
+    found.went -= found.files.keys()
     return found
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    if os.path.islink(folder):
-        return []
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return []
-
-
-def take(index: Index, seen: Look) -> set[int]:
-    """Read what is new and note where each segment is. Returns the events that this touches."""
+def _changes_of_tree(index: Index, seen: Look) -> _Changes:
+    """Segments that came into, or went from, the journal of HEAD's tree."""
     db, root = index.db, index.workspace.root
-    if are_current(index, replace(seen, refs="")):
-        return set()
-    disk = on_disk(index)
-    stats = _told(disk)
-    copies = named(git.tree_files(root, seen.head, journal.FOLDER)) if seen.tree else {}
-    head = set(copies)
-    for name, places in _history(db).items():
-        copies.setdefault(name, []).extend(place for place in places if place not in copies[name])
-    strays = _set_strays_apart(disk, copies)
-    suspect = {name for (name,) in db.execute("SELECT name FROM segments WHERE problem IS NOT NULL")}
-    stats_of = dict(db.execute("SELECT name, stat FROM segments").fetchall())
-    before = events_in(db, suspect | {name for name, (_, stat) in disk.items() if stat != stats_of.get(name)})
-    changed = read_disk(index, disk, copies)
-    read, complete = read_copies(index, {name: places for name, places in copies.items() if name not in disk})
-    changed |= read
-    for column, names in (("in_head", head), ("in_history", set(copies) - head), ("on_disk", set(disk))):
-        changed |= _mark(db, column, names)
-    # What git could not read now may be there the next time.
-    tree = seen.tree if complete else "incomplete"
-    for key, value in (("head", seen.head), ("tree", tree), ("files", seen.files), ("stats", stats)):
-        store.put(db, f"journal_{key}", value)
-    observe_damage(db, strays)
-    return before | events_in(db, changed)
+    before = store.get(db, "journal_tree")
+    if before == seen.tree:
+        return _Changes()
+    changed = git.changes_of_tree(root, before, seen.tree) if before and seen.tree else None
+    if changed is None:
+        files = git.tree_files(root, seen.tree) if seen.tree else {}
+        came = named(files, journal.FOLDER + "/")
+        went = {name for (name,) in db.execute("SELECT name FROM segments WHERE in_head = 1")}
+    else:
+        came = named({path: entry for path, entry in changed.items() if entry is not None}, journal.FOLDER + "/")
+        went = {name for path in changed if (name := journal.name_of(f"{journal.FOLDER}/{path}"))}
+    return _Changes(came=came, went=went - came.keys())
 
 
-def _set_strays_apart(disk: Disk, copies: Copies) -> list[str]:
-    """Take out of `disk` what is read as no segment: other names, and second files of one name. Where git has the name,
-    its path is the right one."""
-    strays = []
-    for key in [key for key in disk if "/" in key]:
-        path, seen = disk.pop(key)
-        name = journal.name_of(path)
-        if name in disk and path in [place for place, _ in copies.get(name, ())]:
-            (disk[name], path) = ((path, seen), disk[name][0])
-        strays.append(path)
-    return strays
+def _changes_of_history(db: store.Connection, paths: set[str], tree: _Changes) -> _Changes:
+    """Segments that some commit reachable from HEAD added and that HEAD's tree does not have: a revert or a merge took the
+    file away. The set of events only grows along history, so they count, and the next commit takes them again."""
+    known = {name: path for path in paths if (name := journal.name_of(path))}
+    standing = "SELECT path, in_head FROM segments WHERE name = ?"
+    found = _Changes()
+    for name in known.keys() | tree.names():
+        path, in_head = db.execute(standing, (name,)).fetchone() or (known.get(name, ""), 0)
+        in_head = name in tree.came or (bool(in_head) and name not in tree.went)
+        places = [] if in_head else _in_commits(db, {path, known.get(name, path)})
+        if places:
+            found.came[name] = places
+        else:
+            found.went.add(name)
+    return found
+
+
+def _in_commits(db: store.Connection, paths: set[str]) -> list[tuple[str, str]]:
+    """(path, blob) of what commits reachable from HEAD put at the paths, the oldest first."""
+    sql = "SELECT path, blob FROM commit_changes WHERE path = ? AND status <> 'D' AND blob <> '' ORDER BY commit_id"
+    return [place for path in sorted(paths) for place in db.execute(sql, (path,)).fetchall()]
+
+
+def _places(index: Index, head: str, path: str) -> list[tuple[str, str]]:
+    """(path, blob) of each copy that git has of the segment at a path: HEAD's first."""
+    here = git.blobs_at(index.workspace.root, head, [path]) if head else {}
+    return list(dict.fromkeys([*here.items(), *_in_commits(index.db, {path})]))
 
 
 def named(files: dict[str, tuple[str, str]], folder: str = "") -> Copies:
@@ -158,27 +156,10 @@ def named(files: dict[str, tuple[str, str]], folder: str = "") -> Copies:
     }
 
 
-def _history(db: store.Connection) -> Copies:
-    """Segments that some commit reachable from HEAD added. A revert or a merge may have taken the file away since; the
-    set of events only grows along history, so they count, and the next commit takes them again."""
-    rows = db.execute(
-        "SELECT path, blob FROM commit_changes WHERE path >= ?1 || '/' AND path < ?1 || '0' AND status <> 'D'"
-        " ORDER BY path, commit_id",
-        (journal.FOLDER,),
-    )
-    found: Copies = {}
-    for path, blob in rows:
-        if blob and (name := journal.name_of(path)):
-            found.setdefault(name, []).append((path, blob))
-    return found
-
-
-def _mark(db: store.Connection, column: str, names: set[str]) -> set[str]:
-    before = {name for (name,) in db.execute(f"SELECT name FROM segments WHERE {column} = 1")}
-    db.executemany(f"UPDATE segments SET {column} = 0 WHERE name = ?", [(name,) for name in before - names])
+def _mark(db: store.Connection, column: str, here: Iterable[str], gone: Iterable[str]) -> None:
     also = "" if column == "on_disk" else ", committed = 1"
-    db.executemany(f"UPDATE segments SET {column} = 1{also} WHERE name = ?", [(name,) for name in names - before])
-    return before ^ names
+    db.executemany(f"UPDATE segments SET {column} = 1{also} WHERE name = ?", [(name,) for name in here])
+    db.executemany(f"UPDATE segments SET {column} = 0 WHERE name = ?", [(name,) for name in gone])
 
 
 def observe_damage(db: store.Connection, strays: list[str]) -> None:
@@ -199,11 +180,6 @@ def events_in(db: store.Connection, segments: Iterable[str]) -> set[int]:
     return {event for name in segments for (event,) in db.execute(sql, (name,))}
 
 
-def refs_text(index: Index) -> str:
-    """What branches, tags and remote refs name, as one short text."""
-    return derived_uid(*git.ref_tips(index.workspace.root))
-
-
 def held_elsewhere(index: Index, seen: Look) -> set[int]:
     """Where events wait that no segment here holds, ask which refs hold them. Returns the events that it touches.
 
@@ -211,17 +187,20 @@ def held_elsewhere(index: Index, seen: Look) -> set[int]:
     pending log: nobody else may have it. A closing does not: its commit makes it again wherever that is.
     """
     db, root = index.db, index.workspace.root
-    waiting = {event for (event,) in db.execute("SELECT seq FROM events WHERE waiting = 1")}
-    refs = (seen.refs or refs_text(index)) if waiting else ""
-    if not waiting or refs == store.get(db, "refs"):
+    if not db.execute("SELECT 1 FROM events WHERE waiting = 1 LIMIT 1").fetchone():
         return set()
+    refs = seen.refs or refs_text(index)
+    if refs == store.get(db, "refs"):
+        return set()
+    waiting = {event for (event,) in db.execute("SELECT seq FROM events WHERE waiting = 1")}
     if not store.get(db, "refs"):
         _learn_unnamed(index)
     held: Copies = {}
     for tree in git.subtrees(root, git.ref_tips(root), journal.FOLDER):
         held |= named(git.tree_files(root, tree), journal.FOLDER + "/")
     read_copies(index, held)
-    _mark(db, "held", set(held))
+    before = {name for (name,) in db.execute("SELECT name FROM segments WHERE held = 1")}
+    _mark(db, "held", held.keys() - before, before - held.keys())
     store.put(db, "refs", refs)
     _adopt(index)
     return waiting
@@ -246,5 +225,5 @@ def _adopt(index: Index) -> None:
     ).fetchall()
     if lines:
         events = [journal.trusted(line) for (line,) in lines]
-        ledger.append(index.workspace.common, events)
+        ledger.append(index.workspace.common, events, durable=False)  # see `opening.writing`
         add_events(index.db, events, in_ledger=True)

@@ -236,6 +236,7 @@ def _rescue(workspace: Workspace, *, into: Index | None = None) -> bool:
             return False
         with store.transaction(db):
             _empty(Index(workspace, db), into)
+            ledger.settle(workspace.common)
             if into is not None:
                 store.close_to_writers(db)
         db.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchone()

@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mlos_sync.app import deriving, freshness, indexing, journaling, publishing, segments, sessions
+from mlos_sync.app import deriving, freshness, indexing, journaling, looking, publishing, sessions
 from mlos_sync.app.annotations import overlay
 from mlos_sync.app.folding import refold
 from mlos_sync.app.indexing import Plan, Progress
-from mlos_sync.app.opening import Index, actor
+from mlos_sync.app.opening import Index, actor, writing
 from mlos_sync.core.changes import Changes
 from mlos_sync.edge import files, store
 from mlos_sync.errors import SurroundingsError
@@ -60,14 +60,12 @@ def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: 
     plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
     if is_settled(index, plan):
         return Report(plan.changes, problems(index), time.monotonic() - began)
-    with store.writer_lock(index.workspace.common):
+    with writing(index):
         if store.get(index.db, "generation", "0") != plan.generation:
             # Somebody else synced while we hashed: what was planned may be older than what stands. Plan again.
             plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
-        with store.transaction(index.db):
-            apply(index, plan)
-            _carry_edges(index, plan)
-        store.checkpoint(index.db, index.workspace.database)
+        apply(index, plan)
+        _carry_edges(index, plan)
     return Report(plan.changes, problems(index), time.monotonic() - began)
 
 
@@ -102,7 +100,7 @@ def is_settled(index: Index, plan: Plan) -> bool:
     """Whether nothing at all would be written: same files, same records, same commits, same problems."""
     if plan.hashed or plan.changes or sessions.outdated(index.db):
         return False
-    if not journaling.is_current(index, segments.look(index, thorough=True)):
+    if not journaling.is_current(index, looking.look(index, thorough=True)):
         return False
     if not deriving.are_record_edges_current(index.db):
         return False
@@ -119,7 +117,7 @@ def problems(index: Index) -> dict[str, str]:
 def apply(index: Index, plan: Plan) -> None:
     """Write a plan and everything that follows from it, inside the caller's lock and transaction."""
     db, changes = index.db, plan.changes
-    freshness.refresh(index, segments.look(index, thorough=True))
+    freshness.refresh(index, looking.look(index, thorough=True))
     with store.capture(db, on=False):
         indexing.apply(index, plan)
         read = sessions.update(index, plan)

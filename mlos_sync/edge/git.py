@@ -151,6 +151,23 @@ def tree_files(root: str, treeish: str, folder: str = "") -> dict[str, tuple[str
     return found
 
 
+def changes_of_tree(root: str, before: str, after: str) -> dict[str, tuple[str, str] | None] | None:
+    """path -> (mode, blob id) of each file that differs between two trees, None where the second has none. None for all
+    of it when git cannot read one of the trees."""
+    done = subprocess.run(
+        [program(), *_SAFE, "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", before, after],
+        cwd=root, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False,
+    )  # fmt: skip
+    if done.returncode:
+        return None
+    parts = done.stdout.split(b"\0")
+    found: dict[str, tuple[str, str] | None] = {}
+    for about, name in zip(parts[::2], parts[1::2], strict=False):
+        _, mode, _, blob, _ = about.decode().split(" ")
+        found[from_bytes(name)] = (mode, blob) if mode not in ("000000", "160000") else None
+    return found
+
+
 def blobs(root: str, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     """(object id, content) for each object that can be read, by one `cat-file --batch`; others are left out. Git dies on
     an object whose content is damaged: the next one then begins a new batch."""

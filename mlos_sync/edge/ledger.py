@@ -1,4 +1,4 @@
-"""The pending log: every event made in this clone, one line each, appended with fsync before anybody is told "done".
+"""The pending log: every event made in this clone, one line each, on disk before anybody is told "done".
 
 `<common git dir>/mlos/ledger.jsonl` is shared by all worktrees and never rewritten, so an event survives `git clean`,
 reset, stash, a removed worktree and a deleted database. Which of its events are still pending is a question to git
@@ -25,8 +25,13 @@ def size(folder: str) -> int:
         return 0
 
 
-def append(folder: str, events: Iterable[Event]) -> None:
-    """Add events and make them durable. A tail that a crash cut is closed with a line end, never removed."""
+# Folder -> descriptor of a log that this process appended to and did not make durable yet, and whether it is new.
+_unsettled: dict[str, tuple[int, bool]] = {}
+
+
+def append(folder: str, events: Iterable[Event], *, durable: bool = True) -> None:
+    """Add events and make them durable, or, where the caller does not want others to wait for the disk, leave that to
+    `settle`. A tail that a crash cut is closed with a line end, never removed."""
     data = "".join(event.line + "\n" for event in events).encode("utf-8")
     path = os.path.join(folder, NAME)
     new = not os.path.lexists(path)
@@ -36,16 +41,37 @@ def append(folder: str, events: Iterable[Event]) -> None:
         if end and os.pread(descriptor, 1, end - 1) != b"\n":
             data = b"\n" + data
         _write(descriptor, data)
-        os.fsync(descriptor)
     except OSError as error:
-        # After a failed fsync nothing is known about the page cache: stop, and do not call it durable.
+        os.close(descriptor)
         raise SurroundingsError(
             f"the pending log could not be written: {error.strerror} ({path})", "free space, then run it again"
         ) from None
+    before, was_new = _unsettled.pop(folder, (-1, False))
+    if before >= 0:
+        os.close(before)
+    _unsettled[folder] = (descriptor, new or was_new)
+    if durable:
+        settle(folder)
+
+
+def settle(folder: str) -> None:
+    """Make what this process appended durable; nothing to do where it appended nothing. Raises SurroundingsError: after a
+    failed fsync nothing is known about the page cache, so nobody may be told that it is done."""
+    descriptor, new = _unsettled.pop(folder, (-1, False))
+    if descriptor < 0:
+        return
+    try:
+        os.fsync(descriptor)
+        if new:
+            sync_folder(folder)
+    except OSError as error:
+        path = os.path.join(folder, NAME)
+        raise SurroundingsError(
+            f"the pending log could not be made durable: {error.strerror} ({path})",
+            "what was to be recorded is in the index and may be lost with it: mend the disk, then run mlos-sync rebuild",
+        ) from None
     finally:
         os.close(descriptor)
-    if new:
-        sync_folder(folder)
 
 
 def _open(path: str, flags: int) -> int:

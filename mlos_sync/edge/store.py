@@ -19,7 +19,7 @@ from mlos_sync.edge.turns import writer_lock as writer_lock
 from mlos_sync.errors import RefusedError, SurroundingsError
 
 VERSION = 3  # of the schema; a test holds it equal to schema.SCHEMA_VERSION
-_WAL_LIMIT = 4 * 1024 * 1024
+_WAL_LIMIT = 8 * 1024 * 1024
 
 Connection = sqlite3.Connection
 
@@ -132,7 +132,7 @@ def _open(uri: str, patience: float = PATIENCE) -> Connection:
     connection = sqlite3.connect(uri, uri=uri.startswith("file:"), isolation_level=None, timeout=patience)
     for pragma in (
         "synchronous = NORMAL", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -32000",
-        "wal_autocheckpoint = 0",
+        "wal_autocheckpoint = 0", "journal_size_limit = 0",
     ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
     return connection
@@ -171,11 +171,12 @@ def capture(
     connection.execute("DELETE FROM context")
 
 
-def checkpoint(connection: Connection, path: str, *, force: bool = False) -> None:
-    """Fold the write-ahead log back once it is large. Only under the writer's lock."""
+def checkpoint(connection: Connection, path: str) -> None:
+    """Fold the write-ahead log back once it is large. Only under the writer's lock. PASSIVE: TRUNCATE would wait for every
+    reader, and all other writers with it; the next write begins the log anew (and `journal_size_limit` cuts it then)."""
     with contextlib.suppress(OSError):
-        if force or os.stat(path + "-wal").st_size > _WAL_LIMIT:
-            connection.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchone()
+        if os.stat(path + "-wal").st_size > _WAL_LIMIT:
+            connection.execute("PRAGMA main.wal_checkpoint(PASSIVE)").fetchone()
 
 
 def note(connection: Connection, kept: dict[str, Any] | None) -> None:

@@ -48,7 +48,7 @@ from damaged import (
 from gitrepo import git
 
 from mlos_sync.app import freshness
-from mlos_sync.app.segments import look
+from mlos_sync.app.looking import look
 from mlos_sync.core import journal
 
 

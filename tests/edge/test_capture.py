@@ -530,7 +530,7 @@ def test_hostile_values_are_refused_or_survive(workspace, place):
 def test_a_flush_that_fails_loses_nothing(workspace, monkeypatch):
     """If the pending log cannot be written the captured rows stay, and the next command writes them once."""
 
-    def full(folder, events):
+    def full(folder, events, **how):
         raise MlosError("the disk is full")
 
     with monkeypatch.context() as patch:
