@@ -85,22 +85,24 @@ def _make(
             f"SELECT {ends}, evidence, metadata FROM relationships WHERE origin = 'derived' AND {which}", values
         )
     }
-    db.executemany(
-        "DELETE FROM relationships WHERE source_type = ? AND source_id = ? AND relationship_type = ?"
-        " AND target_type = ? AND target_id = ?",
-        sorted(set(standing) - set(wanted)),
-    )
+    for edge in sorted(set(standing) - set(wanted)):
+        db.execute(
+            "DELETE FROM relationships WHERE source_type = ? AND source_id = ? AND relationship_type = ?"
+            " AND target_type = ? AND target_id = ?",
+            edge,
+        )
     rows = []
     for edge, (evidence, metadata) in sorted(wanted.items(), key=lambda item: item[0]):
         text = json.dumps(metadata, ensure_ascii=False, sort_keys=True) if metadata else None
         if standing.get(edge) != (evidence, text):
             rows.append((*edge, evidence, text))
-    db.executemany(
-        f"INSERT INTO relationships({ends}, evidence, metadata, origin, created_at)"
-        f" VALUES (?, ?, ?, ?, ?, ?, ?, 'derived', NULL) ON CONFLICT({ends}) DO UPDATE SET"
-        " evidence = excluded.evidence, metadata = excluded.metadata WHERE origin = 'derived'",
-        rows,
-    )
+    if rows:
+        db.executemany(
+            f"INSERT INTO relationships({ends}, evidence, metadata, origin, created_at)"
+            f" VALUES (?, ?, ?, ?, ?, ?, ?, 'derived', NULL) ON CONFLICT({ends}) DO UPDATE SET"
+            " evidence = excluded.evidence, metadata = excluded.metadata WHERE origin = 'derived'",
+            rows,
+        )
 
 
 Found = Iterator[tuple[Edge, str, dict[str, Any]]]

@@ -76,7 +76,7 @@ def named_in(fields: dict[str, Any]) -> Iterator[str]:
 
 
 # Where the segments are that hold an event; an event that no segment holds is nowhere.
-_PLACES = """
+_TABLES = """
 CREATE TEMP TABLE IF NOT EXISTS touched(event INTEGER PRIMARY KEY);
 CREATE TEMP TABLE IF NOT EXISTS verdicts(event INTEGER PRIMARY KEY, visible, pending, waiting);
 DELETE FROM touched; DELETE FROM verdicts
@@ -115,7 +115,7 @@ UPDATE verdicts SET visible = 0, pending = 0 WHERE visible AND event IN (
 
 def update_visibility(db: store.Connection, touched: Iterable[int]) -> set[Record]:
     """Decide again which of the touched events count. Returns the records to fold again."""
-    for statement in _PLACES.split(";"):
+    for statement in _TABLES.split(";"):
         db.execute(statement)
     db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", [(event,) for event in touched])
     twins = store.get(db, "twins") == "yes"

@@ -124,7 +124,7 @@ def _write(db: Connection, records: set[Record], states: States) -> _Outcome:
     look_up = resolver(db, len(records))
     for kind in KINDS:
         mine = [state for state in outcome.standing if state.kind == kind]
-        _put_references(db, mine, columns[kind], look_up, outcome.appeared)
+        _put_references(db, kind, mine, columns[kind], look_up)
     _put_edges(db, sorted(uid for kind, uid in records if kind == "relationship"), states, look_up)
     return outcome
 
@@ -160,11 +160,14 @@ def _unsettle_references(db: Connection, records: set[Record], *, everything: bo
         )
 
 
+_known_columns: dict[str, list[_Column]] = {}  # the same in every index of this program's schema version
+
+
 def _columns(db: Connection) -> dict[str, list[_Column]]:
-    found: dict[str, list[_Column]] = {}
-    for kind, name, form, target in db.execute('SELECT kind, "column", form, target FROM captured'):
-        found.setdefault(kind, []).append(_Column(name, form, target))
-    return found
+    if not _known_columns:
+        for kind, name, form, target in db.execute('SELECT kind, "column", form, target FROM captured').fetchall():
+            _known_columns.setdefault(kind, []).append(_Column(name, form, target))
+    return _known_columns
 
 
 # --- rows
@@ -173,7 +176,9 @@ def _columns(db: Connection) -> dict[str, list[_Column]]:
 def _put_rows(db: Connection, records: set[Record], states: States, columns: dict[str, list[_Column]]) -> _Outcome:
     """Rows without their references."""
     outcome = _Outcome()
-    before = _rows_of(db, records)
+    names = {kind: _value_names(kind, columns[kind]) for kind in KINDS}
+    rows = {kind: _rows_of(db, kind, ["id", *names[kind]], [u for k, u in records if k == kind]) for kind in KINDS}
+    before = {(kind, uid) for kind in KINDS for uid in rows[kind]} & records
     _put_conflicts(db, records, states)
     for kind, uid in sorted(records):
         state = states.get((kind, uid))
@@ -188,57 +193,65 @@ def _put_rows(db: Connection, records: set[Record], states: States, columns: dic
             outcome.standing.append(state)
     for kind in KINDS:
         mine = [state for state in outcome.standing if state.kind == kind]
-        outcome.fallen |= _upsert(db, kind, mine, columns[kind])
+        outcome.fallen |= _upsert(db, kind, mine, names[kind], rows[kind])
     outcome.vanished |= outcome.fallen & before
     outcome.standing = [state for state in outcome.standing if (state.kind, state.uid) not in outcome.fallen]
     outcome.appeared = {(state.kind, state.uid) for state in outcome.standing} - before
     return outcome
 
 
-def _rows_of(db: Connection, records: set[Record]) -> set[Record]:
-    """Which of the records have a row."""
-    found: set[Record] = set()
-    for kind in KINDS:
-        uids = [uid for k, uid in records if k == kind]
+def _value_names(kind: str, columns: list[_Column]) -> list[str]:
+    """The columns of a kind's table that follow from its own events alone."""
+    names = [column.name for column in columns if column.form == "value" and column.name != "id"]
+    return names if kind == "agent" else [*names, "updated_at"]
+
+
+def _rows_of(db: Connection, kind: str, names: list[str], uids: list[str]) -> dict[str, tuple[Any, ...]]:
+    """uid -> the given columns, of the records that have a row (and, where many are asked for, of all others too)."""
+    sql = f"SELECT uid, {', '.join(names)} FROM {TABLE_OF[kind]} WHERE "
+    with store.any_text(db, "surrogateescape"):  # which equals nothing that an event can say
         if len(uids) > MANY:
-            rows = db.execute(f"SELECT uid FROM {TABLE_OF[kind]} WHERE origin = 'record'")
-            found |= {(kind, uid) for (uid,) in rows}
+            rows = db.execute(f"{sql} origin = 'record'").fetchall()
         else:
-            sql = f"SELECT 1 FROM {TABLE_OF[kind]} WHERE uid = ?"
-            found |= {(kind, uid) for uid in uids if db.execute(sql, (uid,)).fetchone()}
-    return found & records
+            rows = [row for uid in uids for row in db.execute(f"{sql} uid = ?", (uid,))]
+    return {row[0]: row[1:] for row in rows}
 
 
-def _upsert(db: Connection, kind: str, states: list[State], columns: list[_Column]) -> set[Record]:
-    """Write the rows of one kind; returns those that a rule of this version refused, which are held."""
-    if not states:
-        return set()
-    names = [c.name for c in columns if c.form == "value" and c.name != "id"]
-    dated = kind != "agent"
-    rows = []
+def _upsert(
+    db: Connection, kind: str, states: list[State], names: list[str], before: dict[str, tuple[Any, ...]]
+) -> set[Record]:
+    """Write the rows of one kind that are not `before` as they should be: what was typed is what it folds to, as a rule.
+    Returns those that a rule of this version refused, which are held."""
+    rows, told = [], []
     for state in states:
-        row = [number_of(db, kind, state.uid), state.uid, *(state.fields.get(name) for name in names)]
-        rows.append([*row, state.fields.get("updated_at") or iso(state.newest_ms)] if dated else row)
-    names += ["updated_at"] if dated else []
-    if not dated:
+        wanted = (number_of(db, kind, state.uid), *(state.fields.get(name) for name in names))
+        if names[-1] == "updated_at":
+            wanted = (*wanted[:-1], wanted[-1] or iso(state.newest_ms))
+        if before.get(state.uid) != wanted:
+            rows.append((state.uid, *wanted))
+            told.append(state)
+    if kind == "agent" and rows:
         # Ids of sessions are local; one that sits on a record's number makes way and is derived again.
-        mine = [(row[0], row[1]) for row in rows]
+        mine = [(row[1], row[0]) for row in rows]
         db.executemany("DELETE FROM agents WHERE id = ? AND uid <> ? AND origin = 'derived'", mine)
     sets = ", ".join(f"{name} = excluded.{name}" for name in names)
     sql = (
-        f"INSERT INTO {TABLE_OF[kind]}(id, uid, {', '.join(names)}) VALUES ({', '.join('?' * (len(names) + 2))})"
+        f"INSERT INTO {TABLE_OF[kind]}(uid, id, {', '.join(names)}) VALUES ({', '.join('?' * (len(names) + 2))})"
         f" ON CONFLICT(uid) DO UPDATE SET {sets}"
     )
     fallen = set()
     for n, reason in _each(db, sql, rows):
-        db.execute(f"DELETE FROM {TABLE_OF[kind]} WHERE uid = ?", (states[n].uid,))
-        _hold(db, states[n], reason)
-        fallen.add((kind, states[n].uid))
+        db.execute(f"DELETE FROM {TABLE_OF[kind]} WHERE uid = ?", (told[n].uid,))
+        _hold(db, told[n], reason)
+        fallen.add((kind, told[n].uid))
     return fallen
 
 
 def _each(db: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> list[tuple[int, str]]:
-    """Run a statement that may be run twice for each row; where one is refused, row by row. Returns (place, reason)."""
+    """Run a statement that may be run twice for each row; where one is refused, row by row. Returns (place, reason).
+    Without rows it is not even compiled: with all triggers that takes SQLite more than a millisecond."""
+    if not rows:
+        return []
     try:
         db.executemany(sql, rows)
         return []
@@ -253,28 +266,23 @@ def _each(db: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> list[tuple
     return refused
 
 
-def _put_references(
-    db: Connection, states: list[State], columns: list[_Column], look_up: Resolve, appeared: set[Record]
-) -> None:
+def _put_references(db: Connection, kind: str, states: list[State], columns: list[_Column], look_up: Resolve) -> None:
     """Foreign keys and arrays of one kind's rows. What is not here is left out, and the record is held as well."""
     columns = [column for column in columns if column.form in ("ref", "refs")]
-    if not columns:
+    if not columns or not states:
         return
+    before = _rows_of(db, kind, [column.name for column in columns], [state.uid for state in states])
     rows, told, missing = [], [], []
     for state in states:
-        given = [state.fields.get(column.name) for column in columns]
-        if (state.kind, state.uid) in appeared and not any(one is not None for one in given):
-            continue
         absent: list[str] = []
-        values = [_reference(column, one, look_up, absent) for column, one in zip(columns, given, strict=True)]
-        rows.append([*values, state.uid])
-        told.append(state)
+        wanted = tuple(_reference(column, state.fields.get(column.name), look_up, absent) for column in columns)
+        if before.get(state.uid) != wanted:
+            rows.append((*wanted, state.uid))
+            told.append(state)
         if absent:
             missing.append((state, "it names what is not here: " + ", ".join(absent)))
-    if not rows:
-        return
     sets = ", ".join(f"{column.name} = ?" for column in columns)
-    for n, reason in _each(db, f"UPDATE {TABLE_OF[told[0].kind]} SET {sets} WHERE uid = ?", rows):
+    for n, reason in _each(db, f"UPDATE {TABLE_OF[kind]} SET {sets} WHERE uid = ?", rows):
         _hold(db, told[n], reason)
     for state, reason in missing:
         _hold(db, state, reason)
@@ -311,7 +319,8 @@ def _put_edges(db: Connection, uids: list[str], states: States, look_up: Resolve
         if wanted is not None and wanted != row and state is not None:
             rows.append([*wanted, uid])
             told.append(state)
-    db.executemany("DELETE FROM relationships WHERE uid = ? AND origin = 'record'", gone)
+    for one in gone:
+        db.execute("DELETE FROM relationships WHERE uid = ? AND origin = 'record'", one)
     sql = (
         f"INSERT INTO relationships({_ENDS}, metadata, created_at, uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         f" ON CONFLICT({_ENDS}) DO UPDATE SET metadata = excluded.metadata, created_at = excluded.created_at,"

@@ -28,30 +28,31 @@ def refresh(index: Index, seen: looking.Look | None = None, *, edges: bool = Fal
     db = index.db
     if seen is None or (seen.before != looking.taken_in(index) and not looking.are_current(index, seen)):
         seen = looking.look(index, thorough=bool(seen and seen.stats))
-    if not journaling.is_current(index, seen) or not history.is_current(db, seen.head):
-        _absorb(index, seen)
-    if edges:
+    current = journaling.is_current(index, seen) and history.is_current(db, seen.head)
+    if not current or edges:
         with store.capture(db, on=False):
-            deriving.update_record_edges(db)
+            if not current:
+                _absorb(index, seen)
+            if edges:
+                deriving.update_record_edges(db)
     return seen
 
 
 def _absorb(index: Index, seen: looking.Look) -> None:
+    """Commits first: a segment that HEAD's history holds counts. Capture is off."""
     db = index.db
-    with store.capture(db, on=False):
-        moved = store.get(db, "head") != seen.head
-        paths = history.update(index, seen.head)  # before the journal: a segment that HEAD's history holds counts
+    moved = store.get(db, "head") != seen.head
+    paths = history.update(index, seen.head)
     journaling.absorb(index, seen, paths)
-    with store.capture(db, on=False):
-        if moved or not history.are_references_current(db):
-            dirty = events.update_visibility(db, events.closings(db)) if moved else set()
-            dirty |= history.closings(index)
-            if moved:
-                dating.settle_moves(index.workspace.root, db, paths)
-                dirty |= records_naming_files(db)
-            refold(db, dirty)
-        dating.update(index.workspace.root, db, paths)
-        journaling.count_pending(db)
+    if moved or not history.are_references_current(db):
+        dirty = events.update_visibility(db, events.closings(db)) if moved else set()
+        dirty |= history.closings(index)
+        if moved:
+            dating.settle_moves(index.workspace.root, db, paths)
+            dirty |= records_naming_files(db)
+        refold(db, dirty)
+    dating.update(index.workspace.root, db, paths)
+    journaling.count_pending(db)
 
 
 def records_naming_files(db: store.Connection) -> set[tuple[str, str]]:

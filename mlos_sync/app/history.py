@@ -16,7 +16,7 @@ from mlos_sync.app.folding import iso
 from mlos_sync.app.numbering import Record, is_contested, uid_in
 from mlos_sync.app.opening import Index
 from mlos_sync.core import ids, journal
-from mlos_sync.core.fold import fold
+from mlos_sync.core.fold import heads
 from mlos_sync.edge import commits, git, store
 from mlos_sync.edge.commits import LoggedCommit
 from mlos_sync.edge.workspace import MARKER
@@ -223,7 +223,7 @@ def _closing(index: Index, event: str, kind: str, uid: str, sha: str, author: st
         f" ON s.number = m.segment WHERE e.kind = ? AND e.uid = ? AND s.name IN ({held})",
         (kind, uid, *places),
     ).fetchall()
-    seen = fold(journal.trusted(line) for (line,) in lines).heads if lines else ()
+    seen = heads(journal.trusted(line) for (line,) in lines)
     status = "completed" if kind == "task" else "resolved"
     return journal.make(
         id=event, clock=(int(datetime.fromisoformat(at).timestamp()) * 1000, 0), seen=seen, kind=kind, uid=uid, op="update",

@@ -22,17 +22,16 @@ from mlos_sync.edge import ledger, store
 
 
 def absorb(index: Index, seen: looking.Look, paths: set[str]) -> None:
-    """Flush the outbox and take in ledger and segments, inside the caller's lock and transaction; `paths` are those whose
-    history changed."""
+    """Flush the outbox and take in ledger and segments, inside the caller's lock and transaction, capture off; `paths` are
+    those whose history changed."""
     db = index.db
     appended = read_ledger(index)
     minted, unchanged = flush(index, {event.id for event in appended})
-    with store.capture(db, on=False):
-        touched = add_events(db, (*appended, *minted), in_ledger=True) | segments.take(index, seen, paths)
-        dirty = update_visibility(db, touched) if touched else set()
-        touched = segments.held_elsewhere(index, seen)
-        dirty |= update_visibility(db, touched) if touched else set()
-        refold(db, dirty | unchanged)
+    touched = add_events(db, (*appended, *minted), in_ledger=True) | segments.take(index, seen, paths)
+    dirty = update_visibility(db, touched) if touched else set()
+    touched = segments.held_elsewhere(index, seen)
+    dirty |= update_visibility(db, touched) if touched else set()
+    refold(db, dirty | unchanged)
 
 
 def read_ledger(index: Index) -> list[journal.Event]:
@@ -94,11 +93,8 @@ def flush(index: Index, known: set[str]) -> tuple[list[journal.Event], set[Recor
     version of the schema has, so that an old one can be emptied.
     """
     db, folder = index.db, index.workspace.common
-    kept, db.text_factory = db.text_factory, lambda data: data.decode("utf-8", "replace")
-    try:
+    with store.any_text(db, "replace"):
         captured = store.rows(db, "SELECT * FROM outbox ORDER BY seq")
-    finally:
-        db.text_factory = kept
     if not captured:
         return [], set()
     mint = Mint(db)

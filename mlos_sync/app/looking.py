@@ -59,7 +59,8 @@ def look(index: Index, *, thorough: bool = False) -> Look:
 
 def taken_in(index: Index) -> tuple[str, ...]:
     """What the index was brought up to last, as looks tell it."""
-    return tuple(store.get(index.db, f"journal_{key}") for key in _KEYS)
+    known = dict(index.db.execute("SELECT key, value FROM meta WHERE key GLOB 'journal_*'").fetchall())
+    return tuple(known.get(f"journal_{key}", "") for key in _KEYS)
 
 
 def are_current(index: Index, seen: Look) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlos_sync.app.numbering import Record
 from mlos_sync.core import journal
-from mlos_sync.core.fold import fold
+from mlos_sync.core.fold import fold, heads
 from mlos_sync.core.ids import derived_uid
 from mlos_sync.edge import store
 
@@ -80,7 +80,7 @@ class Mint:
         known = [journal.trusted(line) for (line,) in self.db.execute(sql, record)]
         if closings and not decides:
             known = [event for event in known if event.id not in {closing.id for closing in closings}]
-        return fold(known).heads if known else ()
+        return heads(known)
 
     def _edge_uid(self, given: str, image: dict[str, Any]) -> str:
         """An edge is known by its ends and type; a row that stands under a name already keeps it (files move)."""

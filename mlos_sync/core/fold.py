@@ -57,25 +57,43 @@ def fold(events: Iterable[Event]) -> State:
         other = by_id.get(event.id)
         if other is None or event.line > other.line:
             by_id[event.id] = event
+    ordered = sorted(by_id.values(), key=lambda event: (event.clock, event.id))
+    if _is_chain(ordered):
+        # Most records: each event has seen just the one before it. Then clocks are as they say, and nothing is concurrent.
+        state = _replay(ordered, {})
+        state.newest_ms, state.heads = ordered[-1].clock[0], (ordered[-1].id,)
+        return state
     clocks = effective_clocks(by_id)
     ordered = sorted(by_id.values(), key=lambda event: (clocks[event.id], event.id))
-    state = State(ordered[0].kind, ordered[0].uid)
-    winner: dict[str, tuple[Any, str]] = {}
-    for event in ordered:
-        for name, value in assignments(event):
-            winner[name] = (value, event.id)
-        if event.op in ("create", "recreate") and state.born is None:
-            state.born = clocks[event.id]
-    state.mortal = any(event.op == "delete" for event in ordered)
-    if "updated_at" not in ordered[-1].fields:
-        winner.pop("updated_at", None)  # set by hand once, overtaken since
-    state.alive = bool(winner.pop(ALIVE, (False, ""))[0])
-    state.fields = _assemble(winner)
+    state = _replay(ordered, clocks)
     state.newest_ms = max(clock[0] for clock in clocks.values())
-    named = {one for event in ordered for one in event.seen}
-    state.heads = tuple(sorted(event.id for event in ordered if event.id not in named))
-    if not _is_chain(ordered):
-        state.losses = tuple(_losses(ordered))
+    state.heads = heads(ordered)
+    state.losses = tuple(_losses(ordered))
+    return state
+
+
+def heads(events: Iterable[Event]) -> tuple[str, ...]:
+    """Ids of the events of a record that no other of them has seen, sorted."""
+    known = {event.id: event for event in events}
+    named = {one for event in known.values() for one in event.seen}
+    return tuple(sorted(known.keys() - named))
+
+
+def _replay(ordered: list[Event], clocks: dict[str, Clock]) -> State:
+    """What the events come to in this order. `clocks` are their effective ones, where these differ from their own."""
+    state = State(ordered[0].kind, ordered[0].uid)
+    last: dict[str, Any] = {}
+    for event in ordered:
+        op = event.op
+        if op in ("create", "recreate") and state.born is None:
+            state.born = clocks.get(event.id, event.clock)
+        elif op == "delete":
+            state.mortal = True
+        last.update(assignments(event))
+    if "updated_at" not in ordered[-1].fields:
+        last.pop("updated_at", None)  # set by hand once, overtaken since
+    state.alive = bool(last.pop(ALIVE, False))
+    state.fields = _assemble(last)
     return state
 
 
@@ -129,10 +147,12 @@ def _elements(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _assemble(winner: dict[str, tuple[Any, str]]) -> dict[str, Any]:
+def _assemble(last: dict[str, Any]) -> dict[str, Any]:
+    if not any("/" in name for name in last):
+        return last
     fields: dict[str, Any] = {}
     arrays: dict[str, list[str]] = {}
-    for name, (value, _) in winner.items():
+    for name, value in last.items():
         column, slash, element = name.partition("/")
         if slash:
             found = arrays.setdefault(column, [])
@@ -144,7 +164,10 @@ def _assemble(winner: dict[str, tuple[Any, str]]) -> dict[str, Any]:
 
 
 def _is_chain(ordered: list[Event]) -> bool:
-    return all(before.id in after.seen for before, after in itertools.pairwise(ordered))
+    """Whether each event, in the order of the clocks, has seen the one before it and nothing else."""
+    return not ordered[0].seen and all(
+        after.seen == (before.id,) and before.clock < after.clock for before, after in itertools.pairwise(ordered)
+    )
 
 
 def _losses(ordered: list[Event]) -> Iterator[Loss]:

@@ -20,6 +20,7 @@ from mlos_sync.errors import RefusedError, SurroundingsError
 
 VERSION = 3  # of the schema; a test holds it equal to schema.SCHEMA_VERSION
 _WAL_LIMIT = 8 * 1024 * 1024
+_STATEMENTS = 512  # kept compiled: one that fires our triggers takes SQLite a millisecond to compile
 
 Connection = sqlite3.Connection
 
@@ -129,7 +130,9 @@ def _quoted(path: str) -> str:
 
 def _open(uri: str, patience: float = PATIENCE) -> Connection:
     # No trusted_schema=OFF: SQLite 3.40 then calls json_valid() in our own CHECKs unsafe. The file is ours alone (0600).
-    connection = sqlite3.connect(uri, uri=uri.startswith("file:"), isolation_level=None, timeout=patience)
+    connection = sqlite3.connect(
+        uri, uri=uri.startswith("file:"), isolation_level=None, timeout=patience, cached_statements=_STATEMENTS
+    )
     for pragma in (
         "synchronous = NORMAL", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -32000",
         "wal_autocheckpoint = 0", "journal_size_limit = 0",
@@ -208,6 +211,16 @@ def observe(connection: Connection, kind: str, found: list[tuple[str, str]]) -> 
     """Replace the observations of one kind by (subject, message) pairs."""
     connection.execute("DELETE FROM observations WHERE kind = ?", (kind,))
     connection.executemany("INSERT OR REPLACE INTO observations VALUES (?, ?, ?)", [(kind, s, m) for s, m in found])
+
+
+@contextlib.contextmanager
+def any_text(connection: Connection, errors: str) -> Iterator[None]:
+    """Read also texts that are no UTF-8 (a shell stores what it is given); `errors` as in `bytes.decode`."""
+    kept, connection.text_factory = connection.text_factory, lambda data: data.decode("utf-8", errors)
+    try:
+        yield
+    finally:
+        connection.text_factory = kept
 
 
 def rows(connection: Connection, sql: str, values: Any = ()) -> list[dict[str, Any]]:
