@@ -35,18 +35,17 @@ def update(index: Index, head: str) -> set[str]:
     now, before = head or None, store.get(db, "head") or None
     if now == before:
         return set()
-    known = before is not None and _exists(root, before)
+    lost = git.reachable_only(root, before, now or before) if before is not None else []
     paths: set[str] = set()
-    if before is not None and not known:
+    if lost is None:
         paths |= {path for (path,) in db.execute("SELECT DISTINCT path FROM commit_changes")}
         for table in ("commits", "commit_changes", "commit_references"):
             db.execute(f"DELETE FROM {table}")
     if now is None:
         paths |= _forget(db, [sha for (sha,) in db.execute("SELECT sha FROM commits")])
     else:
-        if known and before is not None:
-            paths |= _forget(db, git.run(root, "rev-list", before, f"^{now}").decode().split())
-        paths |= _read(index, [now, *([f"^{before}"] if known else [])])
+        paths |= _forget(db, lost or [])
+        paths |= _read(index, [now, *([f"^{before}"] if before is not None and lost is not None else [])])
     store.put(db, "head", now or "")
     store.bump(db, "population")
     return paths
@@ -58,18 +57,14 @@ def _read(index: Index, revisions: list[str]) -> set[str]:
     db, root = index.db, index.workspace.root
     store.observe(db, "history", [])
     try:
-        return _add(index, commits.log(root, *revisions)) | _add_merged(index, revisions)
+        return _add(index, commits.log(root, *revisions), revisions)
     except SurroundingsError as error:
         store.observe(db, "history", [("git log", f"renames with edits are not told: {error.message}")])
     try:
-        return _add(index, commits.log(root, *revisions, renames="-M100%"))
+        return _add(index, commits.log(root, *revisions, renames="-M100%"), revisions)
     except SurroundingsError as error:
         store.observe(db, "history", [("git log", f"older commits could not be read ({error.message}); run git fsck")])
     return {path for (path,) in db.execute("SELECT DISTINCT path FROM commit_changes")}
-
-
-def _exists(root: str, sha: str) -> bool:
-    return git.run(root, "cat-file", "-t", sha, check=False).strip() == b"commit"
 
 
 def _forget(db: store.Connection, shas: list[str]) -> set[str]:
@@ -85,11 +80,13 @@ def _forget(db: store.Connection, shas: list[str]) -> set[str]:
     return paths
 
 
-def _add(index: Index, logged: Iterable[LoggedCommit]) -> set[str]:
+def _add(index: Index, logged: Iterable[LoggedCommit], revisions: list[str]) -> set[str]:
     db = index.db
     paths: set[str] = set()
+    merges = False
     mentioned: dict[str, tuple[int | None, list[tuple[str, str]]]] = {}
     for commit in logged:
+        merges |= commit.is_merge
         times = (iso(commit.authored * 1000), iso(commit.committed * 1000))
         cursor = db.execute(
             "INSERT OR IGNORE INTO commits(sha, author, authored_at, committed_at, subject) VALUES (?, ?, ?, ?, ?)",
@@ -112,7 +109,7 @@ def _add(index: Index, logged: Iterable[LoggedCommit]) -> set[str]:
             "INSERT OR IGNORE INTO commit_references(commit_id, key, value) VALUES (?, ?, ?)",
             [(number, *one) for one in found],
         )
-    return paths
+    return paths | _add_merged(index, revisions) if merges else paths
 
 
 def _add_merged(index: Index, revisions: list[str]) -> set[str]:

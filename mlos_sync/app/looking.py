@@ -81,7 +81,7 @@ def remember(index: Index, seen: Look, listing: Listing | None, *, complete: boo
         store.put(db, f"journal_{key}", value)
     if listing is not None:
         inodes = listing if not seen.stats else {path: stat.partition(" ")[0] for path, stat in listing.items()}
-        store.put(db, "journal_names", _told(inodes))
+        store.put(db, "journal_names", seen.names or _told(inodes))
         store.put(db, "journal_stats", seen.stats)
 
 
@@ -100,7 +100,7 @@ def _folders(index: Index) -> tuple[str, bool]:
     base = os.path.join(index.workspace.root, journal.FOLDER)
     found = []
     newest = 0
-    for folder in (base, *(entry.path for year in _entries(base) for entry in (year, *_entries(year.path)))):
+    for folder in sorted([base, *(entry.path for year in _entries(base) for entry in (year, *_entries(year.path)))]):
         try:
             stat = os.stat(folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -140,6 +140,6 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return []
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            return list(entries)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []

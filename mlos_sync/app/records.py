@@ -29,6 +29,8 @@ def write(index: Index, change: Callable[[store.Connection], T]) -> T:
 
     Raises RefusedError with the rule that the database names, UsageError for values it cannot take.
     """
+    from mlos_sync.app import finding  # noqa: F401 - a change asks it, and nobody shall wait while it is loaded
+
     who = actor(index.workspace)
     seen = looking.look(index)  # git is asked before the lock is taken: others wait for as little as can be
     with writing(index):

@@ -186,7 +186,7 @@ def held_elsewhere(index: Index, seen: Look) -> set[int]:
     One that counted here once and that no ref holds any more (a force-push, a deleted branch) goes into this clone's
     pending log: nobody else may have it. A closing does not: its commit makes it again wherever that is.
     """
-    db, root = index.db, index.workspace.root
+    db = index.db
     if not db.execute("SELECT 1 FROM events WHERE waiting = 1 LIMIT 1").fetchone():
         return set()
     refs = seen.refs or refs_text(index)
@@ -195,15 +195,28 @@ def held_elsewhere(index: Index, seen: Look) -> set[int]:
     waiting = {event for (event,) in db.execute("SELECT seq FROM events WHERE waiting = 1")}
     if not store.get(db, "refs"):
         _learn_unnamed(index)
-    held: Copies = {}
-    for tree in git.subtrees(root, git.ref_tips(root), journal.FOLDER):
-        held |= named(git.tree_files(root, tree), journal.FOLDER + "/")
-    read_copies(index, held)
+    held = _held(index, seen.tree)
     before = {name for (name,) in db.execute("SELECT name FROM segments WHERE held = 1")}
-    _mark(db, "held", held.keys() - before, before - held.keys())
+    _mark(db, "held", held - before, before - held)
     store.put(db, "refs", refs)
     _adopt(index)
     return waiting
+
+
+def _held(index: Index, tree: str) -> set[str]:
+    """Segments in the trees of branches, tags and remote refs, each compared with HEAD's journal `tree`: most are like it.
+    What is new is read."""
+    root = index.workspace.root
+    here = {name for (name,) in index.db.execute("SELECT name FROM segments WHERE in_head = 1")}
+    held: set[str] = set()
+    for other in git.subtrees(root, git.ref_tips(root), journal.FOLDER):
+        changed = git.changes_of_tree(root, tree, other) if tree else None
+        files = git.tree_files(root, other) if changed is None else {p: e for p, e in changed.items() if e is not None}
+        came = named(files, journal.FOLDER + "/")
+        read_copies(index, came)
+        gone = {journal.name_of(f"{journal.FOLDER}/{path}") for path in changed or ()} - came.keys()
+        held |= came.keys() if changed is None else (here - gone) | came.keys()
+    return held
 
 
 def _learn_unnamed(index: Index) -> None:

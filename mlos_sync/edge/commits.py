@@ -25,6 +25,7 @@ class LoggedCommit:
     """A commit as `git log` tells it; times are seconds since 1970, `trailers` as git parses them."""
 
     sha: str
+    is_merge: bool
     author: str
     authored: int
     committed: int
@@ -34,7 +35,7 @@ class LoggedCommit:
     changes: tuple[LoggedChange, ...]
 
 
-_FORMAT = "%x01%H%x02%an <%ae>%x02%at%x02%ct%x02%s%x02%(trailers:only,unfold)%x02%B"
+_FORMAT = "%x01%H%x02%P%x02%an <%ae>%x02%at%x02%ct%x02%s%x02%(trailers:only,unfold)%x02%B"
 
 
 def log(root: str, *revisions: str, renames: str = "-M") -> Iterator[LoggedCommit]:
@@ -107,11 +108,11 @@ def unnamed_files(root: str, folder: str) -> list[tuple[str, str]]:
 
 
 def _commit(header: bytes, changes: list[LoggedChange]) -> LoggedCommit:
-    sha, author, authored, committed, subject, trailers, message = (
-        header[1:].decode("utf-8", "replace").split("\x02", 6)
+    sha, parents, author, authored, committed, subject, trailers, message = (
+        header[1:].decode("utf-8", "replace").split("\x02", 7)
     )
     pairs = (line.partition(":") for line in trailers.split("\n") if line)
     return LoggedCommit(
-        sha, author, int(authored), int(committed), subject,
+        sha, " " in parents, author, int(authored), int(committed), subject,
         tuple((key.strip(), value.strip()) for key, _, value in pairs), message, tuple(changes),
     )  # fmt: skip

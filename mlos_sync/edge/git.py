@@ -300,6 +300,15 @@ def subtrees(root: str, commits: Iterable[str], folder: str) -> list[str]:
     )
 
 
+def reachable_only(root: str, commit: str, other: str) -> list[str] | None:
+    """Commits that are reachable from `commit` and not from `other`; None when git cannot tell (one of them has gone)."""
+    done = subprocess.run(
+        [program(), *_SAFE, "rev-list", commit, f"^{other}"],
+        cwd=root, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False,
+    )  # fmt: skip
+    return None if done.returncode else done.stdout.decode().split()
+
+
 def write_blob(root: str, data: bytes) -> str:
     """Write `data` as a blob, unfiltered. Returns its id."""
     return run(root, "hash-object", "-w", "--no-filters", "--stdin", data=data).decode().strip()
