@@ -6,12 +6,13 @@ hash of its bytes, so which of them is whole needs no guess. Nothing is repaired
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlos_sync.app.events import add_events
+from mlos_sync.app.events import place_events, sum_of
 from mlos_sync.app.opening import Index
 from mlos_sync.core import journal
 from mlos_sync.edge import git, store
@@ -20,6 +21,7 @@ Copies = dict[str, list[tuple[str, str]]]  # segment name -> (workspace path, bl
 Disk = dict[str, tuple[str, str]]  # segment name -> (workspace path, stat as text)
 
 
+AT_ONCE = 100  # segments whose bytes and events are in memory together
 Elsewhere = Callable[[str, str], list[tuple[str, str]]]  # (segment name, workspace path) -> copies that git has of it
 
 
@@ -38,12 +40,17 @@ def read_disk(index: Index, files: Disk, elsewhere: Elsewhere) -> None:
     """Read files that came or were altered. `elsewhere` says where else there are copies of one that is not whole."""
     db = index.db
     doubtful: dict[str, bytes | _Unreadable] = {}
+    whole_ones = []
     for name, (path, _) in sorted(files.items()):
         data = content(os.path.join(index.workspace.root, path))
         if isinstance(data, bytes) and journal.segment_name(data) == name:
-            add_segment(db, name, path, data)
+            whole_ones.append((name, path, data))
         else:
             doubtful[name] = data
+        if len(whole_ones) == AT_ONCE:
+            add_segments(db, whole_ones)
+            whole_ones.clear()
+    add_segments(db, whole_ones)
     whole = whole_copies(index, {name: elsewhere(name, files[name][0]) for name in doubtful})
     for name, data in doubtful.items():
         _take_doubtful(index, name, files[name][0], data, whole.get(name))
@@ -58,12 +65,15 @@ def read_copies(index: Index, copies: Copies, elsewhere: Elsewhere = _nowhere) -
     wanted = {name: places for name, places in copies.items() if not db.execute(sound, (name,)).fetchone()}
     contents = dict(git.blobs(index.workspace.root, [places[0][1] for places in wanted.values()]))
     doubtful: Copies = {}
+    whole_ones = []
     for name, places in sorted(wanted.items()):
         path, blob = places[0]
         if blob in contents and journal.segment_name(contents[blob]) == name:
-            add_segment(db, name, path, contents[blob])
+            whole_ones.append((name, path, contents[blob]))
         else:
             doubtful[name] = [*places, *elsewhere(name, path)]
+    for start in range(0, len(whole_ones), AT_ONCE):
+        add_segments(db, whole_ones[start : start + AT_ONCE])
     whole = whole_copies(index, doubtful)
     for name, places in doubtful.items():
         path, blob = places[0]
@@ -153,14 +163,28 @@ def restoring(index: Index, path: str, blob: str) -> str:
 
 def add_segment(db: store.Connection, name: str, path: str, data: bytes) -> None:
     """Take one segment's good events into the index, and its damage as its problem."""
-    segment = journal.read_segment(name, data)
-    problem = "; ".join(f"line {line}: {reason}" if line else reason for line, reason in segment.problems[:3]) or None
-    db.execute(
+    add_segments(db, [(name, path, data)])
+
+
+def add_segments(db: store.Connection, found: list[tuple[str, str, bytes]]) -> None:
+    """The same for several (name, path, bytes): statements for all of them at once take a third less than one by one."""
+    segments = [journal.read_segment(name, data) for name, _, data in found]
+    problems = [
+        "; ".join(f"line {line}: {reason}" if line else reason for line, reason in segment.problems[:3]) or None
+        for segment in segments
+    ]
+    db.executemany(
         "INSERT INTO segments(name, path, problem) VALUES (?, ?, ?)"
         " ON CONFLICT(name) DO UPDATE SET path = excluded.path, problem = excluded.problem, stat = NULL",
-        (name, path, problem),
+        [(name, path, problem) for (name, path, _), problem in zip(found, problems, strict=True)],
     )
-    (number,) = db.execute("SELECT number FROM segments WHERE name = ?", (name,)).fetchone()
-    events = add_events(db, segment.events)
-    db.execute("DELETE FROM segment_events WHERE segment = ?", (number,))
-    db.executemany("INSERT INTO segment_events VALUES (?, ?)", [(number, event) for event in sorted(events)])
+    number = "SELECT number FROM segments WHERE name = ?"
+    numbers = [db.execute(number, (name,)).fetchone()[0] for name, *_ in found]
+    places = place_events(db, itertools.chain.from_iterable(segment.events for segment in segments))
+    db.executemany("DELETE FROM segment_events WHERE segment = ?", [(number,) for number in numbers])
+    held = {
+        (number, places[event.id, sum_of(event.line)])
+        for number, segment in zip(numbers, segments, strict=True)
+        for event in segment.events
+    }
+    db.executemany("INSERT INTO segment_events VALUES (?, ?)", sorted(held))

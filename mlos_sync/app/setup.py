@@ -187,7 +187,7 @@ def _replace_database(workspace: Workspace, fill: Callable[[Index], T]) -> T:
     with store.writer_lock(workspace.common):
         _rescue(workspace)
         _remove_leftovers(workspace)
-    index = Index(workspace, store.create(fresh))
+    index = Index(workspace, store.create(fresh, for_everybody=False))
     store.put(index.db, "workspace", workspace.config.workspace)
     try:
         result = fill(index)
@@ -375,7 +375,7 @@ def check_rebuild(start: str) -> list[str]:
     """What would differ between the live index and one made anew; nothing is kept."""
     live = open_index(start)
     sync(live)
-    fresh = Index(live.workspace, store.create(":memory:"))
+    fresh = Index(live.workspace, store.create(":memory:", for_everybody=False))
     sync(fresh)
     found = dumping.differences(dumping.canonical(live.db), dumping.canonical(fresh.db))
     live.db.close()

@@ -91,7 +91,7 @@ def _findings(workspace: Workspace, sha: str, known: _Known) -> list[Finding]:
     _look(root, changed, known)
     findings += _broken_seals(root, {path: entry for path, entry in tree.items() if path not in views}, changed, known)
     if config is not None:
-        with contextlib.closing(store.create(":memory:")) as db:
+        with contextlib.closing(store.create(":memory:", for_everybody=False)) as db:
             findings += _fold_journal(db, root, tree)
             findings += _compare(_source(db, workspace, config, tree, known), root, tree)
     return sorted(set(findings), key=lambda found: (found.path, found.kind, found.message))

@@ -40,16 +40,32 @@ KEYS = {
 
 def statements() -> list[str]:
     """Everything that makes an empty database ours, in order."""
+    return foundation() + completion()
+
+
+def foundation() -> list[str]:
+    """Tables, indexes and cascades: enough for a database that only the fold writes to. The triggers of live writes would
+    be asked for each row and stand aside each time, which is half of what it takes to fill a table."""
     dialect = sqlite.dialect()
     tables = SQLModel.metadata.sorted_tables
     made = [str(CreateTable(table).compile(dialect=dialect)) for table in tables]
     made += [str(CreateIndex(index).compile(dialect=dialect)) for table in tables for index in sorted_indexes(table)]
-    for table in record_tables():
-        made += triggers(table)
-    made += lifecycle() + parent_rules() + artifact_rules()
+    made += [_delete_cuts(table.name) for table in record_tables() if table.name != "relationships"]
     made += [_insert_captured(table) for table in record_tables()]
     made.append(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
     return made
+
+
+def completion() -> list[str]:
+    """What makes it ready for everybody: the shadow of the rows that are there, and the triggers."""
+    made = [
+        f"INSERT OR REPLACE INTO record_keys(kind, number, uid) SELECT '{KIND_OF[table.name]}', id,"
+        f" {_identity(table.name, table.name == 'relationships')} FROM {table.name}"
+        for table in record_tables()
+    ]
+    for table in record_tables():
+        made += triggers(table)
+    return made + lifecycle() + parent_rules() + artifact_rules()
 
 
 def sorted_indexes(table: Table) -> list[Any]:
@@ -138,24 +154,24 @@ def triggers(table: Table) -> list[str]:
         checks = _reference_checks(table)
         if checks:
             made.append(_trigger(f"{name}: {event.lower()} names what exists", f"BEFORE {event}", name, LIVE, *checks))
-    return made if edge else [*made, _delete_cuts(name)]
+    return made
 
 
-def _identity(edge: bool) -> str:
-    """SQL for what a new row is known by: its uid, or, for an edge, its ends and type."""
+def _identity(row: str, edge: bool) -> str:
+    """SQL for what a row is known by: its uid, or, for an edge, its ends and type."""
     return (
-        f"{_end('NEW', 'source')} || '|' || NEW.relationship_type || '|' || {_end('NEW', 'target')}"
+        f"{_end(row, 'source')} || '|' || {row}.relationship_type || '|' || {_end(row, 'target')}"
         if edge
-        else "NEW.uid"
+        else f"{row}.uid"
     )
 
 
 def _keep_shadow(kind: str, edge: bool) -> str:
-    return f"INSERT OR REPLACE INTO record_keys(kind, number, uid) VALUES ('{kind}', NEW.id, {_identity(edge)});"
+    return f"INSERT OR REPLACE INTO record_keys(kind, number, uid) VALUES ('{kind}', NEW.id, {_identity('NEW', edge)});"
 
 
 def _insert_is_captured(table: Table, edge: bool) -> str:
-    name, kind, identity = table.name, KIND_OF[table.name], _identity(edge)
+    name, kind, identity = table.name, KIND_OF[table.name], _identity("NEW", edge)
     # A live key, or a dead one of another: an upsert fires no insert trigger, so this insert replaced a row. Two searches
     # instead of one with OR: SQLite would go through all keys of the kind for each row.
     keys = f"SELECT 1 FROM record_keys WHERE kind = '{kind}'"

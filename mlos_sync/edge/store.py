@@ -94,8 +94,9 @@ def close_to_writers(connection: Connection) -> None:
             )
 
 
-def create(path: str) -> Connection:
-    """Make a new database at `path` (":memory:" too), which must not exist. Loads SQLModel for the schema."""
+def create(path: str, *, for_everybody: bool = True) -> Connection:
+    """Make a new database at `path` (":memory:" too), which must not exist. Loads SQLModel for the schema. One that is not
+    `for_everybody` takes no live writes: only the fold fills it, and `settle` makes it ready."""
     from mlos_sync.edge import ddl
 
     if path != ":memory:":
@@ -106,14 +107,20 @@ def create(path: str) -> Connection:
     for pragma in ("page_size = 8192", "journal_mode = MEMORY", "synchronous = OFF", "cache_size = -64000"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("BEGIN IMMEDIATE")
-    for statement in ddl.statements():
+    for statement in ddl.statements() if for_everybody else ddl.foundation():
         connection.execute(statement)
     connection.execute("COMMIT")
     return connection
 
 
 def settle(connection: Connection, path: str) -> None:
-    """Make a database that `create` made ready for its place: durable, in WAL mode, closed."""
+    """Make a database that `create` made for nobody else yet ready for its place: complete, durable, in WAL mode, closed."""
+    from mlos_sync.edge import ddl
+
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in ddl.completion():
+        connection.execute(statement)
+    connection.execute("COMMIT")
     connection.execute("PRAGMA journal_mode = WAL").fetchone()
     connection.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchone()
     connection.close()
