@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 from mlos_sync.app.numbering import Record, reserve_number
 from mlos_sync.core import journal
+from mlos_sync.core.entries import Entries, entries_of
 from mlos_sync.edge import store
 
 SKEW_MS = 86_400_000  # a clock more than a day ahead is not followed; causality keeps its events in order anyway
-_NAMING = ("need:", "task:", "agent:", "artifact:", "commit:")
 
 
 def add_events(
     db: store.Connection, events: Iterable[journal.Event], *, in_ledger: bool = False, closing: str | None = None
 ) -> set[int]:
     """Remember events; what is known keeps its place, and gains the ledger mark. Returns the events' places in the index."""
-    return set(place_events(db, events, in_ledger=in_ledger, closing=closing).values())
+    return set(place(db, [entries_of(events)], in_ledger=in_ledger, closing=closing).values())
 
 
-def place_events(
-    db: store.Connection, events: Iterable[journal.Event], *, in_ledger: bool = False, closing: str | None = None
+def place(
+    db: store.Connection, found: Iterable[Entries], *, in_ledger: bool = False, closing: str | None = None
 ) -> dict[tuple[str, str], int]:
-    """The same; returns (id, sum) -> place."""
-    rows, mentions = [], []
-    numbers: dict[str, int] = {}
-    for event in events:
-        number = event.fields.get("id")
-        if type(number) is int and event.kind in ("need", "task", "agent") and 0 < number < 2**53:
-            numbers[event.kind] = max(number, numbers.get(event.kind, 0))
-        rows.append(
-            (event.id, sum_of(event.line), event.kind, event.uid, *event.clock, event.line, int(in_ledger), closing)
-        )
-        mentions += [(target, event.kind, event.uid) for target in named_in(event.fields)]
+    """The same for what the index keeps of them; returns (id, sum) -> place."""
+    found = list(found)
+    rows = [(*row, int(in_ledger), closing) for entries in found for row in entries.rows]
     if not rows:
         return {}
     (top,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
@@ -44,17 +36,18 @@ def place_events(
         " ledger = max(ledger, excluded.ledger), closing = coalesce(closing, excluded.closing)",
         rows,
     )
+    mentions = itertools.chain.from_iterable(entries.mentions for entries in found)
     db.executemany("INSERT OR IGNORE INTO mentions VALUES (?, ?, ?)", mentions)
     _follow_clock(db, ((row[4], row[5]) for row in rows))
-    for kind, number in numbers.items():
+    for kind in {kind for entries in found for kind in entries.numbers}:
         # Also of events that do not count here (another branch's): a number is given out once.
-        reserve_number(db, kind, number)
+        reserve_number(db, kind, max(entries.numbers.get(kind, 0) for entries in found))
     twins = "SELECT 1 FROM events n CROSS JOIN events o ON o.id = n.id AND o.seq <> n.seq WHERE n.seq > ? LIMIT 1"
     if db.execute(twins, (top,)).fetchone():
         store.put(db, "twins", "yes")
     new = {(event, own): seq for event, own, seq in db.execute("SELECT id, sum, seq FROM events WHERE seq > ?", (top,))}
-    place = "SELECT seq FROM events WHERE id = ? AND sum = ?"
-    return {row[:2]: new.get(row[:2]) or db.execute(place, row[:2]).fetchone()[0] for row in rows}
+    known = "SELECT seq FROM events WHERE id = ? AND sum = ?"
+    return {row[:2]: new.get(row[:2]) or db.execute(known, row[:2]).fetchone()[0] for row in rows}
 
 
 def _follow_clock(db: store.Connection, clocks: Iterable[tuple[int, int]]) -> None:
@@ -63,25 +56,6 @@ def _follow_clock(db: store.Connection, clocks: Iterable[tuple[int, int]]) -> No
     ms, _, counter = store.get(db, "clock", "0 0").partition(" ")
     latest = max(((int(ms), int(counter)), *(clock for clock in clocks if clock[0] <= ahead)))
     store.put(db, "clock", f"{latest[0]} {latest[1]}")
-
-
-def sum_of(line: str) -> str:
-    """The checksum in an event's line. Inside a text its quotes would be escaped, so the last find is the key itself."""
-    at = line.rindex('"sum":"') + 7
-    return line[at : at + 16]
-
-
-def named_in(fields: dict[str, Any]) -> Iterator[str]:
-    """What an event's fields name, as the journal writes it: `need:<uid>`, `artifact:<path>`, `commit:<sha>`."""
-    for value in fields.values():
-        if isinstance(value, str):
-            if value.startswith(_NAMING):
-                yield value
-        elif isinstance(value, dict):
-            added = value.get("add")
-            for one in added if isinstance(added, list) else ():
-                if isinstance(one, str) and one.startswith(_NAMING):
-                    yield one
 
 
 # Where the segments are that hold an event; an event that no segment holds is nowhere.

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from mlos_sync.app.naming import MANY, Resolve, resolver
-from mlos_sync.app.numbering import ROW_KINDS, Record, assign_numbers, number_of, reserve_number
-from mlos_sync.core.fold import State, fold
-from mlos_sync.core.journal import trusted
+from mlos_sync.app.naming import Resolve, resolver
+from mlos_sync.app.numbering import MANY, ROW_KINDS, Record, assign_numbers, number_of, numbers_of, reserve_number
+from mlos_sync.core.fold import State
 from mlos_sync.core.vocabulary import TABLE_OF
 from mlos_sync.edge import store
+from mlos_sync.edge.decoding import folded
 from mlos_sync.edge.store import Connection, rule_of
 
 States = dict[Record, State]
@@ -70,7 +70,8 @@ def refold(db: Connection, dirty: Iterable[Record]) -> None:
         for kind, uid in sorted(moved):
             db.execute(f"DELETE FROM {TABLE_OF[kind]} WHERE uid = ?", (uid,))
             db.execute("DELETE FROM record_keys WHERE kind = ? AND uid = ?", (kind, uid))
-    db.executemany("DELETE FROM held WHERE kind = ? AND uid = ?", sorted(records))
+    held = _held(db) & records
+    db.executemany("DELETE FROM held WHERE kind = ? AND uid = ?", sorted(held))
     outcome = _write(db, records, states)
     _remember(db, outcome, moved)
 
@@ -103,17 +104,16 @@ def _states(db: Connection, records: Iterable[Record]) -> States:
         "SELECT r.kind, r.uid, e.line FROM refolding r CROSS JOIN events e ON e.kind = r.kind AND e.uid = r.uid"
         " WHERE e.visible = 1 ORDER BY r.kind, r.uid"
     )
-    return {
-        record: fold(trusted(line) for _, _, line in lines)
-        for record, lines in itertools.groupby(rows, key=lambda row: (row[0], row[1]))
-    }
+    grouped = ((key, [line for *_, line in lines]) for key, lines in itertools.groupby(rows, key=lambda row: row[:2]))
+    return dict(folded(grouped, len(wanted)))
 
 
 def _write(db: Connection, records: set[Record], states: States) -> _Outcome:
     columns = _columns(db)
     outcome = _put_rows(db, records, states, columns)
     # A row that a rule of this version refuses takes its references with it; one that appears gives them back.
-    again = _naming(db, outcome.fallen) | (_naming(db, outcome.appeared) & _held(db))
+    held = _held(db)
+    again = _naming(db, outcome.fallen) | (_naming(db, outcome.appeared) & held if held else set())
     if again := again - records:
         _widen(db, records, states, again)
         db.executemany("DELETE FROM held WHERE kind = ? AND uid = ?", sorted(again))
@@ -223,8 +223,9 @@ def _upsert(
     """Write the rows of one kind that are not `before` as they should be: what was typed is what it folds to, as a rule.
     Returns those that a rule of this version refused, which are held."""
     rows, told = [], []
+    numbers = numbers_of(db, kind, [state.uid for state in states])
     for state in states:
-        wanted = (number_of(db, kind, state.uid), *(state.fields.get(name) for name in names))
+        wanted = (numbers.get(state.uid), *(state.fields.get(name) for name in names))
         if names[-1] == "updated_at":
             wanted = (*wanted[:-1], wanted[-1] or iso(state.newest_ms))
         if before.get(state.uid) != wanted:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlos_sync.app.numbering import ROW_KINDS
+from mlos_sync.app.numbering import MANY, ROW_KINDS
 from mlos_sync.core.vocabulary import TABLE_OF
 from mlos_sync.edge.store import Connection
 
 Resolve = Callable[[object], int | None]
-MANY = 500  # from so many records on, tables are read whole instead of row by row
 
 
 def resolver(db: Connection, count: int) -> Resolve:

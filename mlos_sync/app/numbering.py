@@ -16,17 +16,20 @@ from mlos_sync.edge.store import Connection
 Record = tuple[str, str]  # kind, uid
 NO_CLAIM = 0  # of a record whose creation names no number that could be one
 ROW_KINDS = ("need", "agent", "task")
+MANY = 500  # from so many records on, tables are read whole instead of row by row
 
 
 def assign_numbers(db: Connection, records: Iterable[Record], states: Mapping[Record, State]) -> set[Record]:
     """Give each of the records its number. Returns the records whose row stands under another one and must move."""
     came: dict[str, list[tuple[str, int, str]]] = {kind: [] for kind in ROW_KINDS}
     went: set[str] = set()
+    records = list(records)
+    claims = _claims(db, records)
     for kind, uid in records:
         if kind not in came:
             continue
         state = states.get((kind, uid))
-        known = db.execute("SELECT claimed, born FROM numbers WHERE kind = ? AND uid = ?", (kind, uid)).fetchone()
+        known = claims.get((kind, uid))
         if state is None or state.born is None:
             if known is not None:
                 db.execute("DELETE FROM numbers WHERE kind = ? AND uid = ?", (kind, uid))
@@ -42,6 +45,16 @@ def assign_numbers(db: Connection, records: Iterable[Record], states: Mapping[Re
         if came[kind] or kind in went:
             moved |= _settle(db, kind, came[kind], lost=kind in went)
     return moved
+
+
+def _claims(db: Connection, records: list[Record]) -> dict[Record, tuple[int, str]]:
+    """(claimed number, birth) of those of the records that have one, and, where many are asked for, of all others too."""
+    sql = "SELECT kind, uid, claimed, born FROM numbers"
+    if len(records) > MANY:
+        rows = db.execute(sql).fetchall()
+    else:
+        rows = [row for record in records for row in db.execute(f"{sql} WHERE kind = ? AND uid = ?", record)]
+    return {(kind, uid): (claimed, born) for kind, uid, claimed, born in rows}
 
 
 def _claimed(state: State) -> int:
@@ -138,6 +151,14 @@ def number_of(db: Connection, kind: str, uid: str) -> int | None:
     """The number that a record carries, or would carry if it lived."""
     row = db.execute("SELECT number FROM numbers WHERE kind = ? AND uid = ?", (kind, uid)).fetchone()
     return row[0] if row else None
+
+
+def numbers_of(db: Connection, kind: str, uids: list[str]) -> dict[str, int]:
+    """uid -> the number it carries, of one kind's records; where many are asked for, of all others too."""
+    sql = "SELECT uid, number FROM numbers WHERE kind = ?"
+    if len(uids) > MANY:
+        return dict(db.execute(sql, (kind,)).fetchall())
+    return dict(row for uid in uids for row in db.execute(f"{sql} AND uid = ?", (kind, uid)))
 
 
 def reserve_number(db: Connection, kind: str, number: int) -> None:

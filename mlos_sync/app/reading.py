@@ -9,19 +9,21 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mlos_sync.app.events import place_events, sum_of
+from mlos_sync.app.events import place
 from mlos_sync.app.opening import Index
 from mlos_sync.core import journal
+from mlos_sync.core.entries import entries_in
 from mlos_sync.edge import git, store
+from mlos_sync.edge.decoding import Decoded, Found, decoded
 
 Copies = dict[str, list[tuple[str, str]]]  # segment name -> (workspace path, blob id) of each copy that git has
 Disk = dict[str, tuple[str, str]]  # segment name -> (workspace path, stat as text)
 
 
-AT_ONCE = 100  # segments whose bytes and events are in memory together
+AT_ONCE = 100  # segments whose events are in memory together
 Elsewhere = Callable[[str, str], list[tuple[str, str]]]  # (segment name, workspace path) -> copies that git has of it
 
 
@@ -40,21 +42,27 @@ def read_disk(index: Index, files: Disk, elsewhere: Elsewhere) -> None:
     """Read files that came or were altered. `elsewhere` says where else there are copies of one that is not whole."""
     db = index.db
     doubtful: dict[str, bytes | _Unreadable] = {}
-    whole_ones = []
-    for name, (path, _) in sorted(files.items()):
-        data = content(os.path.join(index.workspace.root, path))
-        if isinstance(data, bytes) and journal.segment_name(data) == name:
-            whole_ones.append((name, path, data))
-        else:
-            doubtful[name] = data
-        if len(whole_ones) == AT_ONCE:
-            add_segments(db, whole_ones)
-            whole_ones.clear()
-    add_segments(db, whole_ones)
+
+    def whole_ones() -> Iterator[Found]:
+        for name, (path, _) in sorted(files.items()):
+            data = content(os.path.join(index.workspace.root, path))
+            if isinstance(data, bytes) and journal.segment_name(data) == name:
+                yield name, path, data
+            else:
+                doubtful[name] = data
+
+    _add_all(db, whole_ones(), len(files))
     whole = whole_copies(index, {name: elsewhere(name, files[name][0]) for name in doubtful})
     for name, data in doubtful.items():
         _take_doubtful(index, name, files[name][0], data, whole.get(name))
     db.executemany("UPDATE segments SET stat = ? WHERE name = ?", [(place[1], name) for name, place in files.items()])
+
+
+def _add_all(db: store.Connection, found: Iterator[Found], count: int) -> None:
+    """Take segments in, some at a time; `count` is how many there are at most."""
+    batches = iter(lambda: list(itertools.islice(found, AT_ONCE)), [])
+    for batch in decoded(batches, count):
+        add_segments(db, batch)
 
 
 def read_copies(index: Index, copies: Copies, elsewhere: Elsewhere = _nowhere) -> bool:
@@ -65,15 +73,14 @@ def read_copies(index: Index, copies: Copies, elsewhere: Elsewhere = _nowhere) -
     wanted = {name: places for name, places in copies.items() if not db.execute(sound, (name,)).fetchone()}
     contents = dict(git.blobs(index.workspace.root, [places[0][1] for places in wanted.values()]))
     doubtful: Copies = {}
-    whole_ones = []
+    whole_ones: list[Found] = []
     for name, places in sorted(wanted.items()):
         path, blob = places[0]
         if blob in contents and journal.segment_name(contents[blob]) == name:
             whole_ones.append((name, path, contents[blob]))
         else:
             doubtful[name] = [*places, *elsewhere(name, path)]
-    for start in range(0, len(whole_ones), AT_ONCE):
-        add_segments(db, whole_ones[start : start + AT_ONCE])
+    _add_all(db, iter(whole_ones), len(whole_ones))
     whole = whole_copies(index, doubtful)
     for name, places in doubtful.items():
         path, blob = places[0]
@@ -163,28 +170,21 @@ def restoring(index: Index, path: str, blob: str) -> str:
 
 def add_segment(db: store.Connection, name: str, path: str, data: bytes) -> None:
     """Take one segment's good events into the index, and its damage as its problem."""
-    add_segments(db, [(name, path, data)])
+    add_segments(db, [(name, path, *entries_in(name, data))])
 
 
-def add_segments(db: store.Connection, found: list[tuple[str, str, bytes]]) -> None:
-    """The same for several (name, path, bytes): statements for all of them at once take a third less than one by one."""
-    segments = [journal.read_segment(name, data) for name, _, data in found]
-    problems = [
-        "; ".join(f"line {line}: {reason}" if line else reason for line, reason in segment.problems[:3]) or None
-        for segment in segments
-    ]
+def add_segments(db: store.Connection, found: list[Decoded]) -> None:
+    """The same for several that are decoded: statements for all of them at once take a third less than one by one."""
     db.executemany(
         "INSERT INTO segments(name, path, problem) VALUES (?, ?, ?)"
         " ON CONFLICT(name) DO UPDATE SET path = excluded.path, problem = excluded.problem, stat = NULL",
-        [(name, path, problem) for (name, path, _), problem in zip(found, problems, strict=True)],
+        [decoded[:3] for decoded in found],
     )
     number = "SELECT number FROM segments WHERE name = ?"
     numbers = [db.execute(number, (name,)).fetchone()[0] for name, *_ in found]
-    places = place_events(db, itertools.chain.from_iterable(segment.events for segment in segments))
+    places = place(db, [entries for *_, entries in found])
     db.executemany("DELETE FROM segment_events WHERE segment = ?", [(number,) for number in numbers])
     held = {
-        (number, places[event.id, sum_of(event.line)])
-        for number, segment in zip(numbers, segments, strict=True)
-        for event in segment.events
+        (number, places[row[:2]]) for number, (*_, entries) in zip(numbers, found, strict=True) for row in entries.rows
     }
     db.executemany("INSERT INTO segment_events VALUES (?, ?)", sorted(held))

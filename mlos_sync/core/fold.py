@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlos_sync.core.journal import Event
+from mlos_sync.core.journal import Event, trusted
 
 Clock = tuple[int, int]
 ALIVE = "@alive"
@@ -69,6 +69,23 @@ def fold(events: Iterable[Event]) -> State:
     state.newest_ms = max(clock[0] for clock in clocks.values())
     state.heads = heads(ordered)
     state.losses = tuple(_losses(ordered))
+    return state
+
+
+def plain(lines: Iterable[str]) -> tuple[Any, ...]:
+    """The state that the lines of a record's events fold to, as plain values that travel between processes. Raises
+    BadLineError."""
+    state = fold(trusted(line) for line in lines)
+    losses = tuple((loss.field, loss.winner, loss.loser) for loss in state.losses)
+    return (
+        state.kind, state.uid, state.fields, state.alive, state.born, state.newest_ms, state.mortal, state.heads, losses,
+    )  # fmt: skip
+
+
+def from_plain(values: tuple[Any, ...]) -> State:
+    """The state that `plain` told."""
+    state = State(*values)
+    state.losses = tuple(Loss(*loss) for loss in state.losses)  # type: ignore[misc]
     return state
 
 

@@ -4,8 +4,8 @@ Closing any descriptor of a SQLite file drops all POSIX locks that the process h
 index open must not read files that might be it, through a link or otherwise. Started as
 `python -I -S hash_worker.py ROOT ALGORITHM PACKAGE_FOLDER`; standard library only.
 
-Protocol on stdin and stdout, both ways: eight bytes of length, then a marshalled value. In: ("stat" or "hash", list of
-path bytes). Out, for "stat", one (size, mtime_ns, ctime_ns, inode, mode) or errno per path; for "hash" a tuple
+Asked (see `answering`) ("stat" or "hash", list of path bytes), it answers, for "stat", one (size, mtime_ns, ctime_ns,
+inode, mode) or errno per path; for "hash" a tuple
 (sha256, blob id, stat, mtime in seconds, head) or a text that says why not, where the stat's mode is negative if the
 racy rule says not to trust it.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import marshal
 import os
 import stat
 import sys
@@ -130,14 +129,11 @@ def split(data: bytes) -> Any:
 def main() -> None:
     """Answer lists until the input ends."""
     sys.path.insert(0, sys.argv[3])
+    from mlos_sync.edge.answering import answer, questions
+
     root = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    while length := source.read(8):
-        job, names = marshal.loads(source.read(int.from_bytes(length, "big")))  # noqa: S302 - our own parent wrote it
-        found = stats(root, names) if job == "stat" else [look(root, name, sys.argv[2]) for name in names]
-        answer = marshal.dumps(found)
-        sink.write(len(answer).to_bytes(8, "big") + answer)
-        sink.flush()
+    for job, names in questions():
+        answer(stats(root, names) if job == "stat" else [look(root, name, sys.argv[2]) for name in names])
 
 
 if __name__ == "__main__":

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import marshal
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
 from mlos_sync.core.changes import Hashed
 from mlos_sync.core.paths import to_bytes
-from mlos_sync.errors import SurroundingsError
+from mlos_sync.edge.child import Child
 
 BATCH = 400
 MANY = 20_000
@@ -84,33 +81,13 @@ def _names(paths: list[str]) -> list[bytes]:
 
 
 class _Worker:
-    """One hashing process and its pipes."""
+    """One hashing process."""
 
     def __init__(self, root: str, algorithm: str) -> None:
-        here = os.path.dirname(os.path.abspath(__file__))
-        script, packages = os.path.join(here, "hash_worker.py"), os.path.dirname(os.path.dirname(here))
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", script, root, algorithm, packages],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        self._child = Child("hash_worker.py", root, algorithm)
+        self.stop = self._child.stop
 
     def ask(self, paths: list[str], job: str = "hash") -> list[object]:
         """Hash or stat one batch."""
-        source, sink = self._process.stdout, self._process.stdin
-        assert source is not None and sink is not None  # noqa: S101 - told by PIPE above
-        question = marshal.dumps((job, _names(paths)))
-        try:
-            sink.write(len(question).to_bytes(8, "big") + question)
-            sink.flush()
-            answer = source.read(int.from_bytes(source.read(8), "big"))
-            return list(marshal.loads(answer))  # noqa: S302 - our own child wrote it
-        except (OSError, EOFError, ValueError):
-            raise SurroundingsError("a hashing process ended early", "run the command again") from None
-
-    def stop(self) -> None:
-        """End the process and wait for it."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._process.wait()
+        self._child.ask((job, _names(paths)))
+        return list(self._child.answer())
