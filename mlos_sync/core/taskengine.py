@@ -239,7 +239,7 @@ def _task(row: Found, columns: Columns, options: Options) -> Record | Skipped:
         return Skipped("task", key, "its columns are too many or too long for a line of the journal", lost=True)
     values, remarks = _values(said, options)
     scope = text_of(said["scope"])
-    scope = scope.strip() if scope else None
+    scope = (scope.strip() or None) if scope else None
     need = derived_uid("import", options.source, "need", scope or "") if scope or options.rest else None
     uid = derived_uid("import", options.source, "task", canonical(key))
     cut = tuple(name for name, value in row.cells.items() if is_long(value, imported[1]))

@@ -595,6 +595,16 @@ def test_the_database_takes_whatever_the_mapping_makes(empty, rows, rest):
     assert len(plan.tasks) + len(plan.skipped) == len(rows)
 
 
+def test_a_context_of_nothing_but_blanks_is_none():
+    """Two tasks without a context that says anything have one need together, however their cells say nothing."""
+    cells = dict.fromkeys(taskengine.SYNONYMS, None) | {"description": "Do it"}
+    found = [Found((n,), cells | {"scope": scope}) for n, scope in enumerate([None, "\xa0", b"\xc2\xa0", b"\x1f"])]
+    columns = taskengine.recognised(list(taskengine.SYNONYMS), {})
+    plan = taskengine.mapped(found, columns, Options(rest="Loose ends"))
+    assert [need.values["title"] for need in plan.needs] == ["Loose ends"]
+    assert {task.need for task in plan.tasks} == {plan.needs[0].uid}
+
+
 # Cost
 
 
