@@ -11,7 +11,7 @@ import typer
 from mlos_sync import __version__
 from mlos_sync.cli import data, edges, imports, past, views
 from mlos_sync.cli.common import Json, open_here, put, say, settings, silence
-from mlos_sync.cli.narrowing import only_what_is_asked_for
+from mlos_sync.cli.narrowing import only_what_is_asked_for, quiet_first
 from mlos_sync.errors import MlosError
 
 if TYPE_CHECKING:
@@ -288,6 +288,7 @@ def hooks_status(as_json: Json = False) -> None:
 def main() -> None:
     """Run the program; the one place that turns errors into messages and exit codes."""
     _open_closed_streams()
+    sys.argv[1:] = quiet_first(sys.argv[1:])
     try:
         only_what_is_asked_for(app, sys.argv[1:])()
         sys.stdout.flush()

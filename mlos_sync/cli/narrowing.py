@@ -31,6 +31,13 @@ def only_what_is_asked_for(app: typer.Typer, words: list[str]) -> typer.Typer:
     return small
 
 
+def quiet_first(words: list[str]) -> list[str]:
+    """`--quiet` is honoured wherever it stands before `--`, as people type it behind the command too."""
+    ours = words.index("--") if "--" in words else len(words)
+    rest = [word for word in words[:ours] if word != "--quiet"]
+    return [*["--quiet"] * (len(rest) < ours), *rest, *words[ours:]]
+
+
 def _part(whole: typer.Typer, commands: list[CommandInfo], groups: list[TyperInfo]) -> typer.Typer:
     part = copy(whole)
     part.registered_commands, part.registered_groups = commands, groups

@@ -504,10 +504,12 @@ def test_control_characters(repo):
 
 
 def test_quiet_and_streams(repo):
-    """--quiet keeps results and errors and drops notes; notes are on stderr."""
-    for path in (repo / ".git/mlos").glob("index.db*"):
-        path.unlink()
-    assert run(repo, "--quiet", "need", "list", "--json").err == ""
+    """--quiet, before the command or behind it, keeps results and errors and drops notes; notes are on stderr."""
+    for words in (["--quiet", "need", "list", "--json"], ["need", "list", "--quiet", "--json"]):
+        for path in (repo / ".git/mlos").glob("index.db*"):
+            path.unlink()
+        assert run(repo, *words).err == ""
+    assert run(repo, "need", "add", "--json", "--", "--quiet").json["title"] == "--quiet"
     for path in (repo / ".git/mlos").glob("index.db*"):
         path.unlink()
     assert "rebuilt" in run(repo, "need", "list", "--json").err
