@@ -27,6 +27,7 @@ COMMANDS = {
     "need add": [*HERE, "need", "add", "Wanted", "--json"],
     "publish": [*HERE, "publish", "--json"],
     "sync": [*HERE, "sync", "--json"],
+    "rebuild": [*HERE, "rebuild", "--json"],
     "sync, a draft moved": [*HERE, "sync", "--json"],
     "commit": ["git", "commit", "-q", "-m", "Done\n\nCloses: 1"],
 }
