@@ -180,13 +180,13 @@ def _replace_database(workspace: Workspace, fill: Callable[[Index], T]) -> T:
 
     What only the old one has (captured changes not flushed yet) is written to the ledger first; an old one that is too
     damaged for that is kept beside the new. Until the swap the old one stays in use; an interrupted run leaves at most
-    a file that the next one removes.
+    a file that the next sync removes.
     """
     os.makedirs(workspace.common, mode=0o700, exist_ok=True)
-    fresh = workspace.database + f".{os.getpid()}.new"
+    fresh = os.path.join(workspace.state, f".mlos-{os.getpid()}-index.db")
     with store.writer_lock(workspace.common):
         _rescue(workspace)
-        _remove_leftovers(workspace)
+        files.remove_leftovers(workspace.state)
     index = Index(workspace, store.create(fresh, for_everybody=False))
     store.put(index.db, "workspace", workspace.config.workspace)
     try:
@@ -205,22 +205,13 @@ def _replace_database(workspace: Workspace, fill: Callable[[Index], T]) -> T:
 
 def _swap(index: Index, fresh: str) -> None:
     """Move the new database to its place; a reader of the old one keeps what it has open."""
-    database = index.workspace.database
+    workspace, database = index.workspace, index.workspace.database
     store.settle(index.db, fresh)
     for ending in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(database + ending)
     os.replace(fresh, database)
-
-
-def _remove_leftovers(workspace: Workspace) -> None:
-    """Half-made databases of rebuilds that were killed."""
-    folder = workspace.state
-    if os.path.isdir(folder):
-        for name in os.listdir(folder):
-            owner = name.removeprefix("index.db.").partition(".new")[0]
-            if name.startswith("index.db.") and owner.isdecimal() and not files.is_alive(int(owner)):
-                os.unlink(os.path.join(folder, name))
+    ledger.sync_folder(workspace.state)
 
 
 def _rescue(workspace: Workspace, *, into: Index | None = None) -> bool:

@@ -53,6 +53,7 @@ def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: 
     began = time.monotonic()
     with contextlib.suppress(SurroundingsError):  # git is at work on its index: the note stays for the next time
         publishing.mend(index.workspace.root, index.workspace.state)
+    files.remove_leftovers(index.workspace.state)  # of a rebuild
     for view in index.workspace.config.views:
         files.remove_leftovers(os.path.dirname(os.path.join(index.workspace.root, view.path)))
     indexing.check_root(index.workspace)
