@@ -55,8 +55,9 @@ def iso(milliseconds: int) -> str:
     return datetime.fromtimestamp(min(milliseconds // 1000, _LAST_SECOND), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def refold(db: Connection, dirty: Iterable[Record]) -> None:
-    """Fold the given records again, with all that this concerns, and write the rows."""
+def refold(db: Connection, dirty: Iterable[Record], made: Iterable[Record] = ()) -> None:
+    """Fold the given records again, with all that this concerns, and write the rows. `made` are those of them that
+    somebody made, or deleted, in the tables just now: their rows stand, or have gone, already."""
     records = set(dirty)
     if not records:
         return
@@ -72,7 +73,7 @@ def refold(db: Connection, dirty: Iterable[Record]) -> None:
             db.execute("DELETE FROM record_keys WHERE kind = ? AND uid = ?", (kind, uid))
     held = _held(db) & records
     db.executemany("DELETE FROM held WHERE kind = ? AND uid = ?", sorted(held))
-    outcome = _write(db, records, states)
+    outcome = _write(db, records, states, set(made))
     _remember(db, outcome, moved)
 
 
@@ -108,9 +109,12 @@ def _states(db: Connection, records: Iterable[Record]) -> States:
     return dict(folded(grouped, len(wanted)))
 
 
-def _write(db: Connection, records: set[Record], states: States) -> _Outcome:
+def _write(db: Connection, records: set[Record], states: States, made: set[Record]) -> _Outcome:
     columns = _columns(db)
     outcome = _put_rows(db, records, states, columns)
+    standing = {(state.kind, state.uid) for state in outcome.standing}
+    outcome.appeared |= made & standing
+    outcome.vanished |= {record for record in made - standing - outcome.fallen if record[0] in KINDS}
     # A row that a rule of this version refuses takes its references with it; one that appears gives them back.
     held = _held(db)
     again = _naming(db, outcome.fallen) | (_naming(db, outcome.appeared) & held if held else set())
@@ -125,7 +129,7 @@ def _write(db: Connection, records: set[Record], states: States) -> _Outcome:
     for kind in KINDS:
         mine = [state for state in outcome.standing if state.kind == kind]
         _put_references(db, kind, mine, columns[kind], look_up)
-    _put_edges(db, sorted(uid for kind, uid in records if kind == "relationship"), states, look_up)
+    _put_edges(db, {uid for kind, uid in records if kind == "relationship"}, states, look_up)
     return outcome
 
 
@@ -140,9 +144,19 @@ def _remember(db: Connection, outcome: _Outcome, moved: set[Record]) -> None:
     db.executemany("INSERT OR IGNORE INTO underived VALUES (?, ?)", again)
     if any(kind == "agent" for kind, _ in moved):
         store.put(db, "file_edges", "cut")
-    if outcome.appeared or outcome.vanished or moved:
-        store.bump(db, "population")
-        _unsettle_references(db, outcome.appeared | outcome.vanished, everything=bool(moved))
+    changed = outcome.appeared | outcome.vanished
+    if changed or moved:
+        _unsettle_references(db, changed, everything=bool(moved) or _are_contested(db, changed))
+        if moved or db.execute("SELECT 1 FROM commit_references WHERE targets IS NULL LIMIT 1").fetchone():
+            store.bump(db, "population")
+
+
+def _are_contested(db: Connection, records: set[Record]) -> bool:
+    """Whether one of the records got another number than the one it was made with: bare numbers may mean others now."""
+    sql = "SELECT 1 FROM numbers WHERE number <> claimed"
+    if len(records) > MANY:
+        return db.execute(f"{sql} LIMIT 1").fetchone() is not None
+    return any(db.execute(f"{sql} AND kind = ? AND uid = ?", record).fetchone() for record in records)
 
 
 def _unsettle_references(db: Connection, records: set[Record], *, everything: bool) -> None:
@@ -305,31 +319,46 @@ def _reference(column: _Column, given: Any, look_up: Resolve, absent: list[str])
 
 # --- edges
 
+_RIVAL = "it says the same as edge"
 _ENDS = "source_type, source_id, relationship_type, target_type, target_id"
 
 
-def _put_edges(db: Connection, uids: list[str], states: States, look_up: Resolve) -> None:
-    """The rows of edges that somebody declared. One whose end is not here is cut: it waits in `held`."""
-    before = _edges_of(db, uids)
-    gone, rows, told = [], [], []
-    for uid in uids:
-        state, row = states.get(("relationship", uid)), before.get(uid)
-        wanted = _edge(db, state, look_up) if state is not None and state.alive else None
-        if wanted is None or (row is not None and row[:5] != wanted[:5]):
-            gone += [(uid,)] if row is not None else []
-        if wanted is not None and wanted != row and state is not None:
-            rows.append([*wanted, uid])
-            told.append(state)
-    for one in gone:
-        db.execute("DELETE FROM relationships WHERE uid = ? AND origin = 'record'", one)
+def _put_edges(db: Connection, uids: set[str], states: States, look_up: Resolve) -> None:
+    """The rows of edges that somebody declared. One whose end is not here is cut: it waits in `held`. So does one that came
+    to say the same as another (a file was renamed to what that one names): the greater uid stands."""
+    rivals = {uid for (uid,) in db.execute("SELECT uid FROM held WHERE reason LIKE ?", (f"{_RIVAL}%",))}
+    db.executemany("DELETE FROM held WHERE kind = 'relationship' AND uid = ?", [(uid,) for uid in rivals])
+    uids = uids | rivals
+    states |= _states(db, {("relationship", uid) for uid in uids} - states.keys())
+    before = _edges_of(db, sorted(uids))
+    wanted: dict[str, tuple[Any, ...]] = {}
+    for uid in sorted(uids):
+        state = states.get(("relationship", uid))
+        row = _edge(db, state, look_up) if state is not None and state.alive else None
+        if row is not None:
+            wanted[uid] = row
+        if uid in before and (row is None or before[uid][:5] != row[:5]):
+            db.execute("DELETE FROM relationships WHERE uid = ? AND origin = 'record'", (uid,))
+    taken = f"SELECT uid FROM relationships WHERE ({_ENDS}) = (?, ?, ?, ?, ?) AND origin = 'record'"
+    standing = {uid for row in wanted.values() for (uid,) in db.execute(taken, row[:5])}
+    if others := standing - uids:
+        _put_edges(db, uids | others, states, look_up)
+        return
+    winners = {row[:5]: uid for uid, row in wanted.items()}  # in the order of uids: the greatest comes last
+    rows = []
+    for uid, row in wanted.items():
+        if winners[row[:5]] != uid:
+            _hold(db, states["relationship", uid], f"{_RIVAL} {winners[row[:5]][:12]}")
+        elif before.get(uid) != row or uid not in standing:
+            rows.append((*row, uid))
     sql = (
         f"INSERT INTO relationships({_ENDS}, metadata, created_at, uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         f" ON CONFLICT({_ENDS}) DO UPDATE SET metadata = excluded.metadata, created_at = excluded.created_at,"
         " uid = excluded.uid, evidence = 'declared', origin = 'record'"
     )
     for n, reason in _each(db, sql, rows):
-        db.execute("DELETE FROM relationships WHERE uid = ? AND origin = 'record'", (told[n].uid,))
-        _hold(db, told[n], reason)
+        db.execute("DELETE FROM relationships WHERE uid = ? AND origin = 'record'", (rows[n][-1],))
+        _hold(db, states["relationship", rows[n][-1]], reason)
 
 
 def _edges_of(db: Connection, uids: list[str]) -> dict[str, tuple[Any, ...]]:
@@ -351,6 +380,9 @@ def _edge(db: Connection, state: State, look_up: Resolve) -> tuple[Any, ...] | N
             _hold(db, state, f"its {side} {key} is not here")
             return None
         ends.append((key.partition(":")[0], found))
+    if not isinstance(fields.get("type"), str):
+        _hold(db, state, "its type is no text")
+        return None
     return (*ends[0], fields.get("type"), *ends[1], fields.get("metadata"), fields.get("created_at"))
 
 

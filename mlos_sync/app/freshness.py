@@ -43,6 +43,7 @@ def _absorb(index: Index, seen: looking.Look) -> None:
     db = index.db
     moved = store.get(db, "head") != seen.head
     paths = history.update(index, seen.head)
+    moved |= bool(paths)
     journaling.absorb(index, seen, paths)
     if moved or not history.are_references_current(db):
         dirty = events.update_visibility(db, events.closings(db)) if moved else set()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mlos_sync.app import reading, segments
+from mlos_sync.app import looking, reading, segments
 from mlos_sync.app.events import add_events, update_visibility
 from mlos_sync.app.folding import iso
 from mlos_sync.app.numbering import Record, is_contested, uid_in
@@ -32,12 +32,14 @@ def update(index: Index, head: str) -> set[str]:
     """Bring the commit tables to the commit `head` ("": none yet), inside the caller's transaction. Returns the paths
     whose history changed."""
     db, root = index.db, index.workspace.root
-    now, before = head or None, store.get(db, "head") or None
-    if now == before:
+    now, before, ends = head or None, store.get(db, "head") or None, looking.shallow(index)
+    deeper = ends != store.get(db, "shallow")
+    if now == before and not deeper:
         return set()
-    lost = git.reachable_only(root, before, now or before) if before is not None else []
+    lost = git.reachable_only(root, before, now or before) if before is not None and not deeper else None
+    store.put(db, "shallow", ends)
     paths: set[str] = set()
-    if lost is None:
+    if before is not None and lost is None:
         paths |= {path for (path,) in db.execute("SELECT DISTINCT path FROM commit_changes")}
         for table in ("commits", "commit_changes", "commit_references"):
             db.execute(f"DELETE FROM {table}")
@@ -203,7 +205,12 @@ def _forget_other_closings(db: store.Connection, commit: int, sha: str) -> set[R
         ).fetchall()
         if f"{kind}:{uid}" not in meant
     ]
-    db.executemany("DELETE FROM events WHERE seq = ?", [(seq,) for seq, _, _ in stale])
+    for seq, _, _ in stale:
+        # A segment that was made for a commit which nobody made held it, perhaps: it is read again should it come back.
+        holding = "SELECT segment FROM segment_events WHERE event = ?"
+        db.execute(f"DELETE FROM segments WHERE number IN ({holding})", (seq,))
+        db.execute(f"DELETE FROM segment_events WHERE segment IN ({holding})", (seq,))
+        db.execute("DELETE FROM events WHERE seq = ?", (seq,))
     return {(kind, uid) for _, kind, uid in stale}
 
 

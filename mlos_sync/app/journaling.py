@@ -31,17 +31,18 @@ def absorb(index: Index, seen: looking.Look, paths: set[str]) -> None:
     dirty = update_visibility(db, touched) if touched else set()
     touched = segments.held_elsewhere(index, seen)
     dirty |= update_visibility(db, touched) if touched else set()
-    refold(db, dirty | unchanged)
+    refold(db, dirty | unchanged, {(event.kind, event.uid) for event in minted if event.op != "update"})
 
 
 def read_ledger(index: Index) -> list[journal.Event]:
-    """What was appended to the pending log since the last time. A log that has shrunk or gone was taken away by hand: what
-    only this index still has of it counts as before, and is written again with the next record, or by a rebuild."""
+    """What was appended to the pending log since the last time. A log that has shrunk or gone, or in which something else
+    stands, was taken away by hand or lost its end with the power: what only this index still has of it counts as before,
+    and is written again with the next record, or by a rebuild."""
     db, folder = index.db, index.workspace.common
-    start, size = int(store.get(db, "ledger_size", "0")), ledger.size(folder)
-    if size == int(store.get(db, "ledger_seen", "0")):
+    if _is_read(index):
         return []
-    if size < start:
+    start, size = int(store.get(db, "ledger_size", "0")), ledger.size(folder)
+    if size < start or ledger.mark(folder, start) != store.get(db, "ledger_mark"):
         store.put(db, "ledger_lost", "yes")
         start = 0
     appended, damaged, end = ledger.read(folder, start)
@@ -49,9 +50,24 @@ def read_ledger(index: Index) -> list[journal.Event]:
         damaged = ledger.read(folder, 0)[1]
     if damaged or not start:
         observe_ledger(index, damaged)
-    store.put(db, "ledger_size", str(end))
-    store.put(db, "ledger_seen", str(size))
+    if appended:
+        ledger.owe(folder)  # whoever appended it may have been killed before it was durable, and nobody else told of it
+    _note_read(index, end, size)
     return appended
+
+
+def _is_read(index: Index) -> bool:
+    """Whether the pending log is as it was when it was read last."""
+    db, folder = index.db, index.workspace.common
+    if ledger.size(folder) != int(store.get(db, "ledger_seen", "0")):
+        return False
+    return ledger.mark(folder, int(store.get(db, "ledger_size", "0"))) == store.get(db, "ledger_mark")
+
+
+def _note_read(index: Index, end: int, size: int) -> None:
+    """Remember how far the pending log was read, and how long it was."""
+    for key, value in (("size", str(end)), ("seen", str(size)), ("mark", ledger.mark(index.workspace.common, end))):
+        store.put(index.db, f"ledger_{key}", value)
 
 
 def observe_ledger(index: Index, damaged: list[str]) -> None:
@@ -80,9 +96,7 @@ def is_current(index: Index, seen: looking.Look) -> bool:
     db = index.db
     if db.execute("SELECT 1 FROM outbox LIMIT 1").fetchone():
         return False
-    if ledger.size(index.workspace.common) != int(store.get(db, "ledger_seen", "0")):
-        return False
-    return looking.are_current(index, seen)
+    return _is_read(index) and looking.are_current(index, seen)
 
 
 def flush(index: Index, known: set[str]) -> tuple[list[journal.Event], set[Record]]:
@@ -107,8 +121,7 @@ def flush(index: Index, known: set[str]) -> tuple[list[journal.Event], set[Recor
             again = lost_lines(db, {event.id for event in ledger.read(folder, 0)[0]})
             store.put(db, "ledger_lost", "")
         ledger.append(folder, (*again, *minted), durable=False)  # by whoever began the transaction: `opening.writing`
-        for key in ("ledger_size", "ledger_seen"):
-            store.put(db, key, str(ledger.size(folder)))
+        _note_read(index, ledger.size(folder), ledger.size(folder))
     db.execute("DELETE FROM outbox")
     return minted, mint.unchanged
 

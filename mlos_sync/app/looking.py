@@ -6,6 +6,7 @@ only where those times cannot tell, and every file's stat only where somebody as
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from mlos_sync.core.ids import derived_uid
 from mlos_sync.edge import git, store
 
 RACY_NS = 2_000_000_000  # a folder that changed so lately may change again without another mtime
+INCOMPLETE = "incomplete"  # in the place of what git could not read in whole: it is asked again
 _KEYS = ("head", "tree", "files", "names", "stats")
 
 # Workspace path -> what is known of the file: its inode, and behind it, after a thorough look, its size, times and mode.
@@ -43,6 +45,7 @@ class Look:
 
 def look(index: Index, *, thorough: bool = False) -> Look:
     """Look at HEAD, the journal in its tree, the journal on disk, and, where it matters, at refs. Takes no lock."""
+    before = taken_in(index)  # first: if somebody takes in more while we look, what we saw is known to be older
     commit = tree = ""
     out = git.run(index.workspace.root, "rev-parse", "--quiet", "HEAD^{commit}", f"HEAD:{journal.FOLDER}", check=False)
     for line in out.decode().split("\n"):
@@ -54,7 +57,7 @@ def look(index: Index, *, thorough: bool = False) -> Look:
     listing = list_files(index, stats=thorough) if thorough or fresh else None
     names = _told(listing) if listing is not None and not thorough else ""
     stats = _told(listing) if listing is not None and thorough else ""
-    return Look(commit, tree, folders, names, stats, refs, taken_in(index), listing)
+    return Look(commit, tree, folders, names, stats, refs, before, listing)
 
 
 def taken_in(index: Index) -> tuple[str, ...]:
@@ -77,7 +80,7 @@ def remember(index: Index, seen: Look, listing: Listing | None, *, complete: boo
     """Note what the index is brought up to now; `listing` is what was listed for it, None where the files are as they
     were. What git could not read now may be there the next time."""
     db = index.db
-    for key, value in (("head", seen.head), ("tree", seen.tree if complete else "incomplete"), ("files", seen.files)):
+    for key, value in (("head", seen.head), ("tree", seen.tree if complete else INCOMPLETE), ("files", seen.files)):
         store.put(db, f"journal_{key}", value)
     if listing is not None:
         inodes = listing if not seen.stats else {path: stat.partition(" ")[0] for path, stat in listing.items()}
@@ -88,6 +91,15 @@ def remember(index: Index, seen: Look, listing: Listing | None, *, complete: boo
 def refs_text(index: Index) -> str:
     """What branches, tags and remote refs name, as one short text."""
     return derived_uid(*git.ref_tips(index.workspace.root))
+
+
+def shallow(index: Index) -> str:
+    """Where the history of a shallow clone ends, as a short text; "" for a whole one. `git fetch --unshallow` moves no ref."""
+    try:
+        stat = os.stat(os.path.join(os.path.dirname(index.workspace.common), "shallow"))
+    except OSError:
+        return ""
+    return f"shallow {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
 
 
 def _told(listing: Listing) -> str:
@@ -107,7 +119,8 @@ def _folders(index: Index) -> tuple[str, bool]:
             continue
         newest = max(newest, stat.st_mtime_ns, stat.st_ctime_ns)
         found.append(f"{folder[len(base) :]} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino} {stat.st_mode}")
-    return derived_uid(*found) if found else "", newest + RACY_NS > time.time_ns()
+    found.append(shallow(index))
+    return derived_uid(*found) if any(found) else "", newest + RACY_NS > time.time_ns()
 
 
 def list_files(index: Index, *, stats: bool) -> Listing:
@@ -119,7 +132,9 @@ def list_files(index: Index, *, stats: bool) -> Listing:
         for month in _entries(year.path):
             folder = f"{journal.FOLDER}/{year.name}/{month.name}/"
             for entry in _entries(month.path):
-                if not entry.name.startswith(".mlos-"):  # being written, or left by a process that was killed
+                if entry.name.startswith(".mlos-"):
+                    continue  # being written, or left by a process that was killed
+                with contextlib.suppress(FileNotFoundError):  # gone since it was listed
                     found[folder + entry.name] = stat_text(entry) if stats else str(entry.inode())
     return found
 

@@ -69,11 +69,14 @@ class Mint:
         return event
 
     def _seen(self, record: Record, *, decides: bool) -> tuple[str, ...]:
-        """The heads that the author of a change knew. A closing that nobody published yet goes when its commit is amended
+        """The heads that the author of a change knew. A closing that no commit here holds yet goes when its commit is amended
         away, and what has seen it could then never be published: where the change decides the status anew it becomes an
         event of this clone, else the change stands beside it."""
         sql = "SELECT line FROM events WHERE kind = ? AND uid = ? AND visible = 1"
-        loose = " AND closing IS NOT NULL AND ledger = 0 AND NOT EXISTS (SELECT 1 FROM segment_events m WHERE m.event = seq)"
+        loose = (
+            " AND closing IS NOT NULL AND ledger = 0 AND NOT EXISTS (SELECT 1 FROM segment_events m JOIN segments s"
+            " ON s.number = m.segment WHERE m.event = seq AND (s.in_head OR s.in_history))"
+        )
         closings = [journal.trusted(line) for (line,) in self.db.execute(sql + loose, record)] if self.is_ours else []
         if closings and decides:
             self.adopted += closings

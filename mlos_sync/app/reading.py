@@ -84,9 +84,8 @@ def read_copies(index: Index, copies: Copies, elsewhere: Elsewhere = _nowhere) -
     whole = whole_copies(index, doubtful)
     for name, places in doubtful.items():
         path, blob = places[0]
-        data: bytes | _Unreadable = contents.get(blob) or _Unreadable(
-            f"git cannot read its object {blob[:12]}: git fetch --refetch brings it back, git fsck says more"
-        )
+        gone = f"git cannot read its object {blob[:12]}: git fetch --refetch brings it back, git fsck says more"
+        data = contents[blob] if blob in contents else _Unreadable(gone)
         _take_doubtful(index, name, path, data, whole.get(name))
     return all(places[0][1] in contents or name in whole for name, places in doubtful.items())
 

@@ -12,7 +12,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from mlos_sync.app.events import add_events
-from mlos_sync.app.looking import Listing, Look, are_current, is_same, list_files, refs_text, remember, stat_text
+from mlos_sync.app.looking import (
+    INCOMPLETE,
+    Listing,
+    Look,
+    are_current,
+    is_same,
+    list_files,
+    refs_text,
+    remember,
+    stat_text,
+)
 from mlos_sync.app.opening import Index
 from mlos_sync.app.reading import Copies, Disk, read_copies, read_disk
 from mlos_sync.core import journal
@@ -22,12 +32,13 @@ from mlos_sync.edge import commits, git, ledger, store
 @dataclass(slots=True)
 class _Changes:
     """What changed in one place where segments can be: copies in git that came, files that came or were altered, names
-    that went, and files that are no segments."""
+    that went, and files that are no segments. What could not be read has not gone."""
 
     came: Copies = field(default_factory=dict)
     files: Disk = field(default_factory=dict)
     went: set[str] = field(default_factory=set)
     strays: list[str] = field(default_factory=list)
+    complete: bool = True  # whether all of the place could be read
 
     def names(self) -> set[str]:
         return self.came.keys() | self.files.keys() | self.went
@@ -56,7 +67,7 @@ def take(index: Index, seen: Look, paths: set[str]) -> set[int]:
     complete = read_copies(index, {n: places for n, places in wanted.items() if n not in disk.files}, elsewhere)
     for column, changes in (("on_disk", disk), ("in_head", tree), ("in_history", history)):
         _mark(db, column, changes.came.keys() | changes.files.keys(), changes.went)
-    remember(index, seen, listing, complete=complete)
+    remember(index, seen, listing, complete=complete and tree.complete)
     observe_damage(db, disk.strays if listing is not None else [])
     return before | events_in(db, names)
 
@@ -109,15 +120,18 @@ def _changes_of_tree(index: Index, seen: Look) -> _Changes:
     before = store.get(db, "journal_tree")
     if before == seen.tree:
         return _Changes()
-    changed = git.changes_of_tree(root, before, seen.tree) if before and seen.tree else None
-    if changed is None:
-        files = git.tree_files(root, seen.tree) if seen.tree else {}
-        came = named(files, journal.FOLDER + "/")
-        went = {name for (name,) in db.execute("SELECT name FROM segments WHERE in_head = 1")}
-    else:
-        came = named({path: entry for path, entry in changed.items() if entry is not None}, journal.FOLDER + "/")
-        went = {name for path in changed if (name := journal.name_of(f"{journal.FOLDER}/{path}"))}
-    return _Changes(came=came, went=went - came.keys())
+    changed = git.changes_of_tree(root, before, seen.tree) if before not in ("", INCOMPLETE) and seen.tree else None
+    # A path that went may have been one of two of its segment: only the whole tree tells.
+    if changed is not None and None not in changed.values():
+        return _Changes(came=named({path: entry for path, entry in changed.items() if entry}, journal.FOLDER + "/"))
+    files, complete = git.readable_files(root, seen.tree) if seen.tree else ({}, True)
+    came = named(files, journal.FOLDER + "/")
+    here = {name for (name,) in db.execute("SELECT name FROM segments WHERE in_head = 1")}
+    return _Changes(
+        {n: p for n, p in came.items() if n not in here},
+        went=here - came.keys() if complete else set(),
+        complete=complete,
+    )
 
 
 def _changes_of_history(db: store.Connection, paths: set[str], tree: _Changes) -> _Changes:
@@ -191,32 +205,36 @@ def held_elsewhere(index: Index, seen: Look) -> set[int]:
         return set()
     refs = seen.refs or refs_text(index)
     if refs == store.get(db, "refs"):
-        return set()
+        return _adopt(index)
     waiting = {event for (event,) in db.execute("SELECT seq FROM events WHERE waiting = 1")}
     if not store.get(db, "refs"):
         _learn_unnamed(index)
-    held = _held(index, seen.tree)
+    held, complete = _held(index, seen.tree)
     before = {name for (name,) in db.execute("SELECT name FROM segments WHERE held = 1")}
-    _mark(db, "held", held - before, before - held)
-    store.put(db, "refs", refs)
-    _adopt(index)
-    return waiting
+    _mark(db, "held", held - before, before - held if complete else set())
+    store.put(db, "refs", refs if complete else INCOMPLETE)
+    return waiting | (_adopt(index) if complete else set())
 
 
-def _held(index: Index, tree: str) -> set[str]:
-    """Segments in the trees of branches, tags and remote refs, each compared with HEAD's journal `tree`: most are like it.
-    What is new is read."""
+def _held(index: Index, tree: str) -> tuple[set[str], bool]:
+    """Segments in the trees of branches, tags and remote refs, and whether git could read them all. Each is compared with
+    HEAD's journal `tree`: most are like it. What is new is read."""
     root = index.workspace.root
     here = {name for (name,) in index.db.execute("SELECT name FROM segments WHERE in_head = 1")}
     held: set[str] = set()
+    whole = True
     for other in git.subtrees(root, git.ref_tips(root), journal.FOLDER):
-        changed = git.changes_of_tree(root, tree, other) if tree else None
-        files = git.tree_files(root, other) if changed is None else {p: e for p, e in changed.items() if e is not None}
+        changed, complete = git.changes_of_tree(root, tree, other) if tree else None, True
+        if changed is None:
+            files, complete = git.readable_files(root, other)
+        else:
+            files = {path: entry for path, entry in changed.items() if entry is not None}
         came = named(files, journal.FOLDER + "/")
-        read_copies(index, came)
+        complete &= read_copies(index, came)
         gone = {journal.name_of(f"{journal.FOLDER}/{path}") for path in changed or ()} - came.keys()
         held |= came.keys() if changed is None else (here - gone) | came.keys()
-    return held
+        whole &= complete
+    return held, whole
 
 
 def _learn_unnamed(index: Index) -> None:
@@ -230,13 +248,15 @@ def _learn_unnamed(index: Index) -> None:
     index.db.executemany("UPDATE segments SET committed = 1 WHERE name = ?", [(name,) for name in found])
 
 
-def _adopt(index: Index) -> None:
+def _adopt(index: Index) -> set[int]:
+    """Take what waits and nobody holds into the pending log. Returns the events."""
     lines = index.db.execute(
         'SELECT line FROM events WHERE waiting = 1 AND ledger = 0 AND line NOT LIKE \'%"door":"commit %\''
         " AND NOT EXISTS (SELECT 1 FROM segment_events e JOIN segments s ON s.number = e.segment"
         " WHERE e.event = events.seq AND (s.held OR s.in_head OR s.in_history OR s.on_disk))"
     ).fetchall()
-    if lines:
-        events = [journal.trusted(line) for (line,) in lines]
-        ledger.append(index.workspace.common, events, durable=False)  # see `opening.writing`
-        add_events(index.db, events, in_ledger=True)
+    if not lines:
+        return set()
+    events = [journal.trusted(line) for (line,) in lines]
+    ledger.append(index.workspace.common, events, durable=False)  # see `opening.writing`
+    return add_events(index.db, events, in_ledger=True)

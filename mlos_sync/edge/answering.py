@@ -4,6 +4,7 @@ process of ours shall start fast."""
 from __future__ import annotations
 
 import marshal
+import signal
 import sys
 
 TYPE_CHECKING = False  # typing takes longer to import than a small walk
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def questions() -> Iterator[Any]:
-    """Each question until the input ends."""
+    """Each question until the input ends. Ctrl-C is the parent's to tell of: it ends, and with it the input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     source = sys.stdin.buffer
     while length := source.read(8):
         yield marshal.loads(source.read(int.from_bytes(length, "big")))  # noqa: S302 - our own parent wrote it

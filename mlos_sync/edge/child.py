@@ -3,6 +3,7 @@ side is `answering`). A question is answered before the next is asked, so neithe
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import subprocess
@@ -45,7 +46,8 @@ class Child:
         """End the process and wait for it."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(OSError):  # it has ended, and what was to be asked cannot be flushed
+                    pipe.close()
         self._process.wait()
 
 

@@ -178,14 +178,19 @@ def remove_leftovers(folder: str) -> None:
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process runs on this machine."""
+    """Whether a process runs on this machine. One that was killed and that nobody has asked for yet does not; only Linux
+    tells."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (OSError, IndexError):
+        return True
 
 
 def _make_folders(root: bytes, below: bytes) -> None:

@@ -140,7 +140,19 @@ def head(root: str) -> str | None:
 def tree_files(root: str, treeish: str, folder: str = "") -> dict[str, tuple[str, str]]:
     """path -> (mode, blob id) of a tree, below `folder`; empty when the tree or the folder does not exist."""
     args = ["ls-tree", "-r", "-z", "--full-tree", treeish]
-    out = run(root, *args, *(["--", folder + "/"] if folder else []), check=False)
+    return _entries(run(root, *args, *(["--", folder + "/"] if folder else []), check=False))
+
+
+def readable_files(root: str, tree: str) -> tuple[dict[str, tuple[str, str]], bool]:
+    """The same of a tree by its id, as far as git can read it, and whether that is all of it."""
+    done = subprocess.run(
+        [program(), *_SAFE, "ls-tree", "-r", "-z", "--full-tree", tree],
+        cwd=root, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False,
+    )  # fmt: skip
+    return _entries(done.stdout), done.returncode == 0
+
+
+def _entries(out: bytes) -> dict[str, tuple[str, str]]:
     found = {}
     for record in out.split(b"\0"):
         if record:

@@ -15,6 +15,7 @@ from mlos_sync.core.journal import BadLineError, Event, decode
 from mlos_sync.errors import SurroundingsError
 
 NAME = "ledger.jsonl"
+_MARK = 64  # bytes: the end of a line, in which its checksum and its random id stand
 
 
 def size(folder: str) -> int:
@@ -23,6 +24,24 @@ def size(folder: str) -> int:
         return os.lstat(os.path.join(folder, NAME)).st_size
     except FileNotFoundError:
         return 0
+
+
+def mark(folder: str, at: int) -> str:
+    """What stands in the ledger before byte `at`, as a short text: tells whether it is the one that was read so far."""
+    try:
+        descriptor = _open(os.path.join(folder, NAME), os.O_RDONLY)
+    except FileNotFoundError:
+        return ""
+    try:
+        return os.pread(descriptor, min(at, _MARK), max(0, at - _MARK)).hex()
+    finally:
+        os.close(descriptor)
+
+
+def owe(folder: str) -> None:
+    """Let the next `settle` make the ledger durable, also where only another process appended to it, and was killed."""
+    if folder not in _unsettled:
+        _unsettled[folder] = (_open(os.path.join(folder, NAME), os.O_RDONLY), True)
 
 
 # Folder -> descriptor of a log that this process appended to and did not make durable yet, and whether it is new.
