@@ -106,6 +106,8 @@ class Walk(RecordSteps, SqlSteps, GitSteps, IndexSteps, RuleBasedStateMachine):
         """Everybody gets everything, and all is judged; after a failure only the files go."""
         Walk.counts[0] += 1
         Walk.counts[1] += self.count
+        if Walk.counts[0] % 25 == 0:
+            print(f"{Walk.counts[0]} walks, {Walk.counts[1]} steps so far", flush=True)
         try:
             if self.is_whole and self.places:
                 self.is_whole = False
