@@ -18,7 +18,7 @@ from mlos_sync.app.folding import iso
 from mlos_sync.app.naming import resolve
 from mlos_sync.app.opening import Index
 from mlos_sync.core import ids, journal
-from mlos_sync.core.fold import ALIVE, assignments, fold
+from mlos_sync.core.fold import ALIVE, State, assignments, fold
 from mlos_sync.core.vocabulary import TABLE_OF
 from mlos_sync.edge import store
 from mlos_sync.errors import RefusedError, UsageError
@@ -88,6 +88,11 @@ def restore(index: Index, kind: str, text: str) -> Row:
         _, uid = finding.ever(db, text, kind)
         if db.execute(f"SELECT 1 FROM {TABLE_OF[kind]} WHERE uid = ?", (uid,)).fetchone():
             raise UsageError(f"{text} is not deleted", f"mlos-sync {kind} show {text}")
+        if _state_of(db, kind, uid).born is None:
+            raise RefusedError(
+                f"{text} was not made on this branch, only deleted",
+                "switch to a branch that has it, and restore it there",
+            )
         _recreate(db, kind, uid)
         return uid
 
@@ -148,8 +153,13 @@ def shown_key(db: store.Connection, key: Any) -> str:
 
 
 def _fields(db: store.Connection, kind: str, uid: str) -> Row:
+    return dict(_state_of(db, kind, uid).fields)
+
+
+def _state_of(db: store.Connection, kind: str, uid: str) -> State:
+    """What the events of a record that count here come to."""
     lines = db.execute("SELECT line FROM events WHERE kind = ? AND uid = ? AND visible = 1", (kind, uid)).fetchall()
-    return dict(fold(journal.trusted(line) for (line,) in lines).fields) if lines else {}
+    return fold(journal.trusted(line) for (line,) in lines) if lines else State(kind, uid)
 
 
 def _digits(db: store.Connection, kind: str) -> int:

@@ -368,3 +368,19 @@ def test_a_deletion_that_has_seen_both_sides_settles_their_fields(clones):
     ada, _ = clones
     delete(ada, "task", "1")
     assert not [one for one in conflicts(ada) if one["kind"] == "task"]
+
+
+def test_restore_on_a_branch_that_never_had_the_record(tmp_path):
+    """Its deletion travels along, its making does not: refused, and nothing is recorded."""
+    repo = workspace(tmp_path)
+    git(repo, "branch", "before")
+    uid = need(repo, "Made on main")["uid"]
+    save(repo, "need")
+    run(repo, "need", "delete", "1")
+    git(repo, "switch", "-q", "before")
+    before = ledger(repo)
+    refused = run(repo, "need", "restore", f"need-{uid}", ok=False)
+    assert refused.code == 4 and "not made on this branch" in refused.err
+    assert ledger(repo) == before
+    git(repo, "switch", "-q", "main")
+    assert run(repo, "need", "restore", f"need-{uid}").code == 0
