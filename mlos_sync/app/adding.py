@@ -57,6 +57,8 @@ def add_lines(index: Index, kind: str, source: str, lines: list[Line]) -> Added:
     done = Added(skipped=sum(1 for _, row in lines if row.get("origin") == "derived"))
     told = [(place, row) for place, row in lines if row.get("origin") != "derived"]
 
+    _refuse_twice(source, told)
+
     def write(db: store.Connection) -> dict[str, str]:
         ordered = _parents_first(source, told) if kind == "need" else told
         return dict(_each(source, ordered, lambda row: _record(db, kind, row, done)))
@@ -64,6 +66,15 @@ def add_lines(index: Index, kind: str, source: str, lines: list[Line]) -> Added:
     uids = records.write(index, write) if told else {}
     done.rows = [records.row_of(index.db, kind, uids[place]) for place, _ in told]
     return done
+
+
+def _refuse_twice(source: str, lines: list[Line]) -> None:
+    """One record in two lines: the second would change what the first says."""
+    first: dict[str, str] = {}
+    for place, row in lines:
+        uid = row.get("uid")
+        if isinstance(uid, str) and first.setdefault(uid, place) != place:
+            raise UsageError(f"{source}, {place}: the uid {uid[:40]} stands in {first[uid]} already", _MENDING)
 
 
 def _each(source: str, lines: Iterable[Line], act: Callable[[Row], T]) -> Iterator[tuple[str, T]]:

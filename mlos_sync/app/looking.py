@@ -16,7 +16,9 @@ from mlos_sync.core import journal
 from mlos_sync.core.ids import derived_uid
 from mlos_sync.edge import git, store
 
-RACY_NS = 2_000_000_000  # a folder that changed so lately may change again without another mtime
+# A folder that changed so lately may change again without another mtime: the kernel's clock goes in steps of up to 10 ms,
+# and some filesystems store whole seconds, or even ones.
+RACY_NS, COARSE_NS = 20_000_000, 2_000_000_000
 INCOMPLETE = "incomplete"  # in the place of what git could not read in whole: it is asked again
 _KEYS = ("head", "tree", "files", "names", "stats")
 
@@ -53,7 +55,9 @@ def look(index: Index, *, thorough: bool = False) -> Look:
             commit, tree = (line, tree) if not commit else (commit, line)
     refs = refs_text(index) if index.db.execute("SELECT 1 FROM events WHERE waiting = 1 LIMIT 1").fetchone() else ""
     folders, fresh = _folders(index)
-    folders = f"~{folders}" if fresh else folders  # told apart, so that it is asked once more when the times can tell
+    # What was taken in while the times could not tell is compared by its names from then on.
+    fresh = fresh or before[_KEYS.index("files")] == f"~{folders}"
+    folders = f"~{folders}" if fresh else folders
     listing = list_files(index, stats=thorough) if thorough or fresh else None
     names = _told(listing) if listing is not None and not thorough else ""
     stats = _told(listing) if listing is not None and thorough else ""
@@ -120,7 +124,8 @@ def _folders(index: Index) -> tuple[str, bool]:
         newest = max(newest, stat.st_mtime_ns, stat.st_ctime_ns)
         found.append(f"{folder[len(base) :]} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino} {stat.st_mode}")
     found.append(shallow(index))
-    return derived_uid(*found) if any(found) else "", newest + RACY_NS > time.time_ns()
+    step = RACY_NS if newest % 1_000_000_000 else COARSE_NS
+    return derived_uid(*found) if any(found) else "", newest + step > time.time_ns()
 
 
 def list_files(index: Index, *, stats: bool) -> Listing:

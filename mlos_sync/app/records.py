@@ -269,20 +269,21 @@ def link(index: Index, source: str, relationship: str, target: str, metadata: st
     if relationship not in RELATIONSHIP_TYPES:
         raise UsageError(f"{relationship} is no type of edge", f"types are {', '.join(RELATIONSHIP_TYPES)}")
 
-    def insert(db: store.Connection) -> Ends:
+    def insert(db: store.Connection) -> tuple[Ends, str | None]:
         ends = _ends(db, source, relationship, target)
         clear_derived(db, ends)
         db.execute(
             "INSERT INTO relationships(source_type, source_id, relationship_type, target_type, target_id, metadata)"
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(source_type, source_id, relationship_type, target_type, target_id)"
-            " DO UPDATE SET metadata = excluded.metadata",
+            " DO UPDATE SET metadata = coalesce(excluded.metadata, metadata)",  # what is not given does not change
             (*ends, metadata),
         )
-        return ends
+        where = "(source_type, source_id, relationship_type, target_type, target_id) = (?, ?, ?, ?, ?)"
+        return ends, db.execute(f"SELECT metadata FROM relationships WHERE {where}", ends).fetchone()[0]
 
-    ends = write(index, insert)
+    ends, kept = write(index, insert)
     shown = {"source": named(index.db, *ends[:2]), "type": relationship, "target": named(index.db, *ends[3:])}
-    return shown | {"evidence": "declared", "metadata": json.loads(metadata) if metadata else None}
+    return shown | {"evidence": "declared", "metadata": json.loads(kept) if kept else None}
 
 
 def _ends(db: store.Connection, source: str, relationship: str, target: str) -> Ends:

@@ -249,11 +249,14 @@ def _learn_unnamed(index: Index) -> None:
 
 
 def _adopt(index: Index) -> set[int]:
-    """Take what waits and nobody holds into the pending log. Returns the events."""
+    """Take what some commit had, and nobody holds any more, into the pending log. What only ever lay on disk goes with
+    whoever took it away. Returns the events."""
     lines = index.db.execute(
         'SELECT line FROM events WHERE waiting = 1 AND ledger = 0 AND line NOT LIKE \'%"door":"commit %\''
         " AND NOT EXISTS (SELECT 1 FROM segment_events e JOIN segments s ON s.number = e.segment"
         " WHERE e.event = events.seq AND (s.held OR s.in_head OR s.in_history OR s.on_disk))"
+        " AND EXISTS (SELECT 1 FROM segment_events e JOIN segments s ON s.number = e.segment"
+        " WHERE e.event = events.seq AND s.committed)"
     ).fetchall()
     if not lines:
         return set()

@@ -16,6 +16,7 @@ from mlos_sync.app.folding import refold
 from mlos_sync.app.indexing import Plan, Progress
 from mlos_sync.app.opening import Index, actor, writing
 from mlos_sync.core.changes import Changes
+from mlos_sync.core.vocabulary import ANNOTATED
 from mlos_sync.edge import files, store
 from mlos_sync.errors import SurroundingsError
 
@@ -66,16 +67,17 @@ def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: 
             # Somebody else synced while we hashed: what was planned may be older than what stands. Plan again.
             plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
         apply(index, plan)
-        _carry_edges(index, plan)
+        _carry_along(index, plan)
     return Report(plan.changes, problems(index), time.monotonic() - began)
 
 
-def _carry_edges(index: Index, plan: Plan) -> None:
-    """A file that no commit knows was moved, and somebody's edge names it: no history will ever tell where it went, so
-    the edge is made anew in the journal. (No other clone has the file, so nobody else does the same.)"""
+def _carry_along(index: Index, plan: Plan) -> None:
+    """A file that no commit knows was moved, and somebody's edge names it, or said something of it: no history will ever
+    tell where it went, so that is made anew in the journal. (No other clone has the file, so nobody else does the same.)"""
     db = index.db
     known = "SELECT 1 FROM commit_changes WHERE path = ? LIMIT 1"
-    paths = [new for old, new in plan.changes.moved if not db.execute(known, (old,)).fetchone()]
+    moved = [(old, new) for old, new in plan.changes.moved if not db.execute(known, (old,)).fetchone()]
+    paths = [new for _, new in moved]
     ends = "source_type, source_id, relationship_type, target_type, target_id, metadata"
     edges = [
         row
@@ -89,9 +91,19 @@ def _carry_edges(index: Index, plan: Plan) -> None:
             (path,),
         ).fetchall()
     ]
-    if not edges:
+    said = [pair for pair in moved if db.execute("SELECT 1 FROM annotations WHERE path = ?", pair[:1]).fetchone()]
+    if not edges and not said:
         return
     with store.capture(db, on=True, actor=actor(index.workspace), door="sync"):
+        for old, new in said:
+            db.execute(
+                f"INSERT INTO annotations(uid, path, {', '.join(ANNOTATED)})"
+                f" SELECT a.uid, a.file_path, {', '.join(f'n.{name}' for name in ANNOTATED)} FROM artifacts a"
+                " JOIN annotations n ON n.path = ? WHERE a.file_path = ?"
+                " AND NOT EXISTS (SELECT 1 FROM annotations WHERE path = a.file_path)",
+                (old, new),
+            )
+            db.execute("DELETE FROM annotations WHERE path = ?", (old,))
         db.executemany("DELETE FROM relationships WHERE id = ?", [(row[0],) for row in edges])
         db.executemany(f"INSERT INTO relationships({ends}) VALUES (?, ?, ?, ?, ?, ?)", [row[1:] for row in edges])
     freshness.refresh(index)
@@ -124,7 +136,7 @@ def apply(index: Index, plan: Plan) -> None:
         read = sessions.update(index, plan)
         if changes.added or changes.deleted or changes.moved:
             refold(db, freshness.records_naming_files(db))
-        if changes:
+        if changes or plan.hashed:  # a row is written anew also where only a file's time changed
             overlay(db)
         if changes or read or not deriving.are_record_edges_current(db):
             deriving.update_file_edges(db)

@@ -102,7 +102,8 @@ def is_priority(table: str) -> CheckConstraint:
 
 def not_empty(table: str, column: str) -> CheckConstraint:
     """More than blanks."""
-    return CheckConstraint(f"trim({column}) <> ''", name=f"{table}.{column} is not empty")
+    blanks = "' ' || char(9, 10, 11, 12, 13)"
+    return CheckConstraint(f"trim({column}, {blanks}) <> ''", name=f"{table}.{column} is not empty")
 
 
 def is_uid(table: str) -> CheckConstraint:

@@ -166,7 +166,9 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 def rule_of(error: sqlite3.Error) -> str:
     """The rule that a statement broke, as the database words it."""
-    return str(error).removeprefix("CHECK constraint failed: ")
+    rule = str(error).removeprefix("CHECK constraint failed: ")
+    absent = rule.removeprefix("NOT NULL constraint failed: ")
+    return rule if absent == rule else f"{absent} is not empty"
 
 
 @contextlib.contextmanager

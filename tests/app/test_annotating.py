@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from cli import assert_rebuild_is_equal, clone, dump, git_dir, listed, opened, run, save, sql, synced, workspace, write
@@ -147,3 +148,30 @@ def test_a_view_shows_it_and_verify_compiles_the_same(repo):
     done = run(repo, "verify", "--json", ok=False)
     assert done.json["ok"], json.dumps(done.json["findings"])
     assert git_dir(repo).is_dir()
+
+
+def test_a_file_that_was_only_touched_keeps_what_was_said_of_it(tmp_path):
+    """Its time changed, its content did not: the row is as before, and as a rebuild makes it."""
+    repo = workspace(tmp_path)
+    path = write(repo, "plan.md", "# plan\n")
+    run(repo, "sync")
+    run(repo, "artifact", "set", "plan.md", "--title", "The plan", "--description", "of it all")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    run(repo, "sync")
+    told = row(repo, "plan.md")
+    assert (told["title"], told["description"]) == ("The plan", "of it all")
+    assert_rebuild_is_equal(repo)
+
+
+def test_what_was_said_of_a_file_moves_with_it_where_no_commit_tells(tmp_path):
+    """A draft is moved, then changed so much that git sees no rename."""
+    repo = workspace(tmp_path)
+    write(repo, "plan.md", "# plan\n")
+    run(repo, "sync")
+    run(repo, "artifact", "set", "plan.md", "--title", "The plan")
+    (repo / "plan.md").rename(repo / "goal.md")
+    run(repo, "sync")
+    write(repo, "goal.md", "quite another text\n" * 20)
+    save(repo, "goal")
+    assert row(repo, "goal.md")["title"] == "The plan"
+    assert_rebuild_is_equal(repo)

@@ -837,3 +837,26 @@ def test_nothing_is_left_open_by_looking(full):
     ):
         assert call(full, *words).code == 0
     assert ledger(full) == known and dump(full) == before and changed(full) == []
+
+
+def test_link_again_without_metadata_keeps_what_it_has(repo):
+    """What is not given does not change."""
+    run(repo, "need", "add", "One")
+    run(repo, "need", "add", "Two")
+    run(repo, "link", "need:1", "blocks", "need:2", "--meta", '{"why":"x"}')
+    assert run(repo, "link", "need:1", "blocks", "need:2", "--json").json["metadata"] == {"why": "x"}
+    assert run(repo, "links", "need:1", "--json").json["edges"][0]["metadata"] == {"why": "x"}
+
+
+def test_one_uid_in_two_lines_is_refused(repo):
+    """The second line would change what the first says."""
+    lines = "".join(f'{{"uid": "{"ab" * 16}", "title": "{title}"}}\n' for title in ("one", "two"))
+    refused = run(repo, "need", "add", "--from", "-", stdin=lines, ok=False)
+    assert refused.code == 2 and "line 2" in refused.err and "line 1" in refused.err
+    assert run(repo, "need", "list", "--json").json["rows"] == []
+
+
+def test_a_null_where_something_must_be_is_told_in_words(repo):
+    """Not in SQLite's."""
+    refused = run(repo, "need", "add", "--from", "-", stdin='{"title": null}\n', ok=False)
+    assert refused.code == 4 and "needs.title is not empty" in refused.err

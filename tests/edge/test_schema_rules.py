@@ -118,6 +118,8 @@ BROKEN: dict[str, tuple[str, str]] = {
     "need with null title": (need("title", "NULL"), "needs.title"),
     "need with empty title": (need("title", "''"), "needs.title is not empty"),
     "need with blank title": (need("title", "'   '"), "needs.title is not empty"),
+    "need with a title of other blanks": (need("title", "char(9) || char(10)"), "needs.title is not empty"),
+    "need with a status of another world": ("UPDATE needs SET status = 'bogus' WHERE id = 1", "needs.status is one of"),
     "need emptied": ("UPDATE needs SET title = '' WHERE id = 1", "needs.title is not empty"),
     "need with unknown status": (need("title, status", "'t', 'done'"), "needs.status is one of identified, active"),
     "need with status in capitals": (need("title, status", "'t', 'Active'"), "needs.status is one of"),
