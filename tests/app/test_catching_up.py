@@ -29,6 +29,8 @@ from cli import (
 from gitrepo import git
 
 from mlos_sync.app import freshness, looking, records
+from mlos_sync.core.journal import BadLineError
+from mlos_sync.edge import decoding
 from mlos_sync.edge.child import Child
 from mlos_sync.errors import SurroundingsError
 
@@ -264,13 +266,24 @@ def test_an_interrupt_is_the_parents_to_tell(capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_many_records_are_folded_by_two_processes(repo):
-    """They come to what one makes of them."""
-    lines = "".join(f'{{"title": "need {n}", "priority": {n % 5 + 1}}}\n' for n in range(5100))
-    run(repo, "need", "add", "--from", "-", stdin=lines)
-    assert_rebuild_is_equal(repo)
+def test_two_processes_make_what_one_makes(repo, monkeypatch):
+    """Segments decoded and records folded beside this process, some at a time, and a damaged line told as ever."""
+    for number in range(5):
+        need(repo, f"need {number}")
+        commit(repo, f"commit {number}")
     with opened(repo) as index:
-        assert index.db.execute("SELECT count(*), sum(priority) FROM needs").fetchone() == (5101, 15300)
+        lines = index.db.execute("SELECT uid, line FROM events WHERE kind = 'need' ORDER BY uid").fetchall()
+    asked = [(("need", uid), [line]) for uid, line in lines]
+    found = [(path.rpartition("/")[2].removesuffix(".jsonl"), path, data) for path, data in segments(repo).items()]
+    batches = [found[:2], found[2:3], found[3:]]
+    alone = dict(decoding.folded(iter(asked), 0)), list(decoding.decoded(batches, 0))
+    for name, value in (("SEGMENTS", 1), ("RECORDS", 1), ("AT_ONCE", 2)):
+        monkeypatch.setattr(decoding, name, value)
+    both = dict(decoding.folded(iter(asked), len(asked))), list(decoding.decoded(batches, len(found)))
+    assert both[0] == alone[0] and len(both[0]) == 6
+    assert [one for batch in both[1] for one in batch] == [one for batch in alone[1] for one in batch]
+    with pytest.raises(BadLineError):
+        dict(decoding.folded(iter([(("need", "x"), ["{"]), *asked]), len(asked)))
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="only Linux tells")
