@@ -73,6 +73,15 @@ def workspace(tmp_path: Path, *options: str) -> Path:
     return repo
 
 
+def with_one_need(tmp_path: Path, title: str) -> Path:
+    """A workspace whose main branch has a note and one need, and nothing pending."""
+    repo = workspace(tmp_path)
+    write(repo, "note.md", "one\n")
+    need(repo, title)
+    save(repo, "main")
+    return repo
+
+
 def clone(origin: Path, name: str) -> Path:
     """A clone beside it, with index and hooks."""
     git(origin.parent, "clone", "-q", str(origin), name)

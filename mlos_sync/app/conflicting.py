@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlos_sync.app import finding, freshness, records
+from mlos_sync.app.events import counting
 from mlos_sync.app.folding import iso
 from mlos_sync.app.naming import resolve
 from mlos_sync.app.opening import Index
@@ -158,8 +159,8 @@ def _fields(db: store.Connection, kind: str, uid: str) -> Row:
 
 def _state_of(db: store.Connection, kind: str, uid: str) -> State:
     """What the events of a record that count here come to."""
-    lines = db.execute("SELECT line FROM events WHERE kind = ? AND uid = ? AND visible = 1", (kind, uid)).fetchall()
-    return fold(journal.trusted(line) for (line,) in lines) if lines else State(kind, uid)
+    events = counting(db, (kind, uid))
+    return fold(events) if events else State(kind, uid)
 
 
 def _digits(db: store.Connection, kind: str) -> int:

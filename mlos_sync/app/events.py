@@ -58,6 +58,12 @@ def _follow_clock(db: store.Connection, clocks: Iterable[tuple[int, int]]) -> No
     store.put(db, "clock", f"{latest[0]} {latest[1]}")
 
 
+def counting(db: store.Connection, record: Record) -> list[journal.Event]:
+    """The events of a record that count here. Raises BadLineError."""
+    lines = db.execute("SELECT line FROM events WHERE kind = ? AND uid = ? AND visible = 1", record).fetchall()
+    return [journal.trusted(line) for (line,) in lines]
+
+
 # Where the segments are that hold an event; an event that no segment holds is nowhere.
 _TABLES = """
 CREATE TEMP TABLE IF NOT EXISTS touched(event INTEGER PRIMARY KEY);

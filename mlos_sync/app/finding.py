@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlos_sync.app import freshness, records
+from mlos_sync.app.events import counting
 from mlos_sync.app.folding import iso
 from mlos_sync.app.naming import resolve
 from mlos_sync.app.opening import Index
@@ -118,8 +119,7 @@ def _deletion(db: store.Connection, kind: str, uid: str) -> Gone | None:
     """The deletion that stands, or None for a record that lives or was never here."""
     if db.execute(f"SELECT 1 FROM {TABLE_OF[kind]} WHERE uid = ?", (uid,)).fetchone():
         return None
-    lines = db.execute("SELECT line FROM events WHERE kind = ? AND uid = ? AND visible = 1", (kind, uid))
-    events = {event.id: event for event in (journal.trusted(line) for (line,) in lines)}
+    events = {event.id: event for event in counting(db, (kind, uid))}
     clocks = effective_clocks(events)
     ordered = sorted(events.values(), key=lambda event: (clocks[event.id], event.id))
     lives = [event for event in ordered if event.op in ("create", "recreate", "delete")]

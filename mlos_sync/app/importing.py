@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from mlos_sync.app import freshness, journaling, looking, records
+from mlos_sync.app.events import counting
 from mlos_sync.app.opening import Index
 from mlos_sync.core import taskengine
 from mlos_sync.core.cells import Cell, Undecoded
 from mlos_sync.core.fold import fold
-from mlos_sync.core.journal import trusted
 from mlos_sync.core.taskengine import Found, Known, Mapped, Options, Plan
 from mlos_sync.core.vocabulary import TABLE_OF
 from mlos_sync.edge import store
@@ -99,16 +99,14 @@ def _known(db: store.Connection, found: Mapped) -> dict[tuple[str, str], Known]:
         standing = dict(db.execute(f"SELECT uid, status FROM {TABLE_OF[kind]}").fetchall())
         held = dict(db.execute("SELECT uid, reason FROM held WHERE kind = ?", (kind,)).fetchall())
         for record in found.needs if kind == "need" else found.tasks:
-            lines = db.execute(
-                "SELECT line FROM events WHERE kind = ? AND uid = ? AND visible = 1", (kind, record.uid)
-            ).fetchall()
-            if not lines:
+            events = counting(db, (kind, record.uid))
+            if not events:
                 continue
             gone = None
             if record.uid not in standing:
                 aside = held.get(record.uid)
                 gone = f"it is held aside here: {aside}" if aside else "it was deleted here and stays deleted"
-            kept = fold(trusted(line) for (line,) in lines).fields.get("imported")
+            kept = fold(events).fields.get("imported")
             imported = kept if isinstance(kept, str) else None
             known[kind, record.uid] = Known(imported, gone, standing.get(record.uid))
     return known

@@ -7,6 +7,7 @@ import os
 import time
 from typing import Any
 
+from mlos_sync.app.events import counting
 from mlos_sync.app.numbering import Record
 from mlos_sync.core import journal
 from mlos_sync.core.fold import fold, heads
@@ -48,8 +49,8 @@ class Mint:
 
     def _clear_arrays(self, record: Record, fields: dict[str, Any]) -> None:
         """A record made anew has only the elements that it was made with."""
-        lines = self.db.execute("SELECT line FROM events WHERE kind = ? AND uid = ? AND visible = 1", record).fetchall()
-        before = fold(journal.trusted(line) for (line,) in lines).fields if lines else {}
+        events = counting(self.db, record)
+        before = fold(events).fields if events else {}
         for name, ones in before.items():
             if isinstance(ones, list):
                 given = fields.get(name)
@@ -72,15 +73,15 @@ class Mint:
         """The heads that the author of a change knew. A closing that no commit here holds yet goes when its commit is amended
         away, and what has seen it could then never be published: where the change decides the status anew it becomes an
         event of this clone, else the change stands beside it."""
-        sql = "SELECT line FROM events WHERE kind = ? AND uid = ? AND visible = 1"
         loose = (
+            "SELECT line FROM events WHERE kind = ? AND uid = ? AND visible = 1"
             " AND closing IS NOT NULL AND ledger = 0 AND NOT EXISTS (SELECT 1 FROM segment_events m JOIN segments s"
             " ON s.number = m.segment WHERE m.event = seq AND (s.in_head OR s.in_history))"
         )
-        closings = [journal.trusted(line) for (line,) in self.db.execute(sql + loose, record)] if self.is_ours else []
+        closings = [journal.trusted(line) for (line,) in self.db.execute(loose, record)] if self.is_ours else []
         if closings and decides:
             self.adopted += closings
-        known = [journal.trusted(line) for (line,) in self.db.execute(sql, record)]
+        known = counting(self.db, record)
         if closings and not decides:
             known = [event for event in known if event.id not in {closing.id for closing in closings}]
         return heads(known)

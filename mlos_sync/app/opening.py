@@ -65,16 +65,23 @@ def has_database(workspace: Workspace) -> bool:
 
 @contextlib.contextmanager
 def writing(index: Index, patience: float = store.PATIENCE) -> Iterator[None]:
-    """The writers' lock and one transaction. Raises SurroundingsError when the lock is not free within `patience` seconds.
+    """The writers' lock and one transaction, as `alone`."""
+    with alone(index, patience), store.transaction(index.db):
+        yield
 
-    What it appended to the pending log is made durable when others may go on already: only when this has returned may
+
+@contextlib.contextmanager
+def alone(index: Index, patience: float = store.PATIENCE) -> Iterator[None]:
+    """The writers' lock, for transactions of ours; other programs may write between them. Raises SurroundingsError when the
+    lock is not free within `patience` seconds.
+
+    What was appended to the pending log is made durable when others may go on already: only when this has returned may
     anybody be told that something is done. (A later writer's fsync is of the same file, so nothing that was told can
     rest on what was not durable.)
     """
     workspace = index.workspace
     with store.writer_lock(workspace.common, patience):
-        with store.transaction(index.db):
-            yield
+        yield
         store.checkpoint(index.db, workspace.database)
     ledger.settle(workspace.common)
 

@@ -317,10 +317,3 @@ def unlink(index: Index, source: str, relationship: str, target: str) -> Row:
 
     write(index, remove)
     return {"source": source, "type": relationship, "target": target}
-
-
-def history(index: Index, text: str | None) -> list[Row]:
-    """The events of a record, or of all, oldest first (`telling.history` tells more)."""
-    from mlos_sync.app import telling
-
-    return telling.history(index, text)

@@ -14,7 +14,7 @@ from mlos_sync.app import deriving, freshness, indexing, journaling, looking, pu
 from mlos_sync.app.annotations import overlay
 from mlos_sync.app.folding import refold
 from mlos_sync.app.indexing import Plan, Progress
-from mlos_sync.app.opening import Index, actor, writing
+from mlos_sync.app.opening import Index, actor, alone
 from mlos_sync.core.changes import Changes
 from mlos_sync.core.vocabulary import ANNOTATED
 from mlos_sync.edge import files, store
@@ -62,12 +62,13 @@ def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: 
     plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
     if is_settled(index, plan):
         return Report(plan.changes, problems(index), time.monotonic() - began)
-    with writing(index):
+    with alone(index):
         if store.get(index.db, "generation", "0") != plan.generation:
             # Somebody else synced while we hashed: what was planned may be older than what stands. Plan again.
             plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
-        apply(index, plan)
-        _carry_along(index, plan)
+        with store.transaction(index.db):
+            apply(index, plan)
+            _carry_along(index, plan)
     return Report(plan.changes, problems(index), time.monotonic() - began)
 
 

@@ -50,7 +50,18 @@ def environment(index_file: str | None = None) -> dict[str, str]:
 
 def run(root: str, *args: str, data: bytes | None = None, index_file: str | None = None, check: bool = True) -> bytes:
     """Run git in `root` and return its output. Raises SurroundingsError with git's own words when it fails."""
-    done = subprocess.run(
+    done = _done(root, *args, data=data, index_file=index_file)
+    if check and done.returncode:
+        words = done.stderr.decode("utf-8", "replace").strip()
+        raise SurroundingsError(f"git {args[0]} failed: {words}", "run the same command by hand to see more")
+    return done.stdout
+
+
+def _done(
+    root: str, *args: str, data: bytes | None = None, index_file: str | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run git to its end, however that is."""
+    return subprocess.run(
         [program(), *_SAFE, *args],
         cwd=root,
         input=data,
@@ -59,10 +70,6 @@ def run(root: str, *args: str, data: bytes | None = None, index_file: str | None
         env=environment(index_file),
         check=False,
     )
-    if check and done.returncode:
-        words = done.stderr.decode("utf-8", "replace").strip()
-        raise SurroundingsError(f"git {args[0]} failed: {words}", "run the same command by hand to see more")
-    return done.stdout
 
 
 def stream(root: str, *args: str) -> subprocess.Popen[bytes]:
@@ -122,10 +129,7 @@ _CLOSED = re.compile(rb"could not open directory '(.*?)/?': [^\n]+\n", re.DOTALL
 
 def untracked_paths(root: str) -> tuple[list[str], list[str]]:
     """(untracked files that no rule of .gitignore excludes, folders that git could not read)."""
-    done = subprocess.run(
-        [program(), *_SAFE, "ls-files", "-o", "-z", "--exclude-standard"],
-        cwd=root, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False,
-    )  # fmt: skip
+    done = _done(root, "ls-files", "-o", "-z", "--exclude-standard")
     closed = [from_bytes(match[1]) for match in _CLOSED.finditer(done.stderr)]
     names = split_names(done.stdout)
     return [name for name in names if not name.endswith("/")], closed
@@ -139,37 +143,26 @@ def head(root: str) -> str | None:
 
 def tree_files(root: str, treeish: str, folder: str = "") -> dict[str, tuple[str, str]]:
     """path -> (mode, blob id) of a tree, below `folder`; empty when the tree or the folder does not exist."""
-    args = ["ls-tree", "-r", "-z", "--full-tree", treeish]
-    return _entries(run(root, *args, *(["--", folder + "/"] if folder else []), check=False))
+    return readable_files(root, treeish, folder)[0]
 
 
-def readable_files(root: str, tree: str) -> tuple[dict[str, tuple[str, str]], bool]:
-    """The same of a tree by its id, as far as git can read it, and whether that is all of it."""
-    done = subprocess.run(
-        [program(), *_SAFE, "ls-tree", "-r", "-z", "--full-tree", tree],
-        cwd=root, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False,
-    )  # fmt: skip
-    return _entries(done.stdout), done.returncode == 0
-
-
-def _entries(out: bytes) -> dict[str, tuple[str, str]]:
+def readable_files(root: str, treeish: str, folder: str = "") -> tuple[dict[str, tuple[str, str]], bool]:
+    """The same, as far as git can read the tree, and whether that is all of it."""
+    done = _done(root, "ls-tree", "-r", "-z", "--full-tree", treeish, *(["--", folder + "/"] if folder else []))
     found = {}
-    for record in out.split(b"\0"):
+    for record in done.stdout.split(b"\0"):
         if record:
             about, _, name = record.partition(b"\t")
             mode, kind, blob = about.decode().split(" ")[:3]
             if kind == "blob":
                 found[from_bytes(name)] = (mode, blob)
-    return found
+    return found, done.returncode == 0
 
 
 def changes_of_tree(root: str, before: str, after: str) -> dict[str, tuple[str, str] | None] | None:
     """path -> (mode, blob id) of each file that differs between two trees, None where the second has none. None for all
     of it when git cannot read one of the trees."""
-    done = subprocess.run(
-        [program(), *_SAFE, "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", before, after],
-        cwd=root, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False,
-    )  # fmt: skip
+    done = _done(root, "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", before, after)
     if done.returncode:
         return None
     parts = done.stdout.split(b"\0")
@@ -314,10 +307,7 @@ def subtrees(root: str, commits: Iterable[str], folder: str) -> list[str]:
 
 def reachable_only(root: str, commit: str, other: str) -> list[str] | None:
     """Commits that are reachable from `commit` and not from `other`; None when git cannot tell (one of them has gone)."""
-    done = subprocess.run(
-        [program(), *_SAFE, "rev-list", commit, f"^{other}"],
-        cwd=root, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False,
-    )  # fmt: skip
+    done = _done(root, "rev-list", commit, f"^{other}")
     return None if done.returncode else done.stdout.decode().split()
 
 

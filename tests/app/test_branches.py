@@ -27,7 +27,7 @@ from cli import (
     segments,
     synced,
     titles,
-    workspace,
+    with_one_need,
     write,
 )
 from gitrepo import git
@@ -38,11 +38,7 @@ from mlos_sync.app import dumping
 @pytest.fixture
 def repo(tmp_path):
     """A workspace whose main branch has one need, and nothing pending."""
-    repo = workspace(tmp_path)
-    write(repo, "note.md", "one\n")
-    need(repo, "On main")
-    save(repo, "main")
-    return repo
+    return with_one_need(tmp_path, "On main")
 
 
 def switch(repo, *args):

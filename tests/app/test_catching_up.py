@@ -23,7 +23,7 @@ from cli import (
     save,
     segments,
     titles,
-    workspace,
+    with_one_need,
     write,
 )
 from gitrepo import git
@@ -38,11 +38,7 @@ from mlos_sync.errors import SurroundingsError
 @pytest.fixture
 def repo(tmp_path):
     """A workspace with one need in a commit."""
-    repo = workspace(tmp_path)
-    write(repo, "note.md", "one\n")
-    need(repo, "First")
-    save(repo, "first")
-    return repo
+    return with_one_need(tmp_path, "First")
 
 
 def commit(repo, message, *options):

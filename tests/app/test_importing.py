@@ -38,7 +38,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_docs import console, vault  # noqa: F401 - a fixture
 
-from mlos_sync.app import importing, records
+from mlos_sync.app import importing, telling
 from mlos_sync.core import taskengine
 from mlos_sync.core.cells import TEXT_LIMIT, Undecoded
 from mlos_sync.core.taskengine import Found, Options
@@ -90,7 +90,7 @@ def counts(plan: taskengine.Plan) -> tuple[int, int, int, int]:
 def origin(repo: Path, ref: str) -> dict[str, Any]:
     """What the history of a record keeps of where it came from."""
     with opened(repo) as index:
-        first = records.history(index, ref)[0]
+        first = telling.history(index, ref)[0]
     return json.loads(first["fields"]["imported"])
 
 
@@ -152,12 +152,12 @@ def test_the_history_keeps_the_whole_row(repo, tmp_path):
     assert origin(repo, "task:1")["row"]["source_line"] == 12
     assert origin(repo, "need:1") == {"source": "taskengine", "key": "sprint-1"}
     with opened(repo) as index:
-        events = records.history(index, None)
+        events = telling.history(index, None)
         assert {event["door"] for event in events} == {"cli"} and len(events) == 6
         assert index.db.execute("SELECT count(*) FROM held").fetchone() == (0,)
     need(repo, "made by hand")
     with opened(repo) as index:
-        assert "imported" not in records.history(index, "need:3")[0]["fields"]
+        assert "imported" not in telling.history(index, "need:3")[0]["fields"]
     assert_rebuild_is_equal(repo)
     assert_nothing_forgotten(repo)
 

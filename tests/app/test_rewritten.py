@@ -23,7 +23,7 @@ from cli import (
     segments,
     synced,
     titles,
-    workspace,
+    with_one_need,
     write,
 )
 from gitrepo import git
@@ -32,11 +32,7 @@ from gitrepo import git
 @pytest.fixture
 def repo(tmp_path):
     """A workspace whose main branch has one need, nothing pending."""
-    repo = workspace(tmp_path)
-    write(repo, "note.md", "one\n")
-    need(repo, "On main")
-    save(repo, "main")
-    return repo
+    return with_one_need(tmp_path, "On main")
 
 
 @pytest.fixture
