@@ -1,36 +1,40 @@
 """Transcripts of agent sessions: recognised by content, read without ever raising, one reader per format.
 
-Readers are imported when the first bytes are looked at: a walk that meets no new markdown does not pay for them.
+Readers are imported when the first bytes are looked at: a walk that meets no transcript does not pay for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlos_sync.core.transcripts.model import Transcript
+    from mlos_sync.core.transcripts.model import Fact
 
-    Reader = tuple[Callable[[bytes], bool], Callable[[bytes], Transcript]]
+READER_VERSION = 2  # rises when the same bytes would yield something else, so that caches know
+HEAD_BYTES = 65_536
 
-READER_VERSION = 1  # rises when the same bytes would yield something else, so that caches know
-HEAD_BYTES = 4096
-
-
-def _readers() -> tuple[Reader, ...]:
-    from mlos_sync.core.transcripts import specstory
-
-    return ((specstory.recognise, specstory.read),)
+# Each module has `recognise(head: bytes) -> bool` and `read(lines, name) -> Iterator[Fact]`. Markdown first.
+_MARKDOWN = ("specstory", "aider", "cursor_export")
+_JSON = ("claude", "codex", "gemini", "cursor", "agent_trace")
 
 
-def recognise(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is a transcript. Only the first 4 KiB are looked at."""
-    return any(recognises(head[:HEAD_BYTES]) for recognises, _ in _readers())
+def recognise(head: bytes) -> str | None:
+    """The name of the reader for a file that begins with these bytes (64 KiB are enough), or None."""
+    head = head[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf")
+    names = _JSON if head.lstrip()[:1] in (b"{", b"[") else _MARKDOWN
+    return next((name for name in names if _reader(name).recognise(head)), None)
 
 
-def read(data: bytes) -> Transcript | None:
-    """The transcript in these bytes, or None when they are none. Never raises, and takes linear time."""
-    for recognises, reads in _readers():
-        if recognises(data[:HEAD_BYTES]):
-            return reads(data)
-    return None
+def read(lines: Iterable[bytes], name: str, reader: str) -> Iterator[Fact]:
+    """The facts in a file, given line by line with line ends, as `reader` (of `recognise`) understands it.
+
+    `name` is the path of the file in the workspace: the identity of what has no other. Never raises, takes linear
+    time, and holds no more than the file's longest block or line and the contents that edits build on.
+    """
+    return _reader(reader).read(lines, name)
+
+
+def _reader(name: str):  # type: ignore[no-untyped-def]
+    return import_module(f"mlos_sync.core.transcripts.{name}")
