@@ -3,20 +3,21 @@
 Two writers share the format: the CLI, whose files give the session comment behind the title and a time on every turn,
 and the editor extension, which gives it before the title and often no time but the minute of creation. The version in
 the header did not move while the rendering did, so nothing here depends on it: claims come from the structure.
-Generations before 2.0 have no tool envelopes and yield a session, if they name one, without claims.
+Generations before 2.0 have no tool envelopes: the CLI's name their calls in a line, the extension's show reads and
+commands, and neither shows what the extension wrote.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
 
-from mlos_sync.core.transcripts.model import Claim, Problem, Session, Transcript
-from mlos_sync.core.transcripts.specstory_claims import claims_of
-from mlos_sync.core.transcripts.specstory_envelope import Speaker, walk
-from mlos_sync.core.transcripts.stamps import is_time, split_time, to_utc
+from mlos_sync.core.transcripts.model import Fact, Problem, Session
+from mlos_sync.core.transcripts.specstory_claims import Place, facts_of
+from mlos_sync.core.transcripts.specstory_envelope import Block, Speaker, walk
+from mlos_sync.core.transcripts.stamps import is_time, most_common, split_time, texts, to_utc
 
 HEADER_LINES = 15
 
@@ -28,6 +29,14 @@ _SESSION = re.compile(r"<!-- (?P<tool>\S.{0,80}?) Session (?P<id>[^\s(]{1,200}) 
 _TITLE = re.compile(r"##? (?P<text>\S.*)")
 _TITLE_TIME = re.compile(r"(?P<words>.*?) ?\((?P<time>[^()]*\d[^()]*)\)")
 _FIRST_OF_G0 = "## SpecStory"
+# `2025-05-01_15-41-starting-task.md` G0 and G1, `…_15-41Z-…` late G1, `…_15-41+0200-…` some G1. Names have no seconds
+# where the session comment is missing, so that two digits behind the minute belong to the title.
+_NAME_TIME = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)_(?P<hour>\d\d)-(?P<minute>\d\d)(?P<zone>Z|[+-](?:0\d|1[0-4])[0134][05])?(?=-|$)",
+    re.ASCII,
+)
+_NAME_DATE = re.compile(r"\d{4}-\d\d-\d\d(?!\d)", re.ASCII)
+_UNNAMED_TOOL = "Cursor IDE"  # which alone wrote files without a session comment
 _EMPTY_MODELS = ("", "default", "auto", "copilot/auto", "<synthetic>", "unknown")  # words that name no model
 
 
@@ -44,12 +53,36 @@ class _Header:
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """One speaker line: its time in UTC and the model that speaks in the main thread, as far as it tells them."""
+@dataclass(slots=True)
+class _Tally:
+    """What has been seen of a session so far, at the speaker line last met."""
 
-    at: str | None
-    model: str | None
+    session_id: str
+    turns: int = 0
+    subagent_turns: int = 0
+    at: str | None = None
+    subagent: bool = False
+    first: str | None = None
+    last: str | None = None
+    models: dict[str, int] = field(default_factory=dict)
+
+    def speaks(self, speaker: Speaker) -> None:
+        """Takes the next speaker line; a model counts where it speaks in the main thread."""
+        words, time = split_time(speaker.stamp)
+        self.turns += 1
+        self.subagent_turns += speaker.sidechain
+        self.subagent = speaker.sidechain
+        self.at = to_utc(time) if time else None
+        if self.at:
+            self.first = self.first or self.at
+            self.last = max(self.last or self.at, self.at)
+        model = None if speaker.role == "User" or speaker.sidechain else _model(words)
+        if model:
+            self.models[model] = self.models.get(model, 0) + 1
+
+    def place(self) -> Place:
+        """Where a block stands that follows this speaker line."""
+        return Place(self.session_id, self.turns, self.at, self.subagent)
 
 
 def recognise(head: bytes) -> bool:
@@ -57,39 +90,52 @@ def recognise(head: bytes) -> bool:
 
     Only blank lines, comments and titles may stand before these, so that a text about SpecStory is none of its files.
     """
-    return _header(_lines(head.decode("utf-8", "replace"))).line > 0
+    return _header(head.decode("utf-8", "replace").removeprefix("\ufeff").split("\n", HEADER_LINES)).line > 0
 
 
-def read(data: bytes) -> Transcript:
-    """The session, claims and problems of one file that `recognise` accepted."""
-    text, problems = _decoded(data)
-    lines = _lines(text)
-    turns: list[_Turn] = []
-    claims: list[Claim] = []
-    for event in walk(lines):
+def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
+    """The facts of one file that `recognise` accepted, the session last. No more is held than the longest block.
+
+    Generations that name no session have the file's name as identity. A header with nothing behind it is a problem.
+    """
+    broken: list[Problem] = []
+    source = texts(lines, broken)
+    head = list(islice(source, HEADER_LINES))
+    header = _header(head)
+    if not header.line:
+        yield Problem(1, "no header of SpecStory")
+        return
+    tally = _Tally(header.session_id or _identity(name))
+    waiting: Block | None = None  # whether the session went on behind a block is known at the next event
+    for event in walk(chain(head, source), early=header.version is None):
+        if waiting is not None:
+            yield from facts_of(waiting, tally.place(), answered=True)
+        waiting = event if isinstance(event, Block) else None
         if isinstance(event, Speaker):
-            turns.append(_turn(event))
-            continue
-        claims += claims_of(event, len(turns), turns[-1].at if turns else None)
-        if not event.closed:
-            problems.append(Problem(event.line, f"the tool block `{event.name[:80]}` never closes"))
-    header = _header(lines)
-    problems = sorted(problems + _missing(header, len(turns)), key=lambda problem: problem.line)
-    return Transcript(_session(header, turns), tuple(claims), tuple(problems))
+            tally.speaks(event)
+        elif not event.closed:
+            yield Problem(event.line, f"the tool block `{event.name[:80]}` never closes")
+        while broken:
+            yield broken.pop()
+    if waiting is not None:
+        yield from facts_of(waiting, tally.place(), answered=False)
+    yield from broken
+    yield from _missing(header, tally.turns)
+    if header.session_id is not None or tally.turns:
+        yield _session(header, tally, name)
 
 
-def _lines(text: str) -> list[str]:
-    """Split at line feeds alone: `splitlines` would also split inside a line, at U+2028 or a form feed."""
-    return text.removeprefix("\ufeff").split("\n")
+def _identity(name: str) -> str:
+    """The session of a file that names none: its name without suffix where that begins with a date, else its path.
+
+    `2025-03-04_06-17-fixing-a-bug.md` is the same session wherever the file lies; `untitled.md` may be anybody's.
+    """
+    stem = _stem(name)
+    return stem if _NAME_TIME.match(stem) or _NAME_DATE.match(stem) else name
 
 
-def _decoded(data: bytes) -> tuple[str, list[Problem]]:
-    """The text, and a problem for bytes that are no UTF-8: the CLI cuts text at 200 bytes, through a character."""
-    try:
-        return data.decode("utf-8"), []
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        return data.decode("utf-8", "replace"), [Problem(line, "bytes that are no UTF-8 text")]
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2].removesuffix(".md")
 
 
 def _header(lines: Sequence[str]) -> _Header:
@@ -116,29 +162,30 @@ def _preamble(lines: Sequence[str]) -> list[str]:
     return preamble
 
 
-def _turn(speaker: Speaker) -> _Turn:
-    words, time = split_time(speaker.stamp)
-    speaks = speaker.role != "User" and not speaker.sidechain
-    return _Turn(to_utc(time) if time else None, _model(words) if speaks else None)
-
-
 def _model(words: str) -> str | None:
     """`claude-opus-4-6`; `model claude-opus-4.5, mode Agent` of the extension without the words around it."""
     model = words.removeprefix("model ").rpartition(", mode ")[0] or words.removeprefix("model ")
     return None if model in _EMPTY_MODELS else model
 
 
-def _session(header: _Header, turns: Sequence[_Turn]) -> Session | None:
-    if header.session_id is None:
-        return None
+def _session(header: _Header, tally: _Tally, name: str) -> Session:
     title, title_time = _title(header.title)
-    times = [turn.at for turn in turns if turn.at]
-    started = to_utc(header.time) or to_utc(title_time) or (times[0] if times else None)
+    started = to_utc(header.time) or to_utc(title_time) or _named_time(header, name) or tally.first
     # Times may go backwards, and a copied chat has turns older than itself; it still ends no earlier than it starts.
-    ended = max([started, *times]) if started and times else None
-    models = Counter(turn.model for turn in turns if turn.model)
-    model = models.most_common(1)[0][0] if models else None
-    return Session(header.session_id, header.tool, model, _format(header), started, ended, title, len(turns))
+    ended = max(started, tally.last) if started and tally.last else None
+    return Session(
+        session_id=tally.session_id, tool=header.tool or (_UNNAMED_TOOL if header.version is None else "unknown"), model=most_common(tally.models),
+        format=_format(header), started_at=started, ended_at=ended, title=title,
+        turns=tally.turns - tally.subagent_turns, subagent_turns=tally.subagent_turns,
+    )  # fmt: skip
+
+
+def _named_time(header: _Header, name: str) -> str | None:
+    """The minute in the file's name, where the session comment is missing: UTC in G1, somebody's local time in G0."""
+    match = _NAME_TIME.match(_stem(name)) if header.session_id is None else None
+    if match is None or not (header.generated or match["zone"]):
+        return None
+    return to_utc(f"{match['date']} {match['hour']}:{match['minute']}{match['zone'] or 'Z'}")
 
 
 def _title(title: str) -> tuple[str | None, str]:
@@ -156,11 +203,10 @@ def _format(header: _Header) -> str:
     return "specstory-1" if header.generated else "specstory-0"
 
 
-def _missing(header: _Header, turns: int) -> list[Problem]:
+def _missing(header: _Header, turns: int) -> Iterator[Problem]:
     if header.session_id is not None:
-        return []
+        return
     if not turns:
-        return [Problem(header.line or 1, "a header with neither a session comment nor a turn")]
-    if header.version:
-        return [Problem(header.line or 1, f"no session comment, which version {header.version} always has")]
-    return []
+        yield Problem(header.line, "a header with neither a session comment nor a turn")
+    elif header.version:
+        yield Problem(header.line, f"no session comment, which version {header.version} always has")

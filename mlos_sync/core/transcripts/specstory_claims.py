@@ -10,9 +10,11 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from mlos_sync.core.transcripts.model import Claim
+from mlos_sync.core.transcripts.model import Claim, CommitMade
 from mlos_sync.core.transcripts.specstory_contents import written_file
+from mlos_sync.core.transcripts.specstory_edits import edited
 from mlos_sync.core.transcripts.specstory_envelope import Block
 from mlos_sync.core.transcripts.specstory_parts import (
     Found,
@@ -24,6 +26,7 @@ from mlos_sync.core.transcripts.specstory_parts import (
     take_apart,
 )
 from mlos_sync.core.transcripts.specstory_patch import in_shell, patched
+from mlos_sync.core.transcripts.specstory_shell import command_of, commits, ended_well
 
 # Names without case, `_`, `-` and VS Code's prefix `copilot_`; by writer where only one has the name.
 _KINDS = {
@@ -40,6 +43,8 @@ _KINDS = {
     **dict.fromkeys(("delete", "deletefile"), "delete"),  # Cursor
     **dict.fromkeys(("read", "readfile", "readfilev2", "viewfile"), "read"),
     **dict.fromkeys(("bash", "shell", "shellcommand", "execcommand", "execute", "runinterminal"), "shell"),
+    **dict.fromkeys(("runterminalcmd", "runterminalcommand", "runterminalcommandv2"), "shell"),  # Cursor
+    **dict.fromkeys(("runcommand", "runshellcommand", "execshell"), "shell"),  # Antigravity, Gemini CLI, DeepSeek
 }
 
 # `The file /Users/x/a.go has been updated successfully.` and `… has been overwritten successfully.` Claude Code
@@ -50,6 +55,8 @@ _CREATED = re.compile(r"File created successfully at: (?P<path>.+)")
 _APPLIED = re.compile(r"Applied \d+ edits? to (?P<path>.+?):?")
 # `Tool use: **edit_file** • Edit file: src/a b.ts` Cursor, HTML escaped
 _BULLET = re.compile(r" • (?:Edit|Read|Write|Create|Delete) file: (?P<path>.+)")
+# `Read file: src/a.ts` editor extension in G0 and G1, with `undefined` where it lost the path
+_READ_FILE = re.compile(r"Read file: (?P<path>.+)")
 # "Tool use: **Write** `src/a.py`" Cursor CLI, "Tool use: **read_file** `a.py`" Gemini CLI
 _TICKED = re.compile(r"\*\* `(?P<path>[^`]+)`$")
 # "Path: `src/a.py`" Gemini CLI, Factory Droid, DeepSeek TUI, Antigravity
@@ -73,24 +80,62 @@ _UNREAD = re.compile(
 _LINK = re.compile(r"\[[^\]\[]{0,200}\]\((?P<path>file://[^)\s#]{1,1000})[^)\s]{0,40}\)")
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a block stands: the session, the ordinal of its speaker line, that line's time and who speaks."""
+
+    session_id: str
+    turn: int
+    at: str | None
+    subagent: bool
+
+    def claim(self, block: Block, item: Found) -> Claim:
+        """The claim of an operation found in a block."""
+        return Claim(
+            session_id=self.session_id, turn=self.turn, line=block.line + item.index, at=self.at,
+            operation=item.operation, tool=block.name, raw_path=item.path, succeeded=item.succeeded,
+            contents=item.contents, replacements=item.replacements, subagent=self.subagent,
+        )  # fmt: skip
+
+    def commit(self, block: Block, index: int, sha: str, subject: str) -> CommitMade:
+        """The commit that a line of a block names."""
+        return CommitMade(self.session_id, self.turn, block.line + index, self.at, sha, subject)
+
+
 def kind_of(block: Block) -> str | None:
     """What sort of tool this is: an operation of the model or `shell`; None for tools that touch no file."""
     name = block.name.lower().replace("_", "").replace("-", "").replace(" ", "").removeprefix("copilot")
     return _KINDS.get(name) or ("edit" if block.kind == "write" else None)
 
 
-def claims_of(block: Block, turn: int, at: str | None) -> tuple[Claim, ...]:
-    """The claims of one envelope, in the order of its lines, no path twice."""
+def facts_of(block: Block, place: Place, answered: bool = True) -> tuple[Claim | CommitMade, ...]:
+    """The claims of one block in the order of its lines, no path twice, and the commits that its command made.
+
+    `answered` tells whether the session went on behind the block.
+    """
     kind = kind_of(block)
-    if kind is None or (kind == "shell" and not any(line.startswith("*** Begin Patch") for line in block.lines)):
+    if kind is None:
         return ()
     parts = take_apart(block)
-    found = _READERS.get(kind, _changed)(parts)
-    once = {item.path: item for item in reversed(tuple(found))}
-    return tuple(
-        Claim(turn, block.line + item.index, at, item.operation, block.name, item.path, item.succeeded, item.contents)
-        for item in sorted(once.values(), key=lambda item: item.index)
-    )
+    if kind == "shell":
+        command = command_of(parts)
+        found = in_shell(parts) or _by_command(parts, command, answered)
+        made = tuple(commits(parts, command)) if command else ()
+    else:
+        found, made = tuple(_READERS.get(kind, _changed)(parts)), ()
+    once = {item.path: item for item in reversed(found)}
+    told: list[Claim | CommitMade] = [
+        place.claim(block, item) for item in sorted(once.values(), key=lambda item: item.index)
+    ]
+    told += [place.commit(block, index, sha, subject) for index, sha, subject in made]
+    return tuple(told)
+
+
+def _by_command(parts: Parts, command: str | None, answered: bool) -> tuple[Found, ...]:
+    """What the command itself did to files, where it is simple enough to be sure and is known to have ended well."""
+    if not command or not ended_well(parts, answered):
+        return ()
+    return ()
 
 
 def _changed(parts: Parts) -> Iterator[Found]:
@@ -103,9 +148,10 @@ def _changed(parts: Parts) -> Iterator[Found]:
         return
     succeeded = not failed(parts, whole_file)
     contents = written_file(parts) if whole_file and succeeded else ()
+    replacements = edited(parts) if succeeded and kind == "edit" else ()
     operation = "create" if kind == "write" and _says_created(parts) else kind
     for index, path in _paths(parts):
-        yield Found(index, operation, path, succeeded, contents)
+        yield Found(index, operation, path, succeeded, contents, replacements)
 
 
 def _confirmed(parts: Parts, kind: str) -> Found | None:
@@ -136,6 +182,14 @@ def _read(parts: Parts) -> Iterator[Found]:
         yield Found(index, "read", path, succeeded)
 
 
+def _early_read(parts: Parts) -> str | None:
+    """The path of `Read file: src/a.ts`, which stands alone in its part of the text: G0 and G1."""
+    if not parts.block.early or any(line for _, line in parts.prose) or parts.fences:
+        return None
+    match = _READ_FILE.fullmatch(parts.block.summary)
+    return match["path"] if match else None
+
+
 def _paths(parts: Parts) -> tuple[tuple[int, str], ...]:
     """The paths that the input of a call names, from the first place that has any, with the index of each line."""
     for place in (_in_summary, _in_prose, _in_json, _in_diff, _in_links):
@@ -148,7 +202,10 @@ def _paths(parts: Parts) -> tuple[tuple[int, str], ...]:
 def _in_summary(parts: Parts) -> Iterator[tuple[int, str]]:
     bullet = _BULLET.search(parts.block.summary)
     ticked = None if bullet else _TICKED.search(parts.block.summary)
-    if bullet:
+    early = _early_read(parts)
+    if early:
+        yield 0, early
+    elif bullet:
         yield parts.block.summary_at, html.unescape(bullet["path"])
     elif ticked:
         yield parts.block.summary_at, ticked["path"]

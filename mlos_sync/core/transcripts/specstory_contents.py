@@ -24,11 +24,11 @@ def written_file(parts: Parts) -> tuple[bytes, ...]:
     return candidates("\n".join(lines), escaped_fences=len(fence.run) == 3, escaped_html=parts.block.extension)
 
 
-def added_file(lines: Sequence[str]) -> tuple[bytes, ...]:
+def added_file(lines: Sequence[str], escaped_html: bool = False) -> tuple[bytes, ...]:
     """The candidates for a file added by a patch, whose every line begins with `+`; it always ends with a newline."""
     if not lines or any(line[:1] != "+" for line in lines):
         return ()
-    return candidates("".join(line[1:] + "\n" for line in lines))
+    return candidates("".join(line[1:] + "\n" for line in lines), escaped_html=escaped_html)
 
 
 def candidates(text: str, escaped_fences: bool = False, escaped_html: bool = False) -> tuple[bytes, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mlos_sync.core.transcripts.model import Replacement
 from mlos_sync.core.transcripts.specstory_envelope import Block, Fence, fences
+from mlos_sync.core.transcripts.stamps import usable_path
 
-LONGEST_PATH = 4096
-_DAMAGE = re.compile(r"[\x00-\x1f\x7f\ufffd]")
+SHELLS = ("bash", "sh", "shell", "zsh", "powershell")  # tags of a fence that holds a command
+
 
 # Lines that say what became of a call, outside of any fence:
 # `**Apply failed**`, `Status: **error**`, `User decision: **rejected**`, `**Error:**` Cursor, VS Code Copilot;
@@ -52,6 +54,7 @@ class Found:
     path: str
     succeeded: bool = True
     contents: tuple[bytes, ...] = ()
+    replacements: tuple[Replacement, ...] = ()
 
 
 def take_apart(block: Block) -> Parts:
@@ -69,9 +72,9 @@ def take_apart(block: Block) -> Parts:
 def clean(path: str) -> str | None:
     """The path as written, or None for what can be none: empty, endless, damaged bytes, a variable without value."""
     path = path.strip()
-    if not path or len(path) > LONGEST_PATH or path in ("undefined", "null") or _DAMAGE.search(path):
+    if path in ("undefined", "null") or "\ufffd" in path:
         return None
-    return path
+    return path if usable_path(path) else None
 
 
 def first_text(parts: Parts, fence: Fence) -> tuple[int, str]:

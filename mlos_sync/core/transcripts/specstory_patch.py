@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 
 from mlos_sync.core.transcripts.specstory_contents import added_file
+from mlos_sync.core.transcripts.specstory_edits import hunks
 from mlos_sync.core.transcripts.specstory_envelope import Fence
-from mlos_sync.core.transcripts.specstory_parts import Found, Parts, clean, failed
+from mlos_sync.core.transcripts.specstory_parts import SHELLS, Found, Parts, clean, failed
 
 _OPERATIONS = {
     "Add": "create",
@@ -21,7 +22,6 @@ _OPERATIONS = {
     "M": "patch",
     "D": "delete",
 }
-_SHELLS = ("bash", "sh", "shell", "zsh", "powershell")
 
 # "**Update: `docs/SUMMARY.md`**" Codex, behind the summary or a diff fence
 _HEADING = re.compile(r"\*\*(?P<word>Add|Create|Update|Modify|Delete|Remove): `(?P<path>.+)`\*\*")
@@ -52,7 +52,7 @@ def in_shell(parts: Parts) -> tuple[Found, ...]:
 
     The command is the first fence, tagged as shell: "```bash" then `apply_patch <<'EOF'` then `*** Begin Patch`.
     """
-    if not parts.fences or parts.fences[0].info not in _SHELLS:
+    if not parts.fences or parts.fences[0].info not in SHELLS:
         return ()
     fence = parts.fences[0]
     command = parts.block.lines[fence.start + 1 : fence.end]
@@ -63,12 +63,14 @@ def in_shell(parts: Parts) -> tuple[Found, ...]:
 
 def _judged(found: Found, listed: Found | None, succeeded: bool) -> Found:
     index = listed.index if listed else found.index
-    return Found(index, found.operation, found.path, succeeded, found.contents if succeeded else ())
+    if not succeeded:
+        return Found(index, found.operation, found.path, False)
+    return Found(index, found.operation, found.path, True, found.contents, found.replacements)
 
 
 def _listed(parts: Parts) -> Iterator[Found]:
     for fence in parts.fences:
-        if fence.info == "diff" or fence.info in _SHELLS:
+        if fence.info == "diff" or fence.info in SHELLS:
             continue
         lines = parts.block.lines
         start = next((k for k in range(fence.start, fence.end) if lines[k].strip() == _SUCCESS), None)
@@ -114,8 +116,10 @@ def _section(parts: Parts, index: int, match: re.Match[str], start: int, end: in
     moved = _MOVE.fullmatch(lines[0].rstrip()) if lines else None
     target = clean(moved["path"]) if moved else None
     operation = _OPERATIONS[match["word"]]
+    changes = hunks(lines[1:] if moved else lines, parts.block.extension) if operation == "patch" else ()
     if target:
-        yield Found(start, "move", target)
+        yield Found(start, "move", target, replacements=changes)
         yield Found(index, "delete", path)
     else:
-        yield Found(index, operation, path, contents=added_file(lines) if operation == "create" else ())
+        contents = added_file(lines, parts.block.extension) if operation == "create" else ()
+        yield Found(index, operation, path, contents=contents, replacements=changes)

@@ -1,9 +1,15 @@
-"""Times as transcripts print them, brought to UTC. A time without a zone is local to somebody and thus unknown."""
+"""What every text format of transcripts has: times, brought to UTC, paths that can be one, lines of a file.
+
+A time without a zone is local to somebody and thus unknown.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
+
+from mlos_sync.core.transcripts.model import Problem
 
 # `2026-02-16 13:04:52Z` CLI, `2026-02-11 04:01Z` editor extension, `2025-12-06_19-04-39Z` CLI v2.0 session comment,
 # `2026-01-13T16:35:28.160Z` CLI 0.17, `2026-01-25 10:00:00-0700` CLI --local-time-zone, `2025-05-01 11:41:12` G1 local
@@ -11,7 +17,10 @@ TIME = (
     r"(?P<date>\d{4}-\d\d-\d\d)[ T_](?P<hour>\d\d)[:-](?P<minute>\d\d)"
     r"(?:[:-](?P<second>\d\d)(?:\.\d{1,9})?)?(?P<zone>Z|[+-]\d\d:?\d\d)?"
 )
+LONGEST_PATH = 4096
+
 _WHOLE = re.compile(TIME, re.ASCII)
+_NO_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of a surrogate pair
 _AT_END = re.compile(r"(?:^| )(?P<time>" + TIME + r")$", re.ASCII)
 
 
@@ -39,6 +48,36 @@ def split_time(text: str) -> tuple[str, str | None]:
     if match is None:
         return text.strip(), None
     return text[: match.start()].strip(), match["time"]
+
+
+def usable_path(text: str) -> bool:
+    """Whether the text can be a path at all: not empty, not endless, UTF-8 without control characters."""
+    return bool(text.strip()) and len(text) <= LONGEST_PATH and _NO_PATH.search(text) is None
+
+
+def most_common(counts: dict[str, int]) -> str | None:
+    """The name counted most often, the first of several; None where there is none."""
+    return max(counts, key=lambda name: counts[name]) if counts else None
+
+
+def texts(lines: Iterable[bytes], broken: list[Problem]) -> Iterator[str]:
+    """The lines as text, without byte order mark and line feed; a carriage return before it stays.
+
+    Bytes that are no UTF-8 (the CLI of SpecStory cuts text at 200 bytes, through a character) become U+FFFD, and the
+    first line that has any is put into `broken`.
+    """
+    damaged = False
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            text = line.decode("utf-8", "replace")
+            if not damaged:
+                broken.append(Problem(number, "bytes that are no UTF-8 text"))
+                damaged = True
+        if number == 1:
+            text = text.removeprefix("\ufeff")
+        yield text.removesuffix("\n")
 
 
 def _zone(text: str) -> timezone:

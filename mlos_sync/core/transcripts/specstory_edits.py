@@ -1,0 +1,134 @@
+"""How an edit changed its file, as far as SpecStory markdown shows the whole of it: replacements, in order.
+
+All or nothing: a block with one line that no diff has, a chunk whose lines are not as many as its header says, or a
+change that could stand anywhere gives none, since a part of a change leads to a file that never was.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+
+from mlos_sync.core.transcripts.model import Replacement
+from mlos_sync.core.transcripts.specstory_envelope import Fence
+from mlos_sync.core.transcripts.specstory_parts import Parts, last_label
+
+# `@@ -5,7 +5,7 @@`: the head of a chunk of Cursor, with the numbers of its lines before and after
+_HEAD = re.compile(r"@@ -\d+(?:,(?P<old>\d{1,9}))? \+\d+(?:,(?P<new>\d{1,9}))? @@.*")
+# `*** End of File` behind the last hunk of a patch, Codex
+_END_OF_FILE = "*** End of File"
+_NO_NEWLINE = "\\ No newline at end of file"
+_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#\d{2,5}|#x[0-9a-fA-F]{2,4});")
+
+
+def hunks(lines: Sequence[str], escaped: bool = False) -> tuple[Replacement, ...]:
+    """The replacements of one file's part of a patch: hunks that begin with `@@`, lines marked by blank, `-` or `+`.
+
+    A line without any mark is an empty line of context whose blank was cut. `escaped` undoes the editor's HTML.
+    """
+    found: list[Replacement] = []
+    hunk: list[str] = []
+    for line in [*_unescaped(lines, escaped), "@@"]:
+        if line[:2] != "@@":
+            if line.rstrip() not in (_END_OF_FILE, _NO_NEWLINE):
+                hunk.append(line)
+            continue
+        replacement = _hunk(hunk, 1)
+        if any(text.strip() for text in hunk) and replacement is None:
+            return ()
+        if replacement is not None and replacement.old != replacement.new:
+            found.append(replacement)
+        hunk = []
+    return tuple(found)
+
+
+def edited(parts: Parts) -> tuple[Replacement, ...]:
+    """The replacements that an edit block shows before its result: chunks of Cursor, or old and new text as a diff."""
+    behind = last_label(parts)
+    shown = [fence for fence in parts.fences if fence.info == "diff" and fence.start < behind]
+    if not shown or any(fence.end >= len(parts.block.lines) for fence in shown):
+        return ()
+    found: list[Replacement] = []
+    for fence in shown:
+        lines = _unescaped(parts.block.lines[fence.start + 1 : fence.end], parts.block.extension)
+        one = _chunk(lines) if lines and lines[0][:3] == "@@ " else _pair(parts, fence, lines)
+        if one is None:
+            return ()
+        found.append(one)
+    return tuple(found)
+
+
+def _chunk(lines: Sequence[str]) -> Replacement | None:
+    """One chunk of Cursor: a head with the numbers of lines, then lines marked by `+ `, `- ` or two blanks.
+
+    The blank behind the mark is Cursor's own; should a version leave it out, one mark is tried as well. The numbers in
+    the head decide whether the chunk is whole.
+    """
+    head = _HEAD.fullmatch(lines[0].rstrip())
+    if head is None or any(line[:3] == "@@ " for line in lines[1:]):
+        return None
+    body = list(lines[1:])
+    while body and not body[-1].strip() and len(body) > 1 and _count(body, "-") > int(head["old"] or 1):
+        body.pop()
+    if _count(body, "-") != int(head["old"] or 1) or _count(body, "+") != int(head["new"] or 1):
+        return None
+    return _hunk(body, 2 if all(line[1:2] in ("", " ") for line in body) else 1, empty=head["old"] == "0")
+
+
+def _count(lines: Sequence[str], mark: str) -> int:
+    return sum(line[:1] in (mark, " ", "") for line in lines)
+
+
+def _pair(parts: Parts, fence: Fence, lines: Sequence[str]) -> Replacement | None:
+    """Old and new text as `-` lines and then `+` lines: Cursor CLI `StrReplace`, Factory Droid, DeepSeek, Antigravity.
+
+    The texts are pieces of a file, not lines of it, so they end without a line feed. Gemini CLI tags the new text
+    alone as a diff; it has no marks and is no pair.
+    """
+    if parts.block.early:
+        return None
+    if len(lines) > 2 and lines[0][:4] == "--- " and lines[1][:4] == "+++ ":
+        lines = lines[2:]
+    removed = [line[1:] for line in lines if line[:1] == "-"]
+    marks = "".join(line[:1] or "?" for line in lines)
+    if not removed or marks != "-" * len(removed) + "+" * (len(lines) - len(removed)):
+        return None
+    old = "\n".join(removed)
+    new = "\n".join(line[1:] for line in lines[len(removed) :])
+    return Replacement(_bytes(old), _bytes(new)) if old and old != new else None
+
+
+def _hunk(lines: Sequence[str], width: int, empty: bool = False) -> Replacement | None:
+    """The lines of a hunk with marks of this width; None where one has no mark, or nothing says where it belongs.
+
+    `empty` allows for text that is added to an empty or absent file.
+    """
+    old, new = [], []
+    for line in lines:
+        mark, text = line[:1] or " ", line[width:]
+        if mark not in " +-":
+            return None
+        if mark != "+":
+            old.append(text + "\n")
+        if mark != "-":
+            new.append(text + "\n")
+    if not old and not (empty and new):
+        return None
+    return Replacement(_bytes("".join(old)), _bytes("".join(new)))
+
+
+def _unescaped(lines: Sequence[str], escaped: bool) -> list[str]:
+    """The lines without carriage returns at their ends, and as they were before the editor extension escaped HTML.
+
+    It escapes every `&`; one that begins no entity tells that these lines were never escaped.
+    """
+    bare = [line.removesuffix("\r") for line in lines]
+    text = "\n".join(bare)
+    if not escaped or "&" not in text or text.count("&") != sum(1 for _ in _ENTITY.finditer(text)):
+        return bare
+    return html.unescape(text).split("\n")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
