@@ -44,13 +44,14 @@ def overlay(db: store.Connection) -> None:
 
 
 def _put(db: store.Connection, number: int, said: list[Said]) -> None:
-    path, own = db.execute(
-        "SELECT coalesce(file_path, last_path, ''), own FROM artifacts WHERE id = ?", (number,)
+    path, own, made_in = db.execute(
+        "SELECT coalesce(file_path, last_path, ''), own, made_in FROM artifacts WHERE id = ?", (number,)
     ).fetchone()
     # One made at the very path comes before those that a rename brought here; of these the newest.
     said = sorted(said, key=lambda one: (one["path"] == path, one["updated_at"] or "", one["uid"]), reverse=True)
     merged = {name: next((one[name] for one in said if one[name] is not None), None) for name in ANNOTATED}
     found = described(path, json.loads(own or "{}"), merged)
+    found["source_transcript"] = found["source_transcript"] or made_in
     sets = ", ".join(f"{name} = ?" for name in ANNOTATED)
     db.execute(
         f"UPDATE artifacts SET {sets}, annotated = ? WHERE id = ?",

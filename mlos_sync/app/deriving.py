@@ -1,26 +1,26 @@
-"""What follows from files, transcripts, commits and records: derived edges, and the dates of artifacts.
+"""What follows from files, transcripts, commits and records: derived edges.
 
-The wanted set is computed whole and compared with what stands; only differences are written.
+The wanted set, of a record or of a session, is computed whole and compared with what stands; only differences are written.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-from mlos_sync.app import sessions
+from mlos_sync.app import sessions, sharing, weighing
 from mlos_sync.app.annotations import overlay
-from mlos_sync.core import ids
-from mlos_sync.core.provenance import PlacedClaim, stronger, weigh
+from mlos_sync.app.weighing import Edge, Found
+from mlos_sync.core.provenance import stronger
+from mlos_sync.core.vocabulary import TABLE_OF
 from mlos_sync.edge import store
 
-Edge = tuple[str, int, str, str, int]  # source type and id, relationship type, target type and id
 Wanted = dict[Edge, tuple[str, dict[str, Any]]]  # evidence, metadata
 
 
-# Three sorts of derived edges: from transcripts and frontmatter (written by sync, which reads files), from messages of
-# commits, and from columns of records. The last two are brought up to date by every command.
+# Three sorts of derived edges: from the evidence of sessions, from messages of commits, and from columns of records. All
+# are brought up to date by every command; only sync reads files.
 _FROM_FILES = (
     "(relationship_type = 'produced' OR (relationship_type = 'consumed' AND metadata LIKE '%\"mode\": \"read\"%'))"
 )
@@ -29,41 +29,83 @@ _FROM_COLUMNS = f"source_type IN ('task', 'agent') AND NOT {_FROM_FILES}"
 MANY = 500  # from so many records on, their edges are compared in one pass
 
 
-def are_record_edges_current(db: store.Connection) -> bool:
-    """Whether records and commits are as they were when edges were last derived from them."""
-    if db.execute("SELECT 1 FROM underived LIMIT 1").fetchone():
+def are_edges_current(db: store.Connection) -> bool:
+    """Whether records, commits and evidence are as they were when edges were last derived from them."""
+    if db.execute("SELECT 1 FROM underived UNION ALL SELECT 1 FROM unweighed LIMIT 1").fetchone():
         return False
     return store.get(db, "edges_at") == store.get(db, "population", "0")
 
 
-def update_record_edges(db: store.Connection) -> None:
-    """Derive the edges that follow from columns and commits, inside the caller's transaction with capture off."""
-    if are_record_edges_current(db):
+def update_edges(db: store.Connection, root: str) -> None:
+    """Derive the edges that follow from columns, commits and evidence, inside the caller's transaction with capture off.
+    `root` is the work tree, for contents that only git has."""
+    if are_edges_current(db):
         return
     changed = db.execute("SELECT kind, uid FROM underived").fetchall()
-    if any(kind == "annotation" for kind, _ in changed):
-        overlay(db)
-    came_or_went = any(kind == "agent" for kind, _ in changed) and sessions.update_agents(db)
-    if came_or_went or store.get(db, "file_edges") == "cut":
-        update_file_edges(db)
-        store.put(db, "file_edges", "")
+    _follow_records(db, changed)
     if len(changed) > MANY:
         _make(db, _from_columns(db, "1", ()), _FROM_COLUMNS)
     else:
         for kind, uid in changed:
-            row = db.execute(f"SELECT id FROM {kind}s WHERE uid = ?", (uid,)).fetchone()
+            row = db.execute(f"SELECT id FROM {TABLE_OF[kind]} WHERE uid = ?", (uid,)).fetchone()
             if row and kind in ("task", "agent"):
                 which = f"{_FROM_COLUMNS} AND source_type = '{kind}' AND source_id = ?"
                 _make(db, _from_columns(db, "t.id = ?", row, kind), which, row)
     db.execute("DELETE FROM underived")
+    _weigh(db, root)
     if store.get(db, "edges_at") != store.get(db, "population", "0"):
         _make(db, _from_commits(db), _FROM_COMMITS)
         store.put(db, "edges_at", store.get(db, "population", "0"))
 
 
-def update_file_edges(db: store.Connection) -> None:
-    """Derive the edges that follow from transcripts and frontmatter, likewise."""
-    _make(db, (*_from_claims(db), *_from_frontmatter(db)), _FROM_FILES)
+def _follow_records(db: store.Connection, changed: list[tuple[str, str]]) -> None:
+    """Records that files and sessions follow: annotations, facts, agents that stand for a session."""
+    kinds = {kind for kind, _ in changed}
+    if "annotation" in kinds:
+        overlay(db)
+        sources = "SELECT path FROM annotations WHERE uid = ?"
+        paths = [row for kind, uid in changed if kind == "annotation" for row in db.execute(sources, (uid,)).fetchall()]
+        weighing.unsettle_paths(db, [path for (path,) in paths])
+    if "fact" in kinds:
+        weighing.unsettle(db, sharing.take(db))
+    if kinds & {"agent", "fact"}:
+        weighing.unsettle(db, sessions.update_agents(db))
+    if store.get(db, "file_edges") == "cut":  # an agent's number moved, and the edges of its sessions with it
+        weighing.unsettle(db, sessions.speaking(db))
+        store.put(db, "file_edges", "")
+
+
+def _weigh(db: store.Connection, root: str) -> None:
+    """Weigh again the sessions that ask for it, and tell files where they came from."""
+    waiting = [session for (session,) in db.execute("SELECT session_id FROM unweighed ORDER BY session_id").fetchall()]
+    if not waiting:
+        return
+    said, rows = weighing.said_sources(db), sessions.agents(db)
+    touched: set[int] = set()
+    for session in waiting:
+        if session in rows:
+            agent = rows[session]
+            touched |= _produced(db, agent)
+            found = weighing.edges(db, root, session, agent, said)
+            _make(db, found, f"{_FROM_FILES} AND source_type = 'agent' AND source_id = ?", (agent,))
+            touched |= _produced(db, agent)
+    db.execute("DELETE FROM unweighed")
+    weighing.tell_origins(db, sorted(touched | _made_elsewhere(db)))
+
+
+def _produced(db: store.Connection, agent: int) -> set[int]:
+    rows = db.execute(
+        "SELECT target_id FROM relationships WHERE source_type = 'agent' AND source_id = ? AND target_type = 'artifact'"
+        " AND relationship_type = 'produced' AND origin = 'derived'",
+        (agent,),
+    )
+    return {number for (number,) in rows}
+
+
+def _made_elsewhere(db: store.Connection) -> set[int]:
+    """Artifacts whose transcript has gone."""
+    sql = "SELECT id FROM artifacts WHERE made_in IS NOT NULL AND made_in NOT IN (SELECT path FROM transcripts)"
+    return {number for (number,) in db.execute(sql)}
 
 
 def _make(
@@ -105,9 +147,6 @@ def _make(
         )
 
 
-Found = Iterator[tuple[Edge, str, dict[str, Any]]]
-
-
 def _from_columns(db: store.Connection, where: str, values: tuple[int, ...], kind: str = "") -> Found:
     """Foreign keys and arrays are the truth; the edges that say the same follow them. Of the rows `t` that `where` says,
     of one kind or of both."""
@@ -142,95 +181,3 @@ def _from_commits(db: store.Connection) -> Found:
             if kind == "task":
                 for (artifact,) in db.execute(introduced, (number,)).fetchall():
                     yield ("artifact", artifact, "derived_from", "task", row[0]), "declared", {"commit": sha}
-
-
-def session_agents(db: store.Connection) -> dict[str, tuple[str, int]]:
-    """session id -> (the transcript that speaks for it, the agent row that stands for it)."""
-    found = {}
-    for path, session, *_ in db.execute(sessions.SPEAKING).fetchall():
-        row = db.execute(
-            "SELECT id FROM agents WHERE origin = 'record' AND session_transcript = ? ORDER BY id", (path,)
-        ).fetchone()
-        row = (
-            row or db.execute("SELECT id FROM agents WHERE uid = ?", (ids.derived_uid("session", session),)).fetchone()
-        )
-        if row:
-            found[session] = (path, row[0])
-    return found
-
-
-def placed_claims(
-    db: store.Connection, session: str, transcript: str, operations: Iterable[str]
-) -> dict[str, list[PlacedClaim]]:
-    """A session's successful claims of the given operations, by workspace path, in the order they were made."""
-    wanted = tuple(operations)
-    found: dict[str, list[PlacedClaim]] = {}
-    for path, operation, turn, line, at, hashes, blobs in db.execute(
-        "SELECT path, operation, turn, line, at, hashes, blobs FROM claims WHERE transcript = ? AND succeeded = 1"
-        f" AND path IS NOT NULL AND operation IN ({', '.join('?' * len(wanted))}) ORDER BY number",
-        (transcript, *wanted),
-    ):
-        claim = PlacedClaim(
-            session, transcript, path, operation, turn, line, at, tuple(hashes.split()), tuple(blobs.split())
-        )
-        found.setdefault(path, []).append(claim)
-    return found
-
-
-def introduced_blobs(db: store.Connection, path: str) -> dict[str, str]:
-    """Blob -> the first commit that put it at `path`."""
-    rows = db.execute(
-        "SELECT c.blob, k.sha FROM commit_changes c JOIN commits k ON k.id = c.commit_id"
-        " WHERE c.path = ? AND c.blob IS NOT NULL ORDER BY k.committed_at DESC, k.sha DESC",
-        (path,),
-    )
-    return dict(rows.fetchall())
-
-
-def _from_claims(db: store.Connection) -> Found:
-    for session, (transcript, agent) in session_agents(db).items():
-        for path, claims in placed_claims(db, session, transcript, sessions.WRITING).items():
-            artifact = _artifact(db, path)
-            if artifact is None:
-                continue
-            grounds = weigh(claims, artifact[1], introduced_blobs(db, path))
-            if grounds is not None:
-                metadata = {
-                    "operations": list(grounds.operations), "transcript": grounds.transcript, "turn": grounds.turn,
-                    "line": grounds.line,
-                } | ({"commit": grounds.commit} if grounds.commit else {})  # fmt: skip
-                yield ("agent", agent, "produced", "artifact", artifact[0]), grounds.evidence, metadata
-        for path, claims in placed_claims(db, session, transcript, ("read",)).items():
-            artifact = _artifact(db, path)
-            if artifact is not None:
-                about = {"mode": "read", "transcript": transcript, "turn": claims[0].turn, "line": claims[0].line}
-                yield ("agent", agent, "consumed", "artifact", artifact[0]), "matched", about
-
-
-def _artifact(db: store.Connection, path: str) -> tuple[int, str | None] | None:
-    """(id, hash) of the artifact at a path, or of the one that was moved away from it."""
-    row = db.execute("SELECT id, content_hash FROM artifacts WHERE file_path = ?", (path,)).fetchone()
-    if row is None:
-        from mlos_sync.app.naming import resolve
-
-        number = resolve(db, f"artifact:{path}")
-        row = (
-            db.execute("SELECT id, content_hash FROM artifacts WHERE id = ?", (number,)).fetchone() if number else None
-        )
-    return (row[0], row[1]) if row else None
-
-
-def _from_frontmatter(db: store.Connection) -> Found:
-    """`source_transcript` in a file's frontmatter: that session is said to have made it."""
-    by_path = dict(db.execute("SELECT path, session_id FROM transcripts WHERE session_id IS NOT NULL").fetchall())
-    agents = session_agents(db)
-    for artifact, source in db.execute(
-        "SELECT id, source_transcript FROM artifacts WHERE source_transcript IS NOT NULL AND file_path IS NOT NULL"
-    ).fetchall():
-        session = by_path.get(source)
-        if session in agents:
-            yield (
-                ("agent", agents[session][1], "produced", "artifact", artifact),
-                "declared",
-                {"frontmatter": "source_transcript"},
-            )

@@ -24,7 +24,7 @@ from mlos_sync.edge.decoding import folded
 from mlos_sync.edge.store import Connection, rule_of
 
 States = dict[Record, State]
-KINDS = (*ROW_KINDS, "annotation")  # of records that are rows of their own
+KINDS = (*ROW_KINDS, "annotation", "fact")  # of records that are rows of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def refold(db: Connection, dirty: Iterable[Record], made: Iterable[Record] = ())
     records = set(dirty)
     if not records:
         return
-    states = _states(db, records)
+    states = states_of(db, records)
     # What names a record that has gone loses the reference, and must have it back if the record returns.
     fragile = [record for record in records if record[0] in ROW_KINDS and not _has_always_lived(states.get(record))]
     _widen(db, records, states, _naming(db, fragile))
@@ -80,7 +80,7 @@ def refold(db: Connection, dirty: Iterable[Record], made: Iterable[Record] = ())
 def _widen(db: Connection, records: set[Record], states: States, more: set[Record]) -> None:
     more = more - records
     records |= more
-    states |= _states(db, more)
+    states |= states_of(db, more)
 
 
 def _naming(db: Connection, records: Iterable[Record]) -> set[Record]:
@@ -93,7 +93,7 @@ def _has_always_lived(state: State | None) -> bool:
     return state is not None and state.alive and not state.mortal
 
 
-def _states(db: Connection, records: Iterable[Record]) -> States:
+def states_of(db: Connection, records: Iterable[Record]) -> States:
     """The folded state of each record that has a visible event."""
     wanted = sorted(records)
     if not wanted:
@@ -140,7 +140,7 @@ def _held(db: Connection) -> set[Record]:
 def _remember(db: Connection, outcome: _Outcome, moved: set[Record]) -> None:
     """Leave word for what follows from rows: which edges to derive again, which references in messages to look up."""
     again = [(state.kind, state.uid) for state in outcome.standing if state.kind != "need"]
-    again += [record for record in outcome.vanished if record[0] in ("agent", "annotation")]
+    again += [record for record in outcome.vanished if record[0] in ("agent", "annotation", "fact")]
     db.executemany("INSERT OR IGNORE INTO underived VALUES (?, ?)", again)
     if any(kind == "agent" for kind, _ in moved):
         store.put(db, "file_edges", "cut")
@@ -329,7 +329,7 @@ def _put_edges(db: Connection, uids: set[str], states: States, look_up: Resolve)
     rivals = {uid for (uid,) in db.execute("SELECT uid FROM held WHERE reason LIKE ?", (f"{_RIVAL}%",))}
     db.executemany("DELETE FROM held WHERE kind = 'relationship' AND uid = ?", [(uid,) for uid in rivals])
     uids = uids | rivals
-    states |= _states(db, {("relationship", uid) for uid in uids} - states.keys())
+    states |= states_of(db, {("relationship", uid) for uid in uids} - states.keys())
     before = _edges_of(db, sorted(uids))
     wanted: dict[str, tuple[Any, ...]] = {}
     for uid in sorted(uids):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlos_sync.app import dating, deriving, events, history, journaling, looking
+from mlos_sync.app import dating, deriving, events, history, journaling, looking, placing, weighing
 from mlos_sync.app.folding import refold
 from mlos_sync.app.opening import Index, writing
 from mlos_sync.edge import store
@@ -12,7 +12,7 @@ def catch_up(index: Index, *, thorough: bool = False) -> None:
     """Records, commits and the edges between them as of now. Takes the writer's lock only when something may have
     changed; `thorough` also looks for segments that were altered in place."""
     seen = looking.look(index, thorough=thorough)
-    if journaling.is_current(index, seen) and deriving.are_record_edges_current(index.db):
+    if journaling.is_current(index, seen) and deriving.are_edges_current(index.db):
         return
     with writing(index):
         refresh(index, seen, edges=True)
@@ -34,7 +34,7 @@ def refresh(index: Index, seen: looking.Look | None = None, *, edges: bool = Fal
             if not current:
                 _absorb(index, seen)
             if edges:
-                deriving.update_record_edges(db)
+                deriving.update_edges(db, index.workspace.root)
     return seen
 
 
@@ -53,7 +53,26 @@ def _absorb(index: Index, seen: looking.Look) -> None:
             dirty |= records_naming_files(db)
         refold(db, dirty)
     dating.update(index.workspace.root, db, paths)
+    _follow_history(db, paths)
     journaling.count_pending(db)
+
+
+def _follow_history(db: store.Connection, paths: set[str]) -> None:
+    """What the changed history of these paths means for sessions: a path may be known now, a content may be proved."""
+    if not paths or not db.execute("SELECT 1 FROM session_files LIMIT 1").fetchone():
+        return
+    here = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
+    weighing.unsettle(db, placing.place(db, placing.affected(db, paths - here)))
+    weighing.unsettle_paths(db, paths)
+    after = (int(store.get(db, "commits_after", "0")),)
+    named = (
+        "SELECT DISTINCT f.session_id FROM commit_sessions s JOIN session_files f ON s.value IN (f.session_id, f.part)"
+    )
+    weighing.unsettle(db, [session for (session,) in db.execute(f"{named} WHERE s.commit_id > ?", after).fetchall()])
+    printed = (
+        "SELECT DISTINCT c.session_id FROM session_commits c JOIN commits k ON k.sha >= c.sha AND k.sha < c.sha || 'g'"
+    )
+    weighing.unsettle(db, [session for (session,) in db.execute(f"{printed} WHERE k.id > ?", after).fetchall()])
 
 
 def records_naming_files(db: store.Connection) -> set[tuple[str, str]]:

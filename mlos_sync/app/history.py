@@ -41,12 +41,15 @@ def update(index: Index, head: str) -> set[str]:
     paths: set[str] = set()
     if before is not None and lost is None:
         paths |= {path for (path,) in db.execute("SELECT DISTINCT path FROM commit_changes")}
-        for table in ("commits", "commit_changes", "commit_references"):
+        for table in ("commits", "commit_changes", "commit_references", "commit_sessions"):
             db.execute(f"DELETE FROM {table}")
+        db.execute("DELETE FROM relationships WHERE target_type = 'commit' AND origin = 'derived'")
     if now is None:
         paths |= _forget(db, [sha for (sha,) in db.execute("SELECT sha FROM commits")])
     else:
         paths |= _forget(db, lost or [])
+        (last,) = db.execute("SELECT coalesce(max(id), 0) FROM commits").fetchone()
+        store.put(db, "commits_after", str(last))  # those with a higher number are new
         paths |= _read(index, [now, *([f"^{before}"] if before is not None and lost is not None else [])])
     store.put(db, "head", now or "")
     store.bump(db, "population")
@@ -77,7 +80,11 @@ def _forget(db: store.Connection, shas: list[str]) -> set[str]:
             paths.update(path for (path,) in db.execute("SELECT path FROM commit_changes WHERE commit_id = ?", row))
             db.execute("DELETE FROM commit_changes WHERE commit_id = ?", row)
             db.execute("DELETE FROM commit_references WHERE commit_id = ?", row)
+            db.execute("DELETE FROM commit_sessions WHERE commit_id = ?", row)
             db.execute("DELETE FROM relationships WHERE source_type = 'commit' AND source_id = ?", row)
+            db.execute(
+                "DELETE FROM relationships WHERE target_type = 'commit' AND target_id = ? AND origin = 'derived'", row
+            )
             db.execute("DELETE FROM commits WHERE id = ?", row)
     return paths
 
@@ -102,6 +109,10 @@ def _add(index: Index, logged: Iterable[LoggedCommit], revisions: list[str]) -> 
             )
             if found := mentions(commit):
                 mentioned[commit.sha] = (number, found)
+            db.executemany(
+                "INSERT OR IGNORE INTO commit_sessions VALUES (?, ?, ?)",
+                [(number, *one) for one in named_sessions(commit)],
+            )
             paths.update(change.path for change in commit.changes)
             paths.update(change.old_path for change in commit.changes if change.old_path)
     # "Fixes: 12" from before there was a workspace means somebody else's number 12.
@@ -130,6 +141,12 @@ def mentions(commit: LoggedCommit) -> list[tuple[str, str]]:
     if ":" in commit.message.partition("\n")[2]:
         found += [(match[1].lower(), match[2].strip()) for match in _LINE.finditer(commit.message.partition("\n")[2])]
     return [pair for pair in dict.fromkeys(found) if any(True for _ in ids.in_trailer(*pair))]
+
+
+def named_sessions(commit: LoggedCommit) -> list[tuple[str, str]]:
+    """(key in lower case, session or checkpoint) of each trailer that names one; of a link its last part."""
+    found = [(key.lower(), value) for key, value in commit.trailers if key.lower() in ids.SESSION_TRAILERS]
+    return [(key, value.rstrip("/").rpartition("/")[2]) for key, value in found if value]
 
 
 def is_current(db: store.Connection, head: str) -> bool:

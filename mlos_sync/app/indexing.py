@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a markdown file says of itself. `problem` names a frontmatter that was refused, with its line."""
+    """What a file says of itself. `problem` names a frontmatter that was refused, with its line."""
 
     title: str | None = None
     description: str | None = None
@@ -69,7 +69,7 @@ class Plan:
 
 
 def describe(path: str, head: bytes) -> Document | None:
-    """What the head of a markdown file says; None for a file that says nothing."""
+    """What the head of a file says; None for a file that says nothing."""
     if not head:
         return None
     block = split(head)
@@ -216,7 +216,7 @@ def apply(index: Index, result: Plan) -> None:
         "INSERT INTO artifacts(uid, file_path, title, description, source_transcript, artifact_type, content_hash, blob,"
         " created_at, updated_at, own) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(uid) DO UPDATE SET"
         " file_path = excluded.file_path, title = excluded.title, description = excluded.description,"
-        " source_transcript = excluded.source_transcript, artifact_type = excluded.artifact_type,"
+        " source_transcript = coalesce(excluded.source_transcript, made_in), artifact_type = excluded.artifact_type,"
         " content_hash = excluded.content_hash, blob = excluded.blob, created_at = excluded.created_at,"
         " updated_at = excluded.updated_at, own = excluded.own",
         _rows(index, result, [*changes.added, *changed, *changes.touched]),

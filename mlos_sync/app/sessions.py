@@ -1,165 +1,231 @@
-"""Transcripts into the index: read those that changed, place their paths, and keep one `agents` row per session.
+"""Transcripts into the index: those that changed are read, their rows taken in, and one `agents` row kept per session.
 
-Several files may render one session (a renamed slug, two writers); the fullest speaks for it, the others are kept as
-files. A row that `agent start` made for the same transcript stays the session's row; else a derived one stands for it.
+Several files may render one session (a renamed slug, two writers, a checkpoint of each commit); the fullest speaks for
+it, the others are kept as files. A row that `agent start` made for the same transcript or session stays the session's
+row, and what it does not say itself is filled in; else a derived one stands for it.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from mlos_sync.app.indexing import Plan, object_format
-from mlos_sync.app.opening import Index
+from mlos_sync.app import folding
 from mlos_sync.core import transcripts
 from mlos_sync.core.ids import derived_uid
-from mlos_sync.edge import files, store
+from mlos_sync.edge import store
+from mlos_sync.edge.transcribing import Read
+from mlos_sync.edge.transcript_worker import FIELDS
 
-if TYPE_CHECKING:
-    from mlos_sync.core.transcripts.model import Transcript
+TABLES = ("session_files", "claims", "claim_changes", "session_commits", "transcript_problems")
+JOURNAL = "journal:"  # what stands for the path of a transcript where only facts are known
+_ENDED = ("completed", "failed")
 
-WRITING = ("create", "write", "edit", "patch", "move")
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A transcript to take in: where it is kept (see `bookkeeping.TranscriptFile`) and what was read."""
 
-def update(index: Index, plan: Plan) -> bool:
-    """Read the transcripts that the plan brings, inside the caller's transaction. Returns whether anything changed."""
-    db, changes = index.db, plan.changes
-    gone = [*changes.deleted, *(old for old, _ in changes.moved)]
-    came = [*changes.added, *changes.modified, *(new for _, new in changes.moved)]
-    found = [path for path in came if path in plan.documents and plan.documents[path].is_transcript]
-    found += [path for path in outdated(db) if path not in found]
-    known = [path for (path,) in db.execute("SELECT path FROM transcripts")]
-    stale = (set(gone) | set(came)) & set(known)
-    for path in sorted(stale):
-        _forget(db, path)
-    for path in sorted(found):
-        _read(index, path, plan.problems)
-    changed = bool(stale or found)
-    if changed or changes.added:
-        _place(db, everything=changed)
-    return update_agents(db, everything=changed) or changed
+    path: str
+    kept: str
+    read: Read
+    stat: str | None = None
 
 
 def outdated(db: store.Connection) -> list[str]:
-    """Transcripts that an older reader read."""
-    rows = db.execute("SELECT path FROM transcripts WHERE reader <> ?", (transcripts.READER_VERSION,))
-    return [path for (path,) in rows]
+    """Transcripts of the work tree that an older reader read."""
+    sql = "SELECT path FROM transcripts WHERE reader <> ? AND kept = 'file'"
+    return [path for (path,) in db.execute(sql, (transcripts.READER_VERSION,))]
 
 
-def _forget(db: store.Connection, path: str) -> None:
+def forget(db: store.Connection, path: str) -> set[str]:
+    """Drop all that was read from a transcript. Returns its sessions."""
+    found = {one for (one,) in db.execute("SELECT session_id FROM session_files WHERE transcript = ?", (path,))}
     db.execute("DELETE FROM transcripts WHERE path = ?", (path,))
-    db.execute("DELETE FROM claims WHERE transcript = ?", (path,))
+    for table in TABLES:
+        db.execute(f"DELETE FROM {table} WHERE transcript = ?", (path,))
+    return found
 
 
-def _read(index: Index, path: str, problems: dict[str, str]) -> None:
-    db = index.db
-    data = files.read(index.workspace, path)
-    transcript = transcripts.read(data) if data is not None else None
-    if data is None or transcript is None:
-        return
-    _forget(db, path)
-    session = transcript.session
-    about: tuple[Any, ...] = (None, None, None, None, None, None, 0)
-    if session is not None:
-        about = (
-            session.session_id, session.tool, session.model, session.title, session.started_at, session.ended_at, session.turns,
-        )  # fmt: skip
-    sha = hashlib.sha256(data).hexdigest()
+def rename(db: store.Connection, old: str, new: str) -> set[str]:
+    """A transcript was moved, and says what it said. Returns its sessions."""
+    forget(db, new)
+    db.execute("UPDATE transcripts SET path = ? WHERE path = ?", (new, old))
+    for table in TABLES:
+        db.execute(f"UPDATE {table} SET transcript = ? WHERE transcript = ?", (new, old))
+    return {one for (one,) in db.execute("SELECT session_id FROM session_files WHERE transcript = ?", (new,))}
+
+
+def take(db: store.Connection, one: Kept) -> set[str]:
+    """Put what was read from a transcript in the place of what stood there. Returns the sessions that it tells or told."""
+    from mlos_sync.app.placing import name_of
+
+    touched = forget(db, one.path)
+    read, path = one.read, one.path
     db.execute(
-        "INSERT INTO transcripts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (path, sha, transcripts.READER_VERSION, *about)
+        "INSERT INTO transcripts VALUES (?, ?, ?, ?, ?, ?)",
+        (path, read.sha256, transcripts.READER_VERSION, read.format, one.kept, one.stat),
     )
-    db.executemany(
-        "INSERT INTO claims(transcript, number, turn, line, at, operation, tool, raw_path, succeeded, hashes, blobs)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        _claims(path, transcript, object_format(index)),
-    )
-    if transcript.problems:
-        first = transcript.problems[0]
-        more = f" (and {len(transcript.problems) - 1} more)" if len(transcript.problems) > 1 else ""
-        problems[path] = f"transcript, line {first.line}: {first.message}{more}"
+    names = FIELDS["claims"]
+    raw, session = names.index("raw_path"), names.index("session_id")
+    counts: dict[str, int] = {}
+    claims, changes = [], []
+    for number, row in enumerate(read.claims):
+        counts[row[session]] = counts.get(row[session], 0) + 1
+        claims.append((path, number, *row[:-1], name_of(row[raw])))
+        if row[-1] is not None:
+            changes.append((path, number, row[-1], "", "", ""))
+    _insert(db, "claims", (*names[:-1], "name"), claims, number=True)
+    _insert(db, "claim_changes", ("changes", "bases", "hashes", "blobs"), changes, number=True)
+    told = [(path, *row, counts.get(row[0], 0)) for row in read.sessions]
+    _insert(db, "session_files", (*FIELDS["sessions"], "claims"), told)
+    _insert(db, "session_commits", FIELDS["commits"], _numbered(path, read.commits), number=True)
+    _insert(db, "transcript_problems", FIELDS["problems"], _numbered(path, read.problems), number=True)
+    return touched | {row[0] for row in read.sessions}
 
 
-def _claims(path: str, transcript: Transcript, algorithm: str) -> list[tuple[Any, ...]]:
-    rows = []
-    for number, claim in enumerate(transcript.claims):
-        hashes = " ".join(hashlib.sha256(content).hexdigest() for content in claim.contents)
-        blobs = " ".join(blob_id(content, algorithm) for content in claim.contents)
-        rows.append(
-            (
-                path,
-                number,
-                claim.turn,
-                claim.line,
-                claim.at,
-                claim.operation,
-                claim.tool,
-                claim.raw_path,
-                int(claim.succeeded),
-                hashes,
-                blobs,
-            )
-        )
-    return rows
+def _numbered(path: str, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return [(path, number, *row) for number, row in enumerate(rows)]
 
 
-def blob_id(content: bytes, algorithm: str) -> str:
-    """Git's name for a content."""
-    return hashlib.new(algorithm, b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+def _insert(
+    db: store.Connection, table: str, names: tuple[str, ...], rows: list[tuple[Any, ...]], *, number: bool = False
+) -> None:
+    if rows:
+        columns = ("transcript", *(("number",) if number else ()), *names)
+        marks = ", ".join("?" * len(columns))
+        db.executemany(f"INSERT OR REPLACE INTO {table}({', '.join(columns)}) VALUES ({marks})", rows)
 
 
-def _place(db: store.Connection, *, everything: bool) -> None:
-    """Map the claims' raw paths to workspace paths, session by session; `everything` also those placed before."""
-    unplaced = "" if everything else " WHERE path IS NULL AND succeeded = 1"
-    todo = [path for (path,) in db.execute(f"SELECT DISTINCT transcript FROM claims{unplaced}")]
-    if not todo:
-        return
-    from mlos_sync.core.mapping import map_paths
-
-    known = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
-    known |= {path for (path,) in db.execute("SELECT DISTINCT path FROM commit_changes")}
-    for transcript in todo:
-        raw = [
-            path for (path,) in db.execute("SELECT DISTINCT raw_path FROM claims WHERE transcript = ?", (transcript,))
-        ]
-        # A relative path starts where the session ran, and that is where the writer keeps its `.specstory` folder.
-        base = transcript.partition(".specstory/")[0].rstrip("/") if ".specstory/" in transcript else ""
-        placed = map_paths(raw, known, base)
+def choose(db: store.Connection, sessions: Iterable[str]) -> None:
+    """Say which file speaks for each part of these sessions: the fullest. Facts speak where nothing else does."""
+    for session in sorted(sessions):
+        rows = db.execute(
+            "SELECT f.transcript, f.part, t.kept FROM session_files f JOIN transcripts t ON t.path = f.transcript"
+            " WHERE f.session_id = ? ORDER BY t.kept = 'journal', f.claims DESC, f.turns DESC, f.transcript",
+            (session,),
+        ).fetchall()
+        has_more = any(kept != "journal" for *_, kept in rows)
+        chosen: dict[str, str] = {}
+        for transcript, part, kept in rows:
+            if kept != "journal" or not has_more:
+                chosen.setdefault(part, transcript)
+        db.execute("UPDATE session_files SET speaks = 0 WHERE session_id = ?", (session,))
         db.executemany(
-            "UPDATE claims SET path = ? WHERE transcript = ? AND raw_path = ? AND path IS NOT ?",
-            [(path, transcript, name, path) for name, path in placed.items()],
+            "UPDATE session_files SET speaks = 1 WHERE session_id = ? AND part = ? AND transcript = ?",
+            [(session, part, transcript) for part, transcript in chosen.items()],
         )
 
 
+# One row a session: its main part where there is one, and the times of all parts.
 SPEAKING = """
-SELECT path, session_id, tool, model, title, started_at, ended_at FROM (
-    SELECT t.*, row_number() OVER (
-        PARTITION BY session_id
-        ORDER BY (SELECT count(*) FROM claims c WHERE c.transcript = t.path) DESC, turns DESC, path
-    ) AS place
-    FROM transcripts t WHERE session_id IS NOT NULL
-) WHERE place = 1 ORDER BY session_id
+SELECT f.session_id, f.transcript, f.tool, f.model, f.title,
+    (SELECT min(o.started_at) FROM session_files o WHERE o.session_id = f.session_id AND o.speaks = 1) AS started_at,
+    (SELECT max(o.ended_at) FROM session_files o WHERE o.session_id = f.session_id AND o.speaks = 1) AS ended_at,
+    t.kept
+FROM session_files f JOIN transcripts t ON t.path = f.transcript WHERE f.speaks = 1
+ORDER BY f.session_id, f.part <> '', f.turns DESC, f.transcript
 """
 
 
-def update_agents(db: store.Connection, *, everything: bool = False) -> bool:
-    """Keep one derived row for each session that no record stands for; also where a record took a row's number or came
-    to stand for a session. Returns whether rows came or went; `everything` brings the others up to date too."""
-    wanted = {}
-    for path, session, tool, model, title, started, ended in db.execute(SPEAKING).fetchall():
-        joined = db.execute(
-            "SELECT 1 FROM agents WHERE origin = 'record' AND session_transcript = ?", (path,)
-        ).fetchone()
-        if not joined:
-            wanted[derived_uid("session", session)] = (tool, "completed", model, path, started, ended, title)
-    standing = {uid for (uid,) in db.execute("SELECT uid FROM agents WHERE origin = 'derived'")}
-    if standing == set(wanted) and not everything:
-        return False
-    db.executemany("DELETE FROM agents WHERE uid = ?", [(uid,) for uid in sorted(standing - set(wanted))])
+def speaking(db: store.Connection) -> dict[str, tuple[Any, ...]]:
+    """Session id -> the first row of `SPEAKING` for it."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for row in db.execute(SPEAKING).fetchall():
+        found.setdefault(row[0], row)
+    return found
+
+
+def joined(db: store.Connection) -> dict[str, str]:
+    """Session id -> uid of the agent that somebody recorded for it: by one of its transcripts, or by the id itself."""
+    recorded = db.execute(
+        "SELECT session_transcript, uid FROM agents WHERE origin = 'record' AND session_transcript IS NOT NULL"
+        " ORDER BY id DESC"
+    ).fetchall()
+    if not recorded:
+        return {}
+    of_file: dict[str, list[str]] = {}
+    for transcript, session in db.execute("SELECT transcript, session_id FROM session_files"):
+        of_file.setdefault(transcript, []).append(session)
+    known = {session for several in of_file.values() for session in several}
+    found: dict[str, str] = {}
+    for text, uid in recorded:
+        several = of_file.get(text, [])
+        if text in known:
+            found[text] = uid
+        elif len(several) == 1:  # a file of many sessions does not say which
+            found[several[0]] = uid
+    return found
+
+
+def agents(db: store.Connection) -> dict[str, int]:
+    """Session id -> the id of the `agents` row that stands for it."""
+    number = dict(db.execute("SELECT uid, id FROM agents").fetchall())
+    recorded = joined(db)
+    found = {}
+    for session in speaking(db):
+        row = number.get(recorded.get(session) or derived_uid("session", session))
+        if row is not None:
+            found[session] = row
+    return found
+
+
+def update_agents(db: store.Connection) -> set[str]:
+    """Keep one row for each session, derived where no record stands for it; also where a record took a row's number or
+    came to stand for a session. Returns the sessions whose row is another one now."""
+    recorded = joined(db)
+    wanted: dict[str, tuple[Any, ...]] = {}
+    session_of: dict[str, str] = {}
+    for session, row in speaking(db).items():
+        _, transcript, tool, model, title, started, ended, kept = row
+        place = transcript if kept in ("file", "private") and not transcript.startswith(("/", "~")) else None
+        if session in recorded:
+            _fill(db, recorded[session], model, title, ended)
+        else:
+            uid = derived_uid("session", session)
+            session_of[uid] = session
+            wanted[uid] = (tool, "completed", model, place, started, ended, title)
+    names = "agent_type, status, model, session_transcript, started_at, completed_at, result_summary"
+    standing = {row[0]: row[1:] for row in db.execute(f"SELECT uid, {names} FROM agents WHERE origin = 'derived'")}
+    db.executemany("DELETE FROM agents WHERE uid = ?", [(uid,) for uid in sorted(set(standing) - set(wanted))])
+    sets = ", ".join(f"{name} = excluded.{name}" for name in names.split(", "))
     db.executemany(
-        "INSERT INTO agents(uid, origin, agent_type, status, model, session_transcript, started_at, completed_at,"
-        " result_summary) VALUES (?, 'derived', ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(uid) DO UPDATE SET"
-        " agent_type = excluded.agent_type, model = excluded.model, session_transcript = excluded.session_transcript,"
-        " started_at = excluded.started_at, completed_at = excluded.completed_at, result_summary = excluded.result_summary",
-        [(uid, *values) for uid, values in sorted(wanted.items())],
+        f"INSERT INTO agents(uid, origin, {names}) VALUES (?, 'derived', ?, ?, ?, ?, ?, ?, ?)"
+        f" ON CONFLICT(uid) DO UPDATE SET {sets}",
+        [(uid, *values) for uid, values in sorted(wanted.items()) if standing.get(uid) != values],
     )
-    return standing != set(wanted)
+    return {session_of[uid] for uid in set(wanted) - set(standing)} | _rejoined(db, recorded)
+
+
+def _rejoined(db: store.Connection, recorded: dict[str, str]) -> set[str]:
+    """Sessions that a record stands for since now, or no more."""
+    before = dict(db.execute("SELECT key, value FROM meta WHERE key >= 'joined:' AND key < 'joined;'").fetchall())
+    now = {f"joined:{session}": uid for session, uid in recorded.items()}
+    changed = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
+    for key in changed:
+        if key in now:
+            store.put(db, key, now[key])
+        else:
+            db.execute("DELETE FROM meta WHERE key = ?", (key,))
+            _fill(db, before[key], None, None, None)
+    return {key.partition(":")[2] for key in changed}
+
+
+def _fill(db: store.Connection, uid: str, model: str | None, title: str | None, ended: str | None) -> None:
+    """What a recorded agent does not say itself is told by its session."""
+    state = folding.states_of(db, {("agent", uid)}).get(("agent", uid))
+    if state is None:
+        return
+    own = state.fields
+    status = own.get("status")
+    values = (
+        own.get("model") or model,
+        own.get("result_summary") or title,
+        own.get("completed_at") or (ended if status in _ENDED else None),
+    )
+    db.execute(
+        "UPDATE agents SET model = ?1, result_summary = ?2, completed_at = ?3 WHERE uid = ?4"
+        " AND (model IS NOT ?1 OR result_summary IS NOT ?2 OR completed_at IS NOT ?3)",
+        (*values, uid),
+    )

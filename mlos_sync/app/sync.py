@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mlos_sync.app import deriving, freshness, indexing, journaling, looking, publishing, sessions
+from mlos_sync.app import collecting, deriving, freshness, indexing, journaling, looking, publishing
 from mlos_sync.app.annotations import overlay
+from mlos_sync.app.collecting import Collected
 from mlos_sync.app.folding import refold
 from mlos_sync.app.indexing import Plan, Progress
 from mlos_sync.app.opening import Index, actor, alone
@@ -60,16 +61,27 @@ def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: 
     indexing.check_root(index.workspace)
     indexing.check_scope(index, scope)
     plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
-    if is_settled(index, plan):
+    collected = collecting.collect(index, plan)
+    if is_settled(index, plan, collected):
         return Report(plan.changes, problems(index), time.monotonic() - began)
     with alone(index):
         if store.get(index.db, "generation", "0") != plan.generation:
             # Somebody else synced while we hashed: what was planned may be older than what stands. Plan again.
             plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
+            collected = collecting.collect(index, plan)
         with store.transaction(index.db):
-            apply(index, plan)
+            apply(index, plan, collected)
             _carry_along(index, plan)
+            _share(index)
     return Report(plan.changes, problems(index), time.monotonic() - began)
+
+
+def _share(index: Index) -> None:
+    """Journal what private transcripts tell, where the workspace wants that."""
+    with store.capture(index.db, on=True, actor=actor(index.workspace), door="sync"):
+        changed = collecting.share(index)
+    if changed:
+        freshness.refresh(index, edges=True)
 
 
 def _carry_along(index: Index, plan: Plan) -> None:
@@ -110,13 +122,13 @@ def _carry_along(index: Index, plan: Plan) -> None:
     freshness.refresh(index)
 
 
-def is_settled(index: Index, plan: Plan) -> bool:
-    """Whether nothing at all would be written: same files, same records, same commits, same problems."""
-    if plan.hashed or plan.changes or sessions.outdated(index.db):
+def is_settled(index: Index, plan: Plan, collected: Collected) -> bool:
+    """Whether nothing at all would be written: same files, same transcripts, same records, same commits, same problems."""
+    if plan.hashed or plan.changes or collected:
         return False
     if not journaling.is_current(index, looking.look(index, thorough=True)):
         return False
-    if not deriving.are_record_edges_current(index.db):
+    if not deriving.are_edges_current(index.db):
         return False
     seen = index.db.execute("SELECT subject, message FROM observations WHERE kind = 'walk' ORDER BY subject").fetchall()
     return seen == sorted(plan.skipped.items())
@@ -128,21 +140,20 @@ def problems(index: Index) -> dict[str, str]:
     return dict(index.db.execute(f"SELECT subject, message FROM observations WHERE kind IN {kinds} ORDER BY subject"))
 
 
-def apply(index: Index, plan: Plan) -> None:
+def apply(index: Index, plan: Plan, collected: Collected) -> None:
     """Write a plan and everything that follows from it, inside the caller's lock and transaction."""
     db, changes = index.db, plan.changes
     freshness.refresh(index, looking.look(index, thorough=True))
     with store.capture(db, on=False):
         indexing.apply(index, plan)
-        read = sessions.update(index, plan)
+        collecting.apply(index, plan, collected)
         if changes.added or changes.deleted or changes.moved:
             refold(db, freshness.records_naming_files(db))
         if changes or plan.hashed:  # a row is written anew also where only a file's time changed
             overlay(db)
-        if changes or read or not deriving.are_record_edges_current(db):
-            deriving.update_file_edges(db)
-            store.put(db, "edges_at", "")
-        deriving.update_record_edges(db)
+        if changes.added or changes.deleted or changes.moved:
+            store.put(db, "edges_at", "")  # a commit's task is said of the artifacts that are there
+        deriving.update_edges(db, index.workspace.root)
         _remember_problems(db, plan)
 
 

@@ -1,26 +1,26 @@
-"""Why a file exists: file -> agent session -> commit -> task -> need, each step with its evidence. Reads only."""
+"""Why a file exists: file -> agent session -> commit -> task -> need, each step with its evidence; and from each of these
+to the others. Reads only."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from mlos_sync.app import deriving, freshness, records, sessions
+from mlos_sync.app import freshness, records, sessions, weighing
 from mlos_sync.app.opening import Index
 from mlos_sync.core import ids
-from mlos_sync.core.provenance import weigh
+from mlos_sync.core.provenance import STRENGTH, PlacedClaim, Proof
+from mlos_sync.core.transcripts.replay import WRITING
 from mlos_sync.edge import repo, store
-from mlos_sync.errors import UsageError
+from mlos_sync.errors import RefusedError, UsageError
 
 Row = dict[str, Any]
-HOPS = 100  # renames followed back
+Only = set[str] | None  # commits that an answer is narrowed to; None for all
 
 
 def why_path(index: Index, path: str, line: int | None = None) -> Row:
-    """Everything known of the file at a workspace path; with `line`, commits are narrowed to the one of that line.
-
-    Raises UsageError when the path is no artifact.
-    """
+    """Everything known of the file at a workspace path; with `line`, narrowed to the commit of that line and to the
+    sessions whose content it took. Raises UsageError when the path is no artifact."""
     freshness.catch_up(index)
     db = index.db
     found = store.rows(db, "SELECT * FROM artifacts WHERE file_path = ?", (path,))
@@ -29,54 +29,175 @@ def why_path(index: Index, path: str, line: int | None = None) -> Row:
     if not found:
         raise UsageError(f"there is no artifact at {path}", "run mlos-sync sync, or check the path")
     artifact = found[0]
-    names = earlier_names(db, path)
+    names = weighing.names_before(db, path)
     commits = [one for name in names for one in _commits(db, name)]
+    only: Only = None
     if line is not None:
         sha = repo.commit_of_line(index.workspace.root, path, line)
         commits = [one for one in commits if one["sha"] == sha]
+        only = {sha} if sha else set()
     tasks = _tasks(db, artifact["id"], commits)
-    needs = _needs(db, artifact["id"], tasks, commits)
     return {
         "artifact": artifact,
-        "sessions": _sessions(db, artifact, names, line is not None and {one["sha"] for one in commits}),
+        "sessions": _sessions(db, artifact["id"], only),
         "commits": commits,
         "tasks": tasks,
-        "needs": needs,
+        "needs": _needs(db, artifact["id"], tasks, commits),
     }
 
 
-def earlier_names(db: store.Connection, path: str) -> list[str]:
-    """The path and the ones that commits, or a move seen by sync, say it had before."""
-    names = [path]
-    row = db.execute(
-        "SELECT last_path FROM artifacts WHERE file_path = ? AND last_path IS NOT NULL", (path,)
-    ).fetchone()
-    if row:
-        names.append(row[0])
-    for _ in range(HOPS):
-        before = db.execute(
-            "SELECT c.old_path FROM commit_changes c JOIN commits k ON k.id = c.commit_id"
-            " WHERE c.path = ? AND c.status = 'R' ORDER BY k.committed_at DESC LIMIT 1",
-            (names[-1],),
-        ).fetchone()
-        if not before or before[0] in names:
-            break
-        names.append(before[0])
-    return names
+def why_record(index: Index, text: str) -> Row:
+    """The other directions: what a need, a task, an agent's session or a commit led to, and what led to it."""
+    freshness.catch_up(index)
+    db = index.db
+    kind, key = records.find(db, text)
+    row = records.row_of(db, kind, key)
+    number = row["id"]
+    if kind == "agent":
+        commits = [_commit_row(db, commit) | about for commit, about in _made(db, number, "commit")]
+    elif kind == "commit":
+        commits = [row]
+    else:
+        commits = []
+    tasks = _tasks_of(db, kind, row, commits)
+    if kind in ("need", "task"):
+        commits = [one for task in tasks for one in _commits_of(db, "task", task["id"])]
+        commits += _commits_of(db, "need", number) if kind == "need" else []
+    commits = list({one["sha"]: one for one in commits}.values())
+    needs = {n["id"]: n for t in tasks for n in store.rows(db, "SELECT * FROM needs WHERE id = ?", (t["need_id"],))}
+    needs |= {number: row} if kind == "need" else {}
+    for one in commits if kind in ("agent", "commit") else ():
+        needs |= {n: record_row(db, "need", n) for n, _ in _referenced(db, one["id"], "need")}
+    files = _files(db, kind, number, commits, tasks)
+    agents = {number} if kind == "agent" else {agent for one in commits for agent in _makers(db, "commit", one["id"])}
+    return {
+        "row": row,
+        "sessions": [one for agent in sorted(agents) for one in _told(db, agent)],
+        "needs": [needs[n] for n in sorted(needs)],
+        "tasks": tasks,
+        "commits": commits,
+        "artifacts": sorted(files),
+        "files": [{"path": path, **files[path]} for path in sorted(files)],
+    }
+
+
+def session_agent(index: Index, text: str) -> str:
+    """The agent reference of the one session whose id begins so. Raises UsageError and RefusedError."""
+    freshness.catch_up(index)
+    found = sorted(one for one in sessions.agents(index.db).items() if one[0].startswith(text))
+    exact = [one for one in found if one[0] == text] or found
+    if not exact:
+        raise UsageError(f"no session starts with {text}", "list them: mlos-sync transcripts")
+    if len(exact) > 1:
+        raise RefusedError(f"several sessions start with {text}", "list them: mlos-sync transcripts")
+    return f"agent:{exact[0][1]}"
+
+
+# --- sessions of a file
+
+
+def _sessions(db: store.Connection, artifact: int, only: Only) -> list[Row]:
+    """Agents and sessions that an edge ties to the file, strongest evidence first."""
+    by_agent = {number: session for session, number in sessions.agents(db).items()}
+    found = []
+    for agent, evidence, metadata in db.execute(
+        "SELECT source_id, evidence, metadata FROM relationships WHERE source_type = 'agent' AND relationship_type ="
+        " 'produced' AND target_type = 'artifact' AND target_id = ? ORDER BY source_id",
+        (artifact,),
+    ).fetchall():
+        about = json.loads(metadata) if metadata else {}
+        session = by_agent.get(agent)
+        row = _session_row(db, agent, session, evidence, about)
+        if only is not None and not _narrow(db, row, artifact, agent, only):
+            continue
+        found.append(row)
+    return sorted(found, key=lambda one: (-STRENGTH[one["evidence"]], one["first_at"] or "~", one["session_id"] or ""))
+
+
+def _session_row(db: store.Connection, agent: int, session: str | None, evidence: str, about: Row) -> Row:
+    (told,) = store.rows(db, "SELECT agent_type, model, session_transcript FROM agents WHERE id = ?", (agent,))
+    speaker = sessions.speaking(db).get(session) if session else None
+    return {
+        "session_id": session, "agent": f"agent:{agent}", "tool": speaker[2] if speaker else told["agent_type"],
+        "model": told["model"], "operations": about.get("operations", []), "first_at": about.get("first_at"),
+        "last_at": about.get("last_at"), "transcript": about.get("transcript") or told["session_transcript"],
+        "turn": about.get("turn"), "line": about.get("line"), "commit": about.get("commit"), "evidence": evidence,
+        "declared_by": about.get("frontmatter") or about.get("trailer") or (None if about else "link"),
+    }  # fmt: skip
+
+
+def _narrow(db: store.Connection, row: Row, artifact: int, agent: int, only: set[str]) -> bool:
+    """Whether one of the commits took this file's content from the session, or names it; the row then says how."""
+    session = row["session_id"]
+    claims = weighing.claims_of(db, session) if session else []
+    for judged in weighing.judge(db, claims):
+        taken = [claim for claim, proof in judged.claims if proof.commit in only and judged.artifact == artifact]
+        if taken:
+            row |= {"commit": next(iter(only)), "turn": taken[-1].turn, "line": taken[-1].line, "evidence": "proved"}
+            row["transcript"] = taken[-1].transcript
+            return True
+    for commit, about in _made(db, agent, "commit"):
+        sha = _commit_row(db, commit)["sha"]
+        if sha in only and "paths" not in about["about"]:  # it printed or is named by the commit: whatever is in it
+            row |= {"commit": sha, "evidence": "declared" if about["evidence"] == "declared" else row["evidence"]}
+            return True
+    return False
+
+
+def _told(db: store.Connection, agent: int) -> list[Row]:
+    """An agent as a session, without any file."""
+    by_agent = {number: session for session, number in sessions.agents(db).items()}
+    row = _session_row(db, agent, by_agent.get(agent), "declared", {})
+    return [{name: row[name] for name in ("session_id", "agent", "tool", "model", "transcript")}]
+
+
+# --- edges
+
+
+def _made(db: store.Connection, agent: int, kind: str) -> list[tuple[int, Row]]:
+    """(id, evidence and what it rests on) of what an agent produced."""
+    rows = db.execute(
+        "SELECT target_id, evidence, metadata FROM relationships WHERE source_type = 'agent' AND source_id = ?"
+        " AND relationship_type = 'produced' AND target_type = ? ORDER BY target_id",
+        (agent, kind),
+    ).fetchall()
+    return [
+        (number, {"evidence": evidence, "about": json.loads(text) if text else {}}) for number, evidence, text in rows
+    ]
+
+
+def _makers(db: store.Connection, kind: str, number: int) -> list[int]:
+    rows = db.execute(
+        "SELECT source_id FROM relationships WHERE source_type = 'agent' AND relationship_type = 'produced'"
+        " AND target_type = ? AND target_id = ?",
+        (kind, number),
+    )
+    return [agent for (agent,) in rows]
+
+
+def _commit_row(db: store.Connection, number: int) -> Row:
+    return store.rows(db, "SELECT * FROM commits WHERE id = ?", (number,))[0]
+
+
+def record_row(db: store.Connection, kind: str, number: int) -> Row:
+    """The row of a need or task."""
+    return store.rows(db, f"SELECT * FROM {kind}s WHERE id = ?", (number,))[0]
 
 
 def _commits(db: store.Connection, path: str) -> list[Row]:
     found = []
+    by_agent = {number: session for session, number in sessions.agents(db).items()}
     for number, sha, subject, at, author, status in db.execute(
         "SELECT k.id, k.sha, k.subject, k.committed_at, k.author, c.status FROM commit_changes c"
         " JOIN commits k ON k.id = c.commit_id WHERE c.path = ? ORDER BY k.committed_at DESC, k.id",
         (path,),
     ).fetchall():
         linked = [name for _, name in _referenced(db, number, "task")]
+        makers = [by_agent.get(agent) or f"agent:{agent}" for agent in _makers(db, "commit", number)]
         found.append(
             {
                 "sha": sha, "subject": subject, "at": at, "author": author, "change": status, "tasks": linked,
-                "evidence": "declared" if linked else "proved",
+                "sessions": makers, "evidence": "declared" if linked else "proved",
             }
         )  # fmt: skip
     return found
@@ -91,51 +212,6 @@ def _referenced(db: store.Connection, commit: int, kind: str) -> list[tuple[int,
     return [(number, ids.shown(kind, uid)) for number, uid in rows]
 
 
-def _sessions(db: store.Connection, artifact: Row, names: list[str], only: set[str] | bool) -> list[Row]:
-    """Sessions with a successful operation on the file, or that frontmatter names, strongest evidence first."""
-    found = []
-    agents = deriving.session_agents(db)
-    blobs: dict[str, str] = {}
-    for name in names:
-        blobs = deriving.introduced_blobs(db, name) | blobs
-    declared = {
-        row[0]
-        for row in db.execute(
-            "SELECT source_id FROM relationships WHERE target_type = 'artifact' AND target_id = ? AND source_type = 'agent'"
-            " AND relationship_type = 'produced' AND (evidence = 'declared' OR metadata LIKE '%frontmatter%')",
-            (artifact["id"],),
-        )
-    }
-    for session, (transcript, agent) in agents.items():
-        by_path = deriving.placed_claims(db, session, transcript, sessions.WRITING)
-        claims = [claim for name in names for claim in by_path.get(name, [])]
-        grounds = weigh(claims, artifact["content_hash"], blobs)
-        if grounds is None and agent not in declared:
-            continue
-        if only is not False and (grounds is None or grounds.commit not in only):  # type: ignore[operator]
-            continue
-        row = records.row_of(db, "agent", db.execute("SELECT uid FROM agents WHERE id = ?", (agent,)).fetchone()[0])
-        evidence = (
-            grounds.evidence
-            if grounds and grounds.evidence == "proved"
-            else "declared"
-            if agent in declared
-            else "matched"
-        )
-        found.append(
-            {
-                "session_id": session, "agent": f"agent:{agent}", "tool": row["agent_type"], "model": row["model"],
-                "operations": list(grounds.operations) if grounds else [],
-                "first_at": claims[0].at if claims else None, "last_at": claims[-1].at if claims else None,
-                "transcript": transcript, "turn": grounds.turn if grounds else None,
-                "line": grounds.line if grounds else None, "commit": grounds.commit if grounds else None,
-                "evidence": evidence,
-            }
-        )  # fmt: skip
-    order = {"proved": 0, "declared": 1, "matched": 2}
-    return sorted(found, key=lambda one: (order[one["evidence"]], one["first_at"] or "", one["session_id"]))
-
-
 def _tasks(db: store.Connection, artifact: int, commits: list[Row]) -> list[Row]:
     numbers = {
         number
@@ -144,7 +220,7 @@ def _tasks(db: store.Connection, artifact: int, commits: list[Row]) -> list[Row]
         for number, _ in _referenced(db, commit, "task")
     }
     numbers |= _joined(db, artifact, "task")
-    return [row for number in sorted(numbers) for row in store.rows(db, "SELECT * FROM tasks WHERE id = ?", (number,))]
+    return [record_row(db, "task", number) for number in sorted(numbers)]
 
 
 def _joined(db: store.Connection, artifact: int, kind: str) -> set[int]:
@@ -162,29 +238,19 @@ def _needs(db: store.Connection, artifact: int, tasks: list[Row], commits: list[
     for one in commits:
         (commit,) = db.execute("SELECT id FROM commits WHERE sha = ?", (one["sha"],)).fetchone()
         numbers |= {number for number, _ in _referenced(db, commit, "need")}
-    return [row for number in sorted(numbers) for row in store.rows(db, "SELECT * FROM needs WHERE id = ?", (number,))]
+    return [record_row(db, "need", number) for number in sorted(numbers)]
 
 
-def why_record(index: Index, text: str) -> Row:
-    """The other direction: what a need, task, agent or commit led to."""
-    freshness.catch_up(index)
-    db = index.db
-    kind, key = records.find(db, text)
-    row = records.row_of(db, kind, key)
-    tasks = {
-        "need": lambda: store.rows(db, "SELECT * FROM tasks WHERE need_id = ? ORDER BY id", (row["id"],)),
-        "task": lambda: [row],
-    }.get(kind, list)()
-    needs = (
-        [row]
-        if kind == "need"
-        else [n for t in tasks for n in store.rows(db, "SELECT * FROM needs WHERE id = ?", (t["need_id"],))]
-    )
-    commits = [row] if kind == "commit" else [c for t in tasks or [] for c in _commits_of(db, "task", t["id"])]
-    commits += _commits_of(db, kind, row["id"]) if kind == "need" else []
-    made = {("commit", one["id"]) for one in commits} | {(kind, row["id"])} | {("task", one["id"]) for one in tasks}
-    artifacts = {path for end in made for path in _artifacts(db, *end)}
-    return {"row": row, "needs": needs, "tasks": tasks, "commits": commits, "artifacts": sorted(artifacts)}
+def _tasks_of(db: store.Connection, kind: str, row: Row, commits: list[Row]) -> list[Row]:
+    if kind == "need":
+        return store.rows(db, "SELECT * FROM tasks WHERE need_id = ? ORDER BY id", (row["id"],))
+    if kind == "task":
+        return [row]
+    numbers = {number for one in commits for number, _ in _referenced(db, one["id"], "task")}
+    if kind == "agent":
+        assigned = db.execute("SELECT id FROM tasks WHERE assigned_agent_id = ?", (row["id"],))
+        numbers |= {number for (number,) in assigned}
+    return [record_row(db, "task", number) for number in sorted(numbers)]
 
 
 def _commits_of(db: store.Connection, kind: str, number: int) -> list[Row]:
@@ -196,69 +262,68 @@ def _commits_of(db: store.Connection, kind: str, number: int) -> list[Row]:
     )
 
 
-def _artifacts(db: store.Connection, kind: str, number: int) -> set[str]:
-    if kind == "commit":
-        rows = db.execute(
-            "SELECT a.file_path FROM commit_changes c JOIN artifacts a ON a.file_path = c.path WHERE c.commit_id = ?",
-            (number,),
-        )
-    else:
-        rows = db.execute(
-            "SELECT a.file_path FROM relationships r JOIN artifacts a ON a.id = CASE r.source_type WHEN 'artifact' THEN"
-            " r.source_id ELSE r.target_id END WHERE a.file_path IS NOT NULL AND"
+def _files(
+    db: store.Connection, kind: str, number: int, commits: list[Row], tasks: list[Row]
+) -> dict[str, dict[str, Any]]:
+    """Path -> evidence and operations, of the files that belong to a record: by an edge, or by a commit of its own."""
+    found: dict[str, dict[str, Any]] = {}
+    if kind == "agent":
+        for artifact, about in _made(db, number, "artifact"):
+            for (path,) in db.execute("SELECT file_path FROM artifacts WHERE id = ? AND file_path <> ''", (artifact,)):
+                found[path] = {"evidence": about["evidence"], "operations": about["about"].get("operations", [])}
+        return found
+    ends = {(kind, number)} | {("task", one["id"]) for one in tasks if kind != "commit"}
+    for end in ends - {("commit", number)}:
+        for path, evidence in db.execute(
+            "SELECT a.file_path, r.evidence FROM relationships r JOIN artifacts a ON a.id = CASE r.source_type WHEN"
+            " 'artifact' THEN r.source_id ELSE r.target_id END WHERE a.file_path IS NOT NULL AND"
             " ((r.source_type = ?1 AND r.source_id = ?2 AND r.target_type = 'artifact')"
             " OR (r.target_type = ?1 AND r.target_id = ?2 AND r.source_type = 'artifact'))",
-            (kind, number),
-        )
-    return {path for (path,) in rows}
+            end,
+        ):
+            found[path] = {"evidence": evidence, "operations": []}
+    for one in commits:
+        for path in _changed(db, one["id"]):
+            found.setdefault(path, {"evidence": "proved", "operations": []})
+    return found
 
 
-def transcripts(index: Index) -> Row:
-    """Sessions, one row each however many files render it, and what is wrong with transcripts."""
-    freshness.catch_up(index)
-    db = index.db
-    found = []
-    for path, session, tool, model, title, started, ended in db.execute(sessions.SPEAKING).fetchall():
-        files = [
-            name
-            for (name,) in db.execute("SELECT path FROM transcripts WHERE session_id = ? ORDER BY path", (session,))
-        ]
-        (claims,) = db.execute("SELECT count(*) FROM claims WHERE transcript = ?", (path,)).fetchone()
-        found.append(
-            {
-                "session_id": session, "tool": tool, "model": model, "title": title, "files": files,
-                "started_at": started, "ended_at": ended, "claims": claims,
-            }
-        )  # fmt: skip
-    problems = db.execute(
-        "SELECT subject, message FROM observations WHERE kind = 'file' AND message LIKE 'transcript, line%'"
-    )
-    told = [
-        {"file": path, "line": int(text.split(" line ")[1].split(":")[0]), "message": text} for path, text in problems
+def _changed(db: store.Connection, commit: int) -> list[str]:
+    """The files of today that a commit changed."""
+    from mlos_sync.app.naming import artifact_at
+
+    paths = db.execute("SELECT path FROM commit_changes WHERE commit_id = ?", (commit,)).fetchall()
+    numbers = {artifact_at(db, path) for (path,) in paths}
+    rows = [
+        db.execute("SELECT file_path FROM artifacts WHERE id = ?", (n,)).fetchone() for n in numbers if n is not None
     ]
-    return {"sessions": found, "problems": told}
+    return [row[0] for row in rows if row and row[0]]
 
 
 def transcript_claims(index: Index, session: str) -> Row:
     """What one session did: its claims, each with the evidence that the index has for it."""
-    freshness.catch_up(index)
+    agent = session_agent(index, session)
     db = index.db
-    known = {row[1]: row[0] for row in db.execute(sessions.SPEAKING) if row[1].startswith(session)}
-    if len(known) != 1:
-        raise UsageError(
-            f"{'several sessions start' if known else 'no session starts'} with {session}",
-            "list them: mlos-sync transcripts",
-        )
-    session, transcript = next(iter(known.items()))
+    session = next(one for one, number in sessions.agents(db).items() if f"agent:{number}" == agent)
+    judged: dict[tuple[str, int], tuple[PlacedClaim, Proof]] = {}
+    for one in weighing.judge(db, weighing.claims_of(db, session, (*WRITING, "delete", "read"))):
+        judged |= {(claim.transcript, claim.number): (claim, proof) for claim, proof in one.claims}
     claims = []
-    for row in store.rows(db, "SELECT * FROM claims WHERE transcript = ? ORDER BY number", (transcript,)):
-        content = db.execute("SELECT content_hash FROM artifacts WHERE file_path = ?", (row["path"],)).fetchone()
-        blobs = deriving.introduced_blobs(db, row["path"]) if row["path"] and row["blobs"] else {}
-        commit = next((blobs[blob] for blob in row["blobs"].split() if blob in blobs), None)
-        proved = commit is not None or (content is not None and content[0] in row["hashes"].split())
-        evidence = "unknown" if not row["succeeded"] or row["path"] is None else "proved" if proved else "matched"
+    for row in store.rows(
+        db,
+        "SELECT c.* FROM claims c JOIN session_files f ON f.transcript = c.transcript AND f.session_id = c.session_id"
+        " WHERE c.session_id = ? AND f.speaks = 1 GROUP BY c.transcript, c.number ORDER BY f.part <> '', c.transcript,"
+        " c.number",
+        (session,),
+    ):
+        evidence, commit = "unknown", None
+        if (row["transcript"], row["number"]) in judged:
+            claim, proof = judged[row["transcript"], row["number"]]
+            evidence = "proved" if proof.proved else "declared" if claim.declared else "matched"
+            commit = proof.commit
         claims.append(
-            {name: row[name] for name in ("turn", "line", "at", "operation", "tool", "raw_path", "path")}
-            | {"succeeded": bool(row["succeeded"]), "evidence": evidence, "commit": commit}
+            {name: row[name] for name in ("turn", "line", "at", "operation", "tool", "raw_path", "path", "transcript")}
+            | {"succeeded": bool(row["succeeded"]), "subagent": bool(row["subagent"]), "evidence": evidence}
+            | {"commit": commit, "choices": (row["choices"] or "").split("\n") if row["choices"] else []}
         )
-    return {"session": session, "transcript": transcript, "claims": json.loads(json.dumps(claims))}
+    return {"session": session, "agent": agent, "transcript": sessions.speaking(db)[session][1], "claims": claims}

@@ -28,6 +28,8 @@ def why(subject: Annotated[str, typer.Argument(metavar="PATH|PATH:LINE|REF")], a
     from mlos_sync.errors import UsageError
 
     index = open_here()
+    if subject.startswith("session:"):
+        subject = use_case.session_agent(index, subject.removeprefix("session:"))
     reference = parse(subject)
     if reference is not None and reference.kind in ("need", "task", "agent", "commit"):
         found = use_case.why_record(index, finding.lasting(index, subject))
@@ -50,19 +52,35 @@ def _path_lines(found: dict[str, Any]) -> list[str]:
     place = artifact["file_path"] or f"{artifact['last_path']} (gone)"
     lines = [f"{place}  {artifact['artifact_type']}  {(artifact['content_hash'] or '')[:12]}"]
     for one in found["sessions"]:
-        when = f" at {one['first_at']}" if one["first_at"] else ""
-        did = ", ".join(one["operations"]) or "named in frontmatter"
-        model = f" ({one['model']})" if one["model"] else ""
-        lines.append(f"  session  {one['tool']}{model} {one['session_id']}: {did}{when}  [{one['evidence']}]")
-        lines.append(f"           {one['transcript']}" + (f":{one['line']}" if one["line"] else ""))
+        when = f" at {one['last_at']}" if one["last_at"] else ""
+        by = {"link": "linked by hand", "source_transcript": "named in frontmatter"}.get(
+            one["declared_by"] or "", f"named by a commit ({one['declared_by']})"
+        )
+        did = ", ".join(one["operations"]) or by
+        lines.append(f"  session  {_session_name(one)}: {did}{when}  [{one['evidence']}]")
+        where = [_place(one)] if one["transcript"] else []
+        where += [f"commit {one['commit'][:12]}"] if one["commit"] else []
+        lines += [f"           {'; '.join(where)}"] if where else []
     if not found["sessions"]:
         lines.append("  session  unknown: no transcript here claims this file")
     for one in found["commits"]:
         linked = f" -> {', '.join(one['tasks'])}" if one["tasks"] else ""
-        lines.append(f"  commit   {one['sha'][:12]} {one['change']} {one['subject']}{linked}  [{one['evidence']}]")
+        by = f" by {', '.join(name[:13] for name in one['sessions'])}" if one["sessions"] else ""
+        lines.append(f"  commit   {one['sha'][:12]} {one['change']} {one['subject']}{by}{linked}  [{one['evidence']}]")
     if not found["commits"]:
         lines.append("  commit   none yet")
     return lines + _task_and_need_lines(found)
+
+
+def _session_name(one: dict[str, Any]) -> str:
+    model = f" ({one['model']})" if one["model"] else ""
+    return f"{one['tool']}{model} {one['session_id'] or one['agent']}"
+
+
+def _place(one: dict[str, Any]) -> str:
+    """Where to look: the transcript, the line of the result, the turn."""
+    line = f":{one['line']}" if one["line"] else ""
+    return f"{one['transcript']}{line}" + (f", turn {one['turn']}" if one["turn"] else "")
 
 
 def _task_and_need_lines(found: dict[str, Any]) -> list[str]:
@@ -79,20 +97,23 @@ def _task_and_need_lines(found: dict[str, Any]) -> list[str]:
 
 
 def _record_lines(found: dict[str, Any]) -> list[str]:
-    lines = _task_and_need_lines(found)
+    lines = [f"  session  {_session_name(one)}" for one in found["sessions"]]
+    lines += _task_and_need_lines(found)
     lines += [f"  commit   {c['sha'][:12]} {c['subject']}" for c in found["commits"]]
-    lines += [f"  file     {path}" for path in found["artifacts"]]
+    for one in found["files"]:
+        did = f": {', '.join(one['operations'])}" if one["operations"] else ""
+        lines.append(f"  file     {one['path']}{did}  [{one['evidence']}]")
     return lines or ["nothing is known to follow from it yet"]
 
 
 @transcripts.callback()
 def transcripts_list(context: typer.Context, as_json: Json = False) -> None:
-    """List sessions, one row each however many files render it, and what is wrong with transcripts."""
-    from mlos_sync.app import why as use_case
+    """List sessions, one row each however many files render it, and the health of transcripts."""
+    from mlos_sync.app import health
 
     if context.invoked_subcommand is not None:
         return
-    found = use_case.transcripts(open_here())
+    found = health.transcripts(open_here())
     rows = [
         [s["session_id"], s["tool"], s["model"], s["started_at"], len(s["files"]), s["claims"], s["title"]]
         for s in found["sessions"]
@@ -100,7 +121,24 @@ def transcripts_list(context: typer.Context, as_json: Json = False) -> None:
     lines = (
         table(rows, ["session", "tool", "model", "started", "files", "claims", "title"]) if rows else ["no sessions"]
     )
-    say(lines + [f"! {p['file']}: {p['message']}" for p in found["problems"]], found, as_json)
+    lines += [f"! {p['file']}{':' + str(p['line']) if p['line'] else ''}: {p['message']}" for p in found["problems"]]
+    say(lines + (_health_lines(found["health"]) if rows else []), found, as_json)
+
+
+def _health_lines(health: dict[str, Any]) -> list[str]:
+    """The health of transcripts in a few lines; `--json` has it whole."""
+    grades = ", ".join(f"{count} {grade}" for grade, count in health["evidence"].items())
+    lines = ["", f"artifacts by evidence: {grades}"]
+    counts = {
+        "sessions in several files": len(health["duplicates"]),
+        "shorter copies": len(health["truncated"]),
+        "paths that are not clear": len(health["ambiguous"]),
+        "edited files that are no artifacts": len(health["edits_without_artifact"]),
+        "artifacts without a session": health["artifacts_without_session"]["count"],
+    }
+    lines.append("; ".join(f"{name}: {count}" for name, count in counts.items()))
+    rows = [[m["month"], m["sessions"], m["commits"], m["commits_with_session"]] for m in health["coverage"]]
+    return [*lines, "", *table(rows[-12:], ["month", "sessions", "commits", "of them with a session"])]
 
 
 @transcripts.command("show")
@@ -109,6 +147,7 @@ def transcripts_show(session: Annotated[str, typer.Argument(metavar="SESSION")],
     from mlos_sync.app import why as use_case
 
     found = use_case.transcript_claims(open_here(), session)
+    names = ["turn", "at", "operation", "path", "result", "evidence"]
     rows = [
         [
             c["turn"],
@@ -120,11 +159,7 @@ def transcripts_show(session: Annotated[str, typer.Argument(metavar="SESSION")],
         ]
         for c in found["claims"]
     ]
-    say(
-        table(rows, ["turn", "at", "operation", "path", "result", "evidence"]) if rows else ["no claims"],
-        found,
-        as_json,
-    )
+    say(table(rows, names) if rows else ["no claims"], found, as_json)
 
 
 def compile_views(

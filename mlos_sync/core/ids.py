@@ -16,6 +16,8 @@ SHORTEST = 6
 LASTING = 16  # digits of a uid where it must last, such as in a commit message
 CLOSING = ("closes", "fixes", "resolves")
 TRAILERS = ("task", "need", *CLOSING)
+# `Session: <id>`; `Entire-Session:` and `Entire-Checkpoint:` of entireio/cli; `Claude-Session: https://…/session_…`
+SESSION_TRAILERS = ("session", "entire-session", "entire-checkpoint", "claude-session")
 
 _REFERENCE = re.compile(r"^(?:(need|task|agent|artifact|commit):(.+)|(need|task|agent)-([0-9a-f]{6,32}))\Z", re.DOTALL)
 # What a trailer's value may hold: `12`, `task:12`, `task-3f9a2c`, `12 (task-3f9a2c4155d01e77)`. Not `#12`: that is the

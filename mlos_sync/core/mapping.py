@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+CLEAR = 3  # components at the end of a path that, alone, say which file it is
 STRONG = 2  # components that a known path must share with a foreign one: a base name alone proves little
 LONGEST = 4096  # characters of a path, as on Linux; what is longer is none
 
@@ -24,6 +25,18 @@ _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://[^/]*(?P<path>/[^?#]*)
 _FILE_SCHEMES = ("file", "vscode-remote")  # `vscode-remote://wsl%2Bubuntu/home/x/a.py`
 
 
+Raw = tuple[str, str | None]  # a path as a transcript gives it, and the folder it is relative to, if that is told
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a raw path is in the workspace (relative, POSIX); None where that is not clear, and then `choices` are the
+    files of the workspace that it may mean."""
+
+    path: str | None
+    choices: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class _Foreign:
     """A path in components: `root` is "" for a relative one, "/" or a drive such as "c:" for an absolute one."""
@@ -32,66 +45,134 @@ class _Foreign:
     parts: tuple[str, ...]
 
 
-def map_paths(raw_paths: Iterable[str], known: Container[str], base: str = "") -> dict[str, str | None]:
-    """Each raw path with its path in the workspace (relative, POSIX), or None where that is not clear.
+class Known:
+    """The paths of a workspace as they are or were; also told by a spelling that differs in case alone, if one does."""
 
-    `known` holds the paths of the workspace as they are or were. Relative raw paths are taken from `base`, a folder
-    of the workspace. Takes a few look-ups in `known` for each raw path, however many paths are known.
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = paths if isinstance(paths, frozenset) else frozenset(paths)
+        self._folded: dict[str, str | None] | None = None
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._paths
+
+    def spelled(self, path: str, any_case: bool) -> str | None:
+        """The path as it is known, or None. With `any_case` one that differs in case alone is the same, if it is the
+        only one."""
+        if path in self._paths:
+            return path
+        if not any_case:
+            return None
+        if self._folded is None:
+            self._folded = {}
+            for one in self._paths:
+                key = one.casefold()
+                self._folded[key] = None if key in self._folded else one
+        return self._folded.get(path.casefold())
+
+
+def map_paths(raw_paths: Iterable[Raw], known: Known, base: str = "") -> dict[Raw, Place]:
+    """Each raw path with its place in the workspace.
+
+    Relative raw paths are taken from their folder, or, where none is told, from `base`, a folder of the workspace.
+    Takes a few look-ups in `known` for each raw path, however many paths are known.
     """
-    foreign = {raw: _parse(raw) for raw in raw_paths}
-    root = _voted_root({path for path in foreign.values() if path is not None and path.root}, known)
-    return {raw: _mapped(raw, path, root, known, base) for raw, path in foreign.items()}
+    foreign = {raw: _absolute(*raw) for raw in raw_paths}
+    rooted = {path for path in foreign.values() if path is not None and path.root}
+    root = _voted_root(rooted, known)
+    clones = _clones(rooted, root, known)
+    return {raw: _mapped(raw, path, root, clones, known, base) for raw, path in foreign.items()}
 
 
-def _mapped(raw: str, path: _Foreign | None, root: _Foreign | None, known: Container[str], base: str) -> str | None:
-    if not base and raw in known:  # whatever it looks like: a backslash may be part of a name
-        return raw
+def _absolute(raw: str, folder: str | None) -> _Foreign | None:
+    """A raw path taken apart; a relative one joined to the absolute folder it is told with."""
+    path = _parse(raw)
+    start = _parse(folder) if folder and path is not None and not path.root else None
+    if path is None or start is None or not start.root:
+        return path
+    parts = _collapsed((*start.parts, *path.parts))
+    return _Foreign(start.root, parts) if parts else None
+
+
+def _mapped(
+    raw: Raw, path: _Foreign | None, root: _Foreign | None, clones: list[_Foreign], known: Known, base: str
+) -> Place:
+    if not base and raw[1] is None and raw[0] in known:  # whatever it looks like: a backslash may be part of a name
+        return Place(raw[0])
     if path is None:
-        return None
+        return Place(None)
     if not path.root:
-        return "/".join(_collapsed((*base.split("/"), *path.parts))) or None
+        return Place("/".join(_collapsed((*base.split("/"), *path.parts))) or None)
     if root is not None and _is_below(path, root):
-        return _below(path.parts[len(root.parts) :], known)
-    return _elsewhere(path, root, known)
+        return Place(_below(path, root, known))
+    return _elsewhere(path, root, clones, known)
 
 
-def _below(parts: tuple[str, ...], known: Container[str]) -> str | None:
+def _below(path: _Foreign, root: _Foreign, known: Known) -> str | None:
     """The path below the root. A worktree inside the workspace stands for the workspace itself.
 
     `.claude/worktrees/fix-a/src/a.py` and `.worktrees/fix-a/src/a.py` are `src/a.py`, unless known as they stand.
     """
-    path = "/".join(parts)
-    if path in known:
-        return path
+    parts = path.parts[len(root.parts) :]
+    for names in (parts, parts[_worktree(parts) :]):
+        if spelled := known.spelled("/".join(names), _any_case(path)):
+            return spelled
     return "/".join(parts[_worktree(parts) :]) or None
 
 
-def _elsewhere(path: _Foreign, root: _Foreign | None, known: Container[str]) -> str | None:
-    """A path outside the voted root, such as one in a second clone: clear if one long end of it alone is known.
+def _elsewhere(path: _Foreign, root: _Foreign | None, clones: list[_Foreign], known: Known) -> Place:
+    """A path outside the voted root, such as one in a second clone or in another project beside this one.
 
     What lies in a home folder itself belongs to the person, `~/.claude/settings.json` say, whatever is known here;
-    and a folder around the workspace is not the workspace.
+    and a folder around the workspace is not the workspace. Below the root of a second clone everything is clear;
+    elsewhere one long end that is known here: other projects have a `src/main.py` too.
     """
+    for clone in clones:
+        if _is_below(path, clone):
+            return Place(_below(path, clone, known))
     ends = [index for index in range(len(path.parts) - STRONG + 1) if "/".join(path.parts[index:]) in known]
-    if len(ends) != 1 or _is_home(path.parts[: ends[0]]):
-        return None
-    if root is not None and _is_below(root, _Foreign(path.root, path.parts[: ends[0]])):
-        return None
-    return "/".join(path.parts[ends[0] :])
+    ends = [index for index in ends if not _is_home(path.parts[:index])]
+    if root is not None:
+        ends = [index for index in ends if not _is_below(root, _Foreign(path.root, path.parts[:index]))]
+    if not ends:
+        return Place(None)
+    choices = tuple("/".join(path.parts[index:]) for index in ends)
+    return Place(choices[0]) if len(ends) == 1 and len(path.parts) - ends[0] >= CLEAR else Place(None, choices)
 
 
-def _voted_root(paths: set[_Foreign], known: Container[str]) -> _Foreign | None:
+def _clones(paths: set[_Foreign], root: _Foreign | None, known: Known) -> list[_Foreign]:
+    """Roots beside the voted one that hold this project too (a worktree, a copy): at least two of the paths below are
+    known here by a long end, and at least as many as are not. Of a project that merely resembles it few are."""
+    outside = [path for path in paths if root is None or not _is_below(path, root)]
+    known_below: Counter[_Foreign] = Counter()
+    for path in outside:
+        matched = _matched(path, known)
+        candidate = _candidate(path, matched) if matched >= STRONG else None
+        if candidate is not None and not (root is not None and _is_below(root, candidate)):
+            known_below[_folded(candidate)] += 1
+    below: Counter[_Foreign] = Counter()
+    for path in map(_folded, outside) if known_below else ():
+        for length in range(1, len(path.parts)):
+            folder = _Foreign(path.root, path.parts[:length])
+            if folder in known_below:
+                below[folder] += 1
+    found = [clone for clone, count in known_below.items() if count >= 2 and 2 * count >= below[clone]]
+    return sorted(found, key=lambda clone: (clone.root, clone.parts))
+
+
+def _voted_root(paths: set[_Foreign], known: Known) -> _Foreign | None:
     """The root with the most matched components behind it.
 
     Matches by base name alone count only when there are no others, agree on one root, and no path lies outside it.
     """
     strong: Counter[_Foreign] = Counter()
+    spelling: dict[_Foreign, _Foreign] = {}  # of roots that differ in case alone on a system where that is one folder
     weak: set[_Foreign] = set()
-    for path in paths:
+    for path in sorted(paths, key=lambda one: (one.root, one.parts)):
         matched = _matched(path, known)
         root = _candidate(path, matched) if matched else None
         if root is None:
             continue
+        root = spelling.setdefault(_folded(root), root)
         if matched >= STRONG:
             strong[root] += matched
         else:
@@ -102,6 +183,15 @@ def _voted_root(paths: set[_Foreign], known: Container[str]) -> _Foreign | None:
     return single if single and all(_is_below(path, single) for path in paths) else None
 
 
+def _any_case(path: _Foreign) -> bool:
+    """Whether names that differ in case alone are one there: on a drive, and in a home of macOS."""
+    return path.root != "/" or (path.parts[:1] != () and path.parts[0].casefold() == "users")
+
+
+def _folded(path: _Foreign) -> _Foreign:
+    return _Foreign(path.root, tuple(part.casefold() for part in path.parts)) if _any_case(path) else path
+
+
 def _winner(votes: Counter[_Foreign]) -> _Foreign | None:
     """The first in the poll; of several that tie none, unless one holds the others: the workspace around them."""
     most = max(votes.values())
@@ -109,10 +199,10 @@ def _winner(votes: Counter[_Foreign]) -> _Foreign | None:
     return first[0] if all(_is_below(root, first[0]) for root in first) else None
 
 
-def _matched(path: _Foreign, known: Container[str]) -> int:
+def _matched(path: _Foreign, known: Known) -> int:
     """How many components the longest known end of a path has."""
     for index in range(len(path.parts)):
-        if "/".join(path.parts[index:]) in known:
+        if known.spelled("/".join(path.parts[index:]), _any_case(path)):
             return len(path.parts) - index
     return 0
 
@@ -138,11 +228,11 @@ def _worktree(parts: tuple[str, ...]) -> int:
 
 
 def _is_below(path: _Foreign, root: _Foreign) -> bool:
-    """Whether a path is in a folder. On a drive, letters of either case are the same."""
+    """Whether a path is in a folder."""
     head, tail = path.parts[: len(root.parts)], root.parts
     if path.root != root.root or len(head) < len(tail):
         return False
-    return head == tail or (path.root != "/" and [x.casefold() for x in head] == [x.casefold() for x in tail])
+    return head == tail or (_any_case(path) and [x.casefold() for x in head] == [x.casefold() for x in tail])
 
 
 def _is_home(parts: tuple[str, ...]) -> bool:

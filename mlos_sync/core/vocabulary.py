@@ -37,5 +37,6 @@ TABLE_OF = {
     "artifact": "artifacts",
     "relationship": "relationships",
     "annotation": "annotations",
+    "fact": "facts",
     "commit": "commits",
 }

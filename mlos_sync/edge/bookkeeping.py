@@ -78,40 +78,133 @@ class CommitReference(SQLModel, table=True):
     targets: str | None = text_column(None)  # what it refers to, `task:<uid> ...`, once that was looked up and found
 
 
+class CommitSession(SQLModel, table=True):
+    """A session that a commit names: in a trailer of its message, by the trailer's key, or in a note of git-ai's."""
+
+    __tablename__ = "commit_sessions"
+    __table_args__ = (Index("commit_sessions_by_value", "value"), {"sqlite_with_rowid": False, **DERIVED})
+    commit_id: int = Field(sa_column=Column(Integer, primary_key=True))
+    key: str = Field(sa_column=Column(Text, primary_key=True))
+    value: str = Field(sa_column=Column(Text, primary_key=True))
+
+
 class TranscriptFile(SQLModel, table=True):
-    """A transcript as last read: its hash and reader version say when it must be read again."""
+    """A transcript as last read: its hash and reader version say when it must be read again. `kept` says where it is: a
+    `file` of the work tree, one that git ignores (`private`; `stat` tells whether it changed), `git` (a note or a branch
+    of checkpoints; the hash is git's), or the `journal` (facts)."""
 
     __tablename__ = "transcripts"
     __table_args__ = ({"sqlite_with_rowid": False, **DERIVED},)
     path: str = Field(sa_column=Column(Text, primary_key=True))
     content_hash: str = text_column(None, required=True)
     reader: int = integer_column(None, required=True)
-    session_id: str | None = text_column(None)
-    tool: str | None = text_column(None)
+    format: str = text_column(None, required=True)
+    kept: str = text_column(None, required=True)
+    stat: str | None = text_column(None)
+
+
+class SessionFile(SQLModel, table=True):
+    """What one transcript says of one session, or of the part of it that one subagent did. `claims` counts its claims;
+    `speaks` is 1 for the fullest copy of each part of a session, whose claims count."""
+
+    __tablename__ = "session_files"
+    __table_args__ = (Index("session_files_by_session", "session_id"), {"sqlite_with_rowid": False, **DERIVED})
+    transcript: str = Field(sa_column=Column(Text, primary_key=True))
+    session_id: str = Field(sa_column=Column(Text, primary_key=True))
+    part: str = Field(sa_column=Column(Text, primary_key=True))
+    tool: str = text_column(None, required=True)
     model: str | None = text_column(None)
+    format: str = text_column(None, required=True)
     title: str | None = text_column(None)
     started_at: str | None = text_column(None)
     ended_at: str | None = text_column(None)
     turns: int = integer_column(None, required=True)
+    subagent_turns: int = integer_column(None, required=True)
+    version: str | None = text_column(None)
+    parent: str | None = text_column(None)
+    cwd: str | None = text_column(None)
+    branch: str | None = text_column(None)
+    base_commit: str | None = text_column(None)
+    claims: int = integer_column(None, required=True)
+    speaks: int = integer_column(None, required=True, default="0")
 
 
 class ClaimRow(SQLModel, table=True):
-    """What a transcript says was done to a file; `path` is the workspace path when it could be placed."""
+    """What a transcript says was done to a file; `path` is the workspace path when it could be placed, `choices` the
+    paths, a line each, between which it could not be decided."""
 
     __tablename__ = "claims"
-    __table_args__ = (Index("claims_by_path", "path"), {"sqlite_with_rowid": False, **DERIVED})
+    __table_args__ = (
+        Index("claims_by_path", "path"),
+        Index("claims_by_session", "session_id"),
+        Index("claims_by_name", "name"),
+        {"sqlite_with_rowid": False, **DERIVED},
+    )
     transcript: str = Field(sa_column=Column(Text, primary_key=True))
     number: int = Field(sa_column=Column(Integer, primary_key=True))
+    session_id: str = text_column(None, required=True)
     turn: int = integer_column(None, required=True)
     line: int = integer_column(None, required=True)
     at: str | None = text_column(None)
     operation: str = text_column(None, required=True)
     tool: str = text_column(None, required=True)
     raw_path: str = text_column(None, required=True)
+    name: str = text_column(None, required=True)  # the last component of the raw path, without case
+    cwd: str | None = text_column(None)
+    subagent: int = integer_column(None, required=True)
     path: str | None = text_column(None)
+    choices: str | None = text_column(None)
     succeeded: int = integer_column(None, required=True)
     hashes: str = text_column(None, required=True)  # SHA-256 of each candidate content, separated by spaces
     blobs: str = text_column(None, required=True)  # git blob ids of the same
+
+
+class ClaimChange(SQLModel, table=True):
+    """The changes of a claim whose result only a base content can tell, packed (see `core/transcripts/replay`); the bases
+    that were tried, and what came out: SHA-256s and blob ids."""
+
+    __tablename__ = "claim_changes"
+    __table_args__ = ({"sqlite_with_rowid": False, **LOCAL},)
+    transcript: str = Field(sa_column=Column(Text, primary_key=True))
+    number: int = Field(sa_column=Column(Integer, primary_key=True))
+    changes: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    bases: str = text_column(None, required=True)
+    hashes: str = text_column(None, required=True)
+    blobs: str = text_column(None, required=True)
+
+
+class SessionCommit(SQLModel, table=True):
+    """A commit that a session's own `git commit` printed: a prefix of its name, and its subject."""
+
+    __tablename__ = "session_commits"
+    __table_args__ = (Index("session_commits_by_session", "session_id"), {"sqlite_with_rowid": False, **DERIVED})
+    transcript: str = Field(sa_column=Column(Text, primary_key=True))
+    number: int = Field(sa_column=Column(Integer, primary_key=True))
+    session_id: str = text_column(None, required=True)
+    turn: int = integer_column(None, required=True)
+    line: int = integer_column(None, required=True)
+    at: str | None = text_column(None)
+    sha: str = text_column(None, required=True)
+    subject: str = text_column(None, required=True)
+
+
+class TranscriptProblem(SQLModel, table=True):
+    """What is malformed in a transcript."""
+
+    __tablename__ = "transcript_problems"
+    __table_args__ = ({"sqlite_with_rowid": False, **DERIVED},)
+    transcript: str = Field(sa_column=Column(Text, primary_key=True))
+    number: int = Field(sa_column=Column(Integer, primary_key=True))
+    line: int = integer_column(None, required=True)
+    message: str = text_column(None, required=True)
+
+
+class Unweighed(SQLModel, table=True):
+    """Sessions whose evidence must be weighed again: their transcript, a file they claim, or its history changed."""
+
+    __tablename__ = "unweighed"
+    __table_args__ = ({"sqlite_with_rowid": False, **LOCAL},)
+    session_id: str = Field(sa_column=Column(Text, primary_key=True))
 
 
 class Event(SQLModel, table=True):

@@ -240,8 +240,10 @@ def _naming(kind: str, word: str) -> list[tuple[str, str]]:
 
 def _identity_rules(name: str, edge: bool) -> list[str]:
     fixed = ["id", "uid", "origin"]
-    if name == "annotations":
+    if name in ("annotations", "facts"):
         fixed.append("path")
+    if name == "facts":
+        fixed.append("session_id")
     if edge:
         fixed += ["source_type", "source_id", "target_type", "target_id", "relationship_type", "evidence"]
     changed = " OR ".join(f"OLD.{column} IS NOT NEW.{column}" for column in fixed)

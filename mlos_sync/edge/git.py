@@ -352,6 +352,19 @@ def config(root: str, key: str) -> str | None:
     return run(root, "config", "--get", key, check=False).decode("utf-8", "replace").strip() or None
 
 
+def config_values(root: str, key: str) -> list[str]:
+    """All values of a key that may be given more than once."""
+    out = run(root, "config", "--null", "--get-all", key, check=False)
+    return [os.fsdecode(one) for one in out.split(b"\0") if one]
+
+
+def tips(root: str, *patterns: str) -> dict[str, str]:
+    """Ref -> object name, of the refs that the patterns of `git for-each-ref` match."""
+    out = run(root, "for-each-ref", "--format=%(objectname) %(refname)", *patterns, check=False)
+    pairs = (line.partition(" ") for line in os.fsdecode(out).split("\n") if line)
+    return {name: sha for sha, _, name in pairs}
+
+
 def identity(root: str) -> str:
     """`Name <mail>` as git would sign a commit here; `unknown` when git knows none."""
     out = run(root, "var", "GIT_COMMITTER_IDENT", check=False).decode("utf-8", "replace").strip()

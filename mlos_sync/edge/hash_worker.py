@@ -98,14 +98,28 @@ def _stable(root: int, name: bytes, algorithm: str) -> object:
     return _result(sha.hexdigest(), blob.hexdigest(), after, began, _head(name, head))
 
 
+# What a transcript in markdown has in its first 4 KiB, and one in JSON in its first 64: without one of these it is none.
+_MARKDOWN = (b"SpecStory", b" Session ", b"# aider chat started at ", b"_Exported on ")
+_JSON = (
+    b'"sessionId"', b'"session_id"', b'"session_meta"', b'"record_type"', b'"instructions"', b'"thread.started"', b'"role"',
+    b'"conversations"', b'"conversation_id"', b'"messages"',
+)  # fmt: skip
+
+
 def _head(name: bytes, data: bytes) -> bytes:
-    if not name.lower().endswith((b".md", b".markdown")):
-        return b""
-    if data.startswith((b"---", b"\xef\xbb\xbf---")):
+    """What of a file's first 64 KiB says something of it: the frontmatter of markdown, the beginning of what may be a
+    transcript, whatever its name."""
+    markdown = name.lower().endswith((b".md", b".markdown"))
+    if markdown and data.startswith((b"---", b"\xef\xbb\xbf---")):
         block = split(data)
         return data[: block.body] if block else b""
-    start = data[:4096]
-    return start if b"SpecStory" in start or b" Session " in start else b""
+    first = data[:1]
+    if first in b"{[\xef \n\r\t" and data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+        return data if any(mark in data for mark in _JSON) else b""
+    if markdown or first in b"<#_\xef":
+        start = data[:4096]
+        return start if any(mark in start for mark in _MARKDOWN) else b""
+    return b""
 
 
 def _blob(algorithm: str, data: bytes) -> str:

@@ -47,7 +47,7 @@ from mlos_sync.edge.columns import (
     text_column,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class Need(SQLModel, table=True):
@@ -194,7 +194,8 @@ class Relationship(SQLModel, table=True):
 
 class Artifact(SQLModel, table=True):
     """A file known to the index. Added: last_path (file_path is NULL once the file has gone), blob, own (what the file says
-    of itself, a JSON object), annotated (whether somebody said more), uid, origin."""
+    of itself, a JSON object), annotated (whether somebody said more), made_in (the transcript of the session that made it,
+    as far as evidence goes: what source_transcript tells where nobody said otherwise), uid, origin."""
 
     __tablename__ = "artifacts"
     __table_args__ = (
@@ -219,6 +220,7 @@ class Artifact(SQLModel, table=True):
     blob: str | None = text_column(None)
     own: str | None = text_column(None)
     annotated: int = integer_column(None, required=True, default="0")
+    made_in: str | None = text_column(None)
     uid: str = text_column(None, required=True, unique=True)
     origin: str = text_column(None, required=True, default="derived")
 
@@ -246,6 +248,39 @@ class Annotation(SQLModel, table=True):
     description: str | None = text_column()
     artifact_type: str | None = text_column()
     source_transcript: str | None = text_column()
+    created_at: str | None = text_column(default=NOW)
+    updated_at: str | None = text_column(None, default=NOW)
+    uid: str = text_column(None, required=True, unique=True)
+    origin: str = text_column(None, required=True, default="record")
+
+
+class Fact(SQLModel, table=True):
+    """What a transcript that git ignores tells of one file, without its words: so that a clone, which has no such
+    transcript, still answers `why`. Known by session and path; `operations` and `blobs` (git's names for the contents
+    that the session left there) are separated by spaces. `path` is empty for what concerns the session as a whole."""
+
+    __tablename__ = "facts"
+    __table_args__ = (
+        one_of("facts", "origin", ORIGINS),
+        not_empty("facts", "session_id"),
+        is_uid("facts"),
+        is_number("facts"),
+        *is_text("facts", "session_id", "tool", "model", "path", "operations", "blobs"),
+        *is_time("facts", "started_at", "ended_at", "first_at", "last_at", "created_at", "updated_at"),
+        UniqueConstraint("session_id", "path", name="one fact per session and path"),
+        RECORD,
+    )
+    id: int | None = integer_column(None, key=True)
+    session_id: str = text_column(required=True)
+    path: str = text_column(required=True)
+    tool: str | None = text_column()
+    model: str | None = text_column()
+    started_at: str | None = text_column()
+    ended_at: str | None = text_column()
+    operations: str | None = text_column()
+    blobs: str | None = text_column()
+    first_at: str | None = text_column()
+    last_at: str | None = text_column()
     created_at: str | None = text_column(default=NOW)
     updated_at: str | None = text_column(None, default=NOW)
     uid: str = text_column(None, required=True, unique=True)

@@ -13,7 +13,9 @@ from mlos_sync.errors import SurroundingsError, UsageError
 
 MARKER = ".mlos/config.toml"
 VIEW_KINDS = ("problem", "index", "context_pack")
-_KNOWN = {"workspace", "created", "view", "ignore"}
+_KNOWN = {"workspace", "created", "view", "ignore", "transcripts"}
+_KNOWN_TRANSCRIPTS = {"share", "folders"}
+SHARE = ("none", "facts")
 _KNOWN_VIEW = {"path", "kind", "scope", "folder", "need", "title"}
 
 
@@ -30,13 +32,23 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Transcripts:
+    """`[transcripts]`: whether facts of transcripts that git ignores are journaled (`share`), and where in the work tree
+    such transcripts are looked for (`folders`)."""
+
+    share: str = "none"
+    folders: tuple[str, ...] = (".specstory/history",)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
-    """`.mlos/config.toml`: the workspace's id and birth, and its views."""
+    """`.mlos/config.toml`: the workspace's id and birth, its views, and its transcripts."""
 
     workspace: str
     created: str
     views: tuple[View, ...] = ()
     ignore: tuple[str, ...] = ()
+    transcripts: Transcripts = Transcripts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +138,21 @@ def parse_config(data: bytes) -> Config:
     ignore = raw.get("ignore", [])
     if not isinstance(ignore, list) or not all(isinstance(one, str) for one in ignore):
         raise UsageError(f"{MARKER}: `ignore` is a list of patterns", where)
-    return Config(raw["workspace"], raw["created"], views, tuple(ignore))
+    about = _transcripts(raw.get("transcripts", {}), where)
+    return Config(raw["workspace"], raw["created"], views, tuple(ignore), about)
+
+
+def _transcripts(entry: Any, where: str) -> Transcripts:
+    if not isinstance(entry, dict):
+        raise UsageError(f"{MARKER}: `transcripts` is a table", where)
+    _only(entry, _KNOWN_TRANSCRIPTS, f"{MARKER}: [transcripts]", where)
+    share = entry.get("share", SHARE[0])
+    if share not in SHARE:
+        raise UsageError(f"{MARKER}: `transcripts.share` is one of {', '.join(SHARE)}", where)
+    folders = entry.get("folders", list(Transcripts().folders))
+    if not isinstance(folders, list) or not all(isinstance(one, str) and one for one in folders):
+        raise UsageError(f"{MARKER}: `transcripts.folders` is a list of folders in the workspace", where)
+    return Transcripts(share, tuple(folders))
 
 
 def _tables(value: Any, where: str) -> list[dict[str, Any]]:

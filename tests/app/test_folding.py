@@ -104,7 +104,7 @@ def take(db: sqlite3.Connection, *segments: Iterable[Event]) -> str:
             reading.add_segment(db, name, journal.segment_path(data, AT), data)
             db.execute("UPDATE segments SET in_head = 1 WHERE name = ?", (name,))
             folding.refold(db, journaling.update_visibility(db, taking.events_in(db, [name])))
-            deriving.update_record_edges(db)
+            deriving.update_edges(db, ".")
     return dumping.canonical(db)
 
 
@@ -114,7 +114,7 @@ def drop(db: sqlite3.Connection, events: Iterable[Event]) -> str:
     with store.transaction(db), store.capture(db, on=False):
         db.execute("UPDATE segments SET in_head = 0 WHERE name = ?", (name,))
         folding.refold(db, journaling.update_visibility(db, taking.events_in(db, [name])))
-        deriving.update_record_edges(db)
+        deriving.update_edges(db, ".")
     return dumping.canonical(db)
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlos_sync.core.mapping import map_paths
-from mlos_sync.core.transcripts import read
+from mlos_sync.core.mapping import Known, Place, map_paths
+from mlos_sync.core.transcripts import read, recognise
+from mlos_sync.core.transcripts.model import gather
 
 CORPUS = Path(__file__).resolve().parents[2].parent / "shared/corpus/specstory"
 KNOWN = {"README.md", "src/app/main.py", "src/app/util.py", "docs/guide.md", "tests/test_main.py", "a b/c d.txt"}
@@ -19,8 +20,8 @@ KNOWN = {"README.md", "src/app/main.py", "src/app/util.py", "docs/guide.md", "te
 
 def mapped(*raw: str, known: set[str] = KNOWN, base: str = "") -> list[str | None]:
     """What each raw path maps to, in their order."""
-    result = map_paths(raw, known, base)
-    return [result[path] for path in raw]
+    result = map_paths([(path, None) for path in raw], Known(known), base)
+    return [result[path, None].path for path in raw]
 
 
 @pytest.mark.parametrize(
@@ -68,14 +69,8 @@ def test_the_root_with_more_matched_components_wins():
     """A file of another project that looks like one of ours does not move the root."""
     ours = [f"/w/ours/{path}" for path in ("src/app/main.py", "src/app/util.py", "new/file.py")]
     other = ["/w/other/new/file.py", "/w/other/README.md"]
-    assert mapped(*ours, "/w/other/docs/guide.md", *other) == [
-        "src/app/main.py",
-        "src/app/util.py",
-        "new/file.py",
-        "docs/guide.md",
-        None,
-        None,
-    ]
+    found = mapped(*ours, "/w/other/docs/guide.md", *other)
+    assert found == ["src/app/main.py", "src/app/util.py", "new/file.py", None, None, None]
 
 
 def test_a_folder_of_the_workspace_is_not_taken_for_it():
@@ -91,11 +86,7 @@ def test_of_two_roots_that_tie_the_outer_one_is_the_workspace():
         "pkg/docs/guide.md",
         "x",
     ]
-    assert mapped("/w/p/docs/guide.md", "/w/q/tests/test_main.py", "/w/p/x") == [
-        "docs/guide.md",
-        "tests/test_main.py",
-        None,
-    ]
+    assert mapped("/w/p/docs/guide.md", "/w/q/tests/test_main.py", "/w/p/x") == [None, None, None]
 
 
 def test_a_worktree_inside_the_workspace_is_the_workspace():
@@ -141,6 +132,46 @@ def test_an_end_that_is_known_twice_is_not_clear_outside_of_the_root():
     assert mapped(*raw, known=known) == ["src/x.py", "src/y.py", None, "c/d.py"]
 
 
+def test_what_is_not_clear_names_its_choices():
+    """Two ends that are known, or one that another project may have as well: said, not chosen."""
+    known = {"b/c/d.py", "c/d.py", "src/x.py", "src/y.py"}
+    raw = [("/w/p/src/x.py", None), ("/w/p/src/y.py", None), ("/deep/b/c/d.py", None), ("/w/q/src/x.py", None)]
+    result = map_paths(raw, Known(known))
+    assert result[raw[2]] == Place(None, ("b/c/d.py", "c/d.py"))
+    assert result[raw[3]] == Place(None, ("src/x.py",))
+
+
+def test_a_clone_beside_the_workspace_is_the_workspace_too():
+    """A worktree in another folder: most of its files are known here, so that its new files map as well."""
+    ours = ("/w/p/src/app/main.py", "/w/p/src/app/util.py", "/w/p/docs/guide.md")
+    other = ("/w/p-fix/src/app/util.py", "/w/p-fix/docs/guide.md", "/w/p-fix/new.py")
+    assert mapped(*ours, *other)[3:] == ["src/app/util.py", "docs/guide.md", "new.py"]
+
+
+def test_a_resembling_project_is_not_the_workspace():
+    """It has two files of ours by name and more that we do not have."""
+    ours = ("/w/p/src/app/main.py", "/w/p/src/app/util.py", "/w/p/docs/guide.md")
+    other = ("/w/q/docs/guide.md", "/w/q/tests/test_main.py", "/w/q/x.py", "/w/q/y.py", "/w/q/z/t.py")
+    assert mapped(*ours, *other)[3:] == [None] * 5
+
+
+def test_a_mac_has_one_folder_in_two_spellings():
+    """In a home of macOS case makes no difference, neither in the root nor in the file's name."""
+    raw = ("/Users/x/Source/P/src/app/main.py", "/Users/x/source/p/src/app/util.py", "/Users/x/source/P/readme.md")
+    assert mapped(*raw) == ["src/app/main.py", "src/app/util.py", "README.md"]
+    assert mapped("/home/x/P/src/app/main.py", "/home/x/p/src/app/util.py", "/home/x/P/readme.md")[1:] != [
+        "src/app/util.py",
+        "README.md",
+    ]
+
+
+def test_relative_paths_start_in_the_folder_they_are_told_with():
+    """A session in a subfolder, and one that changes its folder; a folder elsewhere is another project's."""
+    raw = [("src/app/main.py", "/w/p"), ("main.py", "/w/p/src/app"), ("../docs/guide.md", "/w/p/src"), ("x.py", "/w/q")]
+    found = map_paths(raw, Known(KNOWN))
+    assert [found[one].path for one in raw] == ["src/app/main.py", "src/app/main.py", "docs/guide.md", None]
+
+
 def test_a_folder_around_the_workspace_is_not_the_workspace():
     """A file beside the workspace does not map into it."""
     raw = ("/w/all/p/src/app/main.py", "/w/all/docs/guide.md")
@@ -183,9 +214,17 @@ def test_many_known_paths_and_many_raw_ones_take_no_time():
     known = {f"pkg{n % 100}/mod{n % 1000}/file{n}.py" for n in range(100_000)}
     raw = [f"/Users/x/project/pkg{n % 100}/mod{n % 1000}/file{n}.py" for n in range(0, 200_000, 40)]
     start = time.perf_counter()
-    result = map_paths(raw, known)
+    result = mapped(*raw, known=known)
     assert time.perf_counter() - start < 2
-    assert all(result[path] == path.removeprefix("/Users/x/project/") for path in raw)
+    assert result == [path.removeprefix("/Users/x/project/") for path in raw]
+
+
+def test_many_roots_take_linear_time():
+    """Each path in a project of its own: nothing is compared with everything."""
+    known = {f"pkg{n}/mod/file.py" for n in range(2000)}
+    start = time.perf_counter()
+    mapped(*(f"/w/p{n}/pkg{n % 2000}/mod/file.py" for n in range(8000)), known=known)
+    assert time.perf_counter() - start < 3
 
 
 NAMES = st.sampled_from(["a", "b", "src", "..", ".", "", "c:", "~", "Users", "x", ".claude", "worktrees", "%3A", "é"])
@@ -203,11 +242,11 @@ PATHS = st.builds(
 )
 def test_every_answer_lies_in_the_workspace(raw, known):
     """Whatever is asked, an answer is a normalised relative path; the order of the questions changes nothing."""
-    result = map_paths(raw, known)
-    assert set(result) == set(raw)
-    for path in filter(None, result.values()):
+    result = map_paths([(path, None) for path in raw], Known(known))
+    assert {path for path, _ in result} == set(raw)
+    for path in filter(None, (place.path for place in result.values())):
         assert not path.startswith("/") and not {"..", ".", ""} & set(path.split("/"))
-    assert map_paths(reversed(raw), known) == result
+    assert map_paths([(path, None) for path in reversed(raw)], Known(known)) == result
 
 
 @pytest.mark.corpus
@@ -217,12 +256,14 @@ def test_real_sessions_map_to_one_root_each():
         pytest.skip(f"CORPUS NOT PRESENT: {CORPUS} is missing, so that no real path was mapped")
     claims = defaultdict(set)
     for path in sorted(CORPUS.rglob("*.md")):
-        transcript = read(path.read_bytes())
-        if transcript is not None:
-            claims[path.parent.name] |= {claim.raw_path for claim in transcript.claims}
+        data = path.read_bytes()
+        reader = recognise(data)
+        if reader is not None:
+            found = gather(read(data.splitlines(keepends=True), path.name, reader))
+            claims[path.parent.name] |= {claim.raw_path for claim in found.claims}
     root = "/Users/sean/Source/SpecStory/getspecstory/"
     raw = {path for path in claims["specstoryai__getspecstory"] if path.startswith("/Users/sean/Source/")}
     below = {path.removeprefix(root) for path in raw if path.startswith(root)}
-    result = map_paths(raw, set(sorted(below)[::2]))
+    result = map_paths([(path, None) for path in raw], Known(sorted(below)[::2]))
     assert len(below) > 25
-    assert all(result[root + path] == path for path in below)
+    assert all(result[root + path, None].path == path for path in below)

@@ -36,6 +36,7 @@ INSERT INTO artifacts(title, file_path, artifact_type, uid, own) VALUES ('a file
 INSERT INTO artifacts(title, file_path, artifact_type, uid) VALUES ('plain.txt', 'plain.txt', 'document', '{U}3');
 INSERT INTO artifacts(title, last_path, uid) VALUES ('gone', 'gone.txt', '{U}4');
 INSERT INTO annotations(uid, path, title) VALUES ('{U}1', 'notes/a.md', 'said');
+INSERT INTO facts(uid, session_id, path, tool) VALUES ('{U}f', 's-1', 'notes/a.md', 'Claude Code');
 INSERT INTO commits(sha, author, authored_at, committed_at, subject) VALUES ('{"a" * 40}', 'Ada', '', '', 's');
 INSERT INTO agents(agent_type, status, uid, origin) VALUES ('session', 'completed', '{U}d', 'derived');
 INSERT INTO relationships(source_type, source_id, target_type, target_id, relationship_type, uid, origin)
@@ -273,6 +274,10 @@ BROKEN: dict[str, tuple[str, str]] = {
     "annotation without a path": (f"INSERT INTO annotations(uid, path) VALUES ('{U}9', NULL)", "annotations"),
     "annotation moved": ("UPDATE annotations SET path = 'x'", "annotations: id, uid and origin never change"),
     "annotation of a wrong type": ("UPDATE annotations SET artifact_type = 'poem'", "annotations.artifact_type is one of"),
+    "fact moved": ("UPDATE facts SET path = 'x'", "facts: id, uid and origin never change"),
+    "fact of another session": ("UPDATE facts SET session_id = 'x'", "facts: id, uid and origin never change"),
+    "fact told twice": (f"INSERT INTO facts(uid, session_id, path) VALUES ('{U}e', 's-1', 'notes/a.md')", "facts"),
+    "fact of no session": (f"INSERT INTO facts(uid, session_id, path) VALUES ('{U}e', '', 'x')", "facts.session_id is not empty"),
     "annotation's title empty": ("UPDATE annotations SET title = ''", "annotations.title is not empty"),
     "annotation's title a number": ("UPDATE annotations SET title = x'00'", "annotations.title is text"),
     "annotation's description with NUL": ("UPDATE annotations SET description = 'a' || char(0)", "annotations.description is text"),
@@ -431,9 +436,17 @@ ACCEPTED: dict[str, str] = {
     "commits": "INSERT INTO commits(sha, author, authored_at, committed_at, subject) VALUES ('s', 'a', '', '', '')",
     "commit_changes": "INSERT INTO commit_changes(path, commit_id, status) VALUES ('a', 1, 'A')",
     "commit_references": "INSERT INTO commit_references(commit_id, key, value) VALUES (1, 'task', '12')",
-    "transcripts": "INSERT INTO transcripts(path, content_hash, reader, turns) VALUES ('a', 'h', 1, 2)",
-    "claims": "INSERT INTO claims(transcript, number, turn, line, operation, tool, raw_path, succeeded, hashes, blobs)"
-    " VALUES ('t', 1, 1, 1, 'write', 'x', 'p', 1, '', '')",
+    "facts": f"INSERT INTO facts(uid, session_id, path, first_at) VALUES ('{U}e', 's-2', 'x.py', '2026-11-20T10:00:00Z')",
+    "commit_sessions": "INSERT INTO commit_sessions VALUES (1, 'session', 's')",
+    "transcripts": "INSERT INTO transcripts VALUES ('a', 'h', 1, 'claude', 'file', NULL)",
+    "session_files": "INSERT INTO session_files(transcript, session_id, part, tool, format, turns, subagent_turns, claims)"
+    " VALUES ('a', 's', '', 'Claude Code', 'claude', 1, 0, 0)",
+    "claims": "INSERT INTO claims(transcript, number, session_id, turn, line, operation, tool, raw_path, name, subagent,"
+    " succeeded, hashes, blobs) VALUES ('t', 1, 's', 1, 1, 'write', 'x', 'p', 'p', 0, 1, '', '')",
+    "claim_changes": "INSERT INTO claim_changes VALUES ('t', 1, x'00', '', '', '')",
+    "session_commits": "INSERT INTO session_commits VALUES ('t', 1, 's', 1, 1, NULL, 'abc1234', 'subject')",
+    "transcript_problems": "INSERT INTO transcript_problems VALUES ('t', 1, 1, 'm')",
+    "unweighed": "INSERT INTO unweighed VALUES ('s')",
     "events": "INSERT INTO events(id, sum, kind, uid, clock_ms, clock_n, line) VALUES ('i', 's', 'need', 'u', 1, 0, '{}')",
     "segments": "INSERT INTO segments(name, path) VALUES ('n', 'p')",
     "segment_events": "INSERT INTO segment_events VALUES (1, 1)",
@@ -595,7 +608,7 @@ def test_every_table_has_a_role_and_every_record_is_captured():
     assert set(roles.values()) == {"record", "derived", "local"}, roles
     assert roles == ddl.roles()
     assert {name for name, role in roles.items() if role == "record"} == {
-        *("needs", "tasks", "agents", "relationships", "annotations")
+        *("needs", "tasks", "agents", "relationships", "annotations", "facts")
     }
     triggers = [statement for statement in ddl.statements() if statement.startswith("CREATE TRIGGER")]
     for table in ddl.record_tables():
@@ -611,14 +624,15 @@ def test_each_journaled_column_reaches_the_outbox_when_it_changes(db):
     """A column of a record that changes alone is captured: none is forgotten in the triggers."""
     other = {
         "status": "active", "priority": 4, "created_at": "2020-01-01T00:00:00Z", "started_at": "2020-01-01T00:00:00Z",
-        "completed_at": "2020-01-01T00:00:00Z", "assigned_date": "2020-01-01", "metadata": '{"a":1}',
+        "completed_at": "2020-01-01T00:00:00Z", "ended_at": "2020-01-01T00:00:00Z",
+        "first_at": "2020-01-01T00:00:00Z", "last_at": "2020-01-01T00:00:00Z", "assigned_date": "2020-01-01", "metadata": '{"a":1}',
         "parent_need_id": 2, "need_id": 2, "assigned_agent_id": 1, "artifact_type": "schema",
         "provisioned_artifacts": "[1]", "assigned_tasks": "[1]", "monitored_needs": "[1]",
     }  # fmt: skip
     for table in ddl.record_tables():
         for column in table.columns:
             form = column.info.get("journal")
-            if form is None or form == "end" or column.name in ("id", "path"):
+            if form is None or form == "end" or column.name in ("id", "path", "session_id"):
                 continue  # never change
             db.execute("DELETE FROM outbox")
             value = "assigned" if (table.name, column.name) == ("tasks", "status") else other.get(column.name, "text")

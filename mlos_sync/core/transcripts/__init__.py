@@ -7,17 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from mlos_sync.core.transcripts.model import Fact
+
+    class Reader(Protocol):
+        """A module that reads one format."""
+
+        def recognise(self, head: bytes) -> bool:
+            """Whether a file begins so."""
+
+        def read(self, lines: Iterable[bytes], name: str) -> Iterator[Fact]:
+            """The facts in its lines."""
 
 READER_VERSION = 2  # rises when the same bytes would yield something else, so that caches know
 HEAD_BYTES = 65_536
 
 # Each module has `recognise(head: bytes) -> bool` and `read(lines, name) -> Iterator[Fact]`. Markdown first.
-_MARKDOWN = ("specstory", "aider", "cursor_export")
-_JSON = ("claude", "codex", "gemini", "cursor", "agent_trace")
+_MARKDOWN = ("specstory",)
+_JSON = ()
 
 
 def recognise(head: bytes) -> str | None:
@@ -36,5 +47,5 @@ def read(lines: Iterable[bytes], name: str, reader: str) -> Iterator[Fact]:
     return _reader(reader).read(lines, name)
 
 
-def _reader(name: str):  # type: ignore[no-untyped-def]
-    return import_module(f"mlos_sync.core.transcripts.{name}")
+def _reader(name: str) -> Reader:
+    return cast("Reader", import_module(f"mlos_sync.core.transcripts.{name}"))

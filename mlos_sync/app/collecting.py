@@ -1,0 +1,177 @@
+"""Which transcripts must be read, and reading them: those of the work tree that a plan brings, those that git ignores,
+and those that git keeps beside the branches. Takes no lock and writes nothing; `apply` then takes in what was read.
+
+A transcript is read when its content or the version of the readers changed, and only then.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mlos_sync.app import noting, placing, sessions, sharing, weighing
+from mlos_sync.app.indexing import Plan, object_format
+from mlos_sync.app.opening import Index
+from mlos_sync.app.sessions import Kept
+from mlos_sync.core import transcripts
+from mlos_sync.edge import git, store, transcribing
+
+FACTS = "facts"  # the value of `transcripts.share` by which facts of private transcripts are journaled
+
+
+@dataclass(slots=True)
+class Collected:
+    """What changed among transcripts: read, gone, moved (old path, new path), and why some could not be read."""
+
+    read: list[Kept] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    moved: list[tuple[str, str]] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    notes: noting.Notes | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.read or self.gone or self.moved or self.notes)
+
+
+def collect(index: Index, plan: Plan) -> Collected:
+    """Find and read the transcripts that a plan, an ignored folder or a ref of git's has changed."""
+    db, root = index.db, index.workspace.root
+    found = Collected()
+    places = _of_plan(db, plan, found)
+    private = dict(_private(index))
+    stats = _of_private(db, private, plan, found)
+    places += [(path, private[path][0]) for path in stats]
+    for path, read in transcribing.read_files(root, places, object_format(index)):
+        if isinstance(read, str):
+            found.unreadable[path] = f"transcript: {read}"
+        elif path in stats:
+            found.read.append(Kept(path, "private", read, stats[path]))
+        elif read.format:
+            found.read.append(Kept(path, "file", read))
+        else:
+            found.gone.append(path)  # a newer reader knows that it is none
+    found.notes = noting.collect(index)
+    return found
+
+
+def _of_plan(db: store.Connection, plan: Plan, found: Collected) -> list[transcribing.Place]:
+    """Files of the work tree. One that was only moved says what it said, unless its name is all its identity."""
+    changes = plan.changes
+    known = dict(db.execute("SELECT path, content_hash FROM transcripts WHERE kept = 'file'").fetchall())
+    came = [*changes.added, *changes.modified]
+    for old, new in changes.moved:
+        if known.get(old) == plan.hashed[new].sha256 and not _is_named_by_path(db, old):
+            found.moved.append((old, new))
+        else:
+            came.append(new)
+            found.gone += [old] if old in known else []
+    came += [path for path in sessions.outdated(db) if path not in came]
+    gone = {*changes.deleted, *changes.modified} & known.keys()
+    wanted = [path for path in came if path in known or _is_transcript(plan, path)]
+    wanted = [path for path in wanted if path not in changes.modified or _is_transcript(plan, path)]
+    found.gone += sorted(gone - set(wanted))
+    return [(path, path) for path in sorted(set(wanted))]
+
+
+def _is_transcript(plan: Plan, path: str) -> bool:
+    return path in plan.documents and plan.documents[path].is_transcript
+
+
+def _is_named_by_path(db: store.Connection, path: str) -> bool:
+    """Whether a session of this transcript takes its id from the file's name, as old formats do."""
+    stem = path.rpartition("/")[2].rpartition(".")[0]
+    rows = db.execute("SELECT session_id FROM session_files WHERE transcript = ?", (path,))
+    return any(stem in session or session in path for (session,) in rows)
+
+
+def _private(index: Index) -> Iterator[tuple[str, tuple[str, str]]]:
+    """(path, (name on disk, stat)) of each file in the folders of private transcripts: those of the config, in the work
+    tree, and those that `git config mlos-sync.transcripts` names, anywhere. A path outside is told from the home on."""
+    root = index.workspace.root
+    home = os.path.expanduser("~")
+    folders = [os.path.join(root, folder) for folder in index.workspace.config.transcripts.folders]
+    folders += [os.path.join(root, os.path.expanduser(one)) for one in git.config_values(root, "mlos-sync.transcripts")]
+    for folder in folders:
+        for name, seen in _files(folder):
+            path = os.path.relpath(name, root)
+            if path.startswith(".."):
+                path = f"~{name[len(home) :]}" if name.startswith(home + os.sep) else name
+            yield path, (name, f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ino}")
+
+
+def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """The regular files of a folder and those below, links not followed; of a file itself."""
+    try:
+        seen = os.lstat(folder)
+    except OSError:
+        return
+    if stat.S_ISREG(seen.st_mode):
+        yield folder, seen
+    if not stat.S_ISDIR(seen.st_mode):
+        return
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return
+    for name in names:
+        yield from _files(os.path.join(folder, name))
+
+
+def _of_private(
+    db: store.Connection, private: dict[str, tuple[str, str]], plan: Plan, found: Collected
+) -> dict[str, str]:
+    """Private transcripts that changed: path -> stat. What the index of files has is none of them."""
+    rows = db.execute("SELECT path, stat, reader FROM transcripts WHERE kept = 'private'").fetchall()
+    if not private and not rows:
+        return {}
+    ours = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
+    ours = (ours | set(plan.hashed)) - set(plan.changes.deleted)
+    known = {path: (seen, reader) for path, seen, reader in rows}
+    found.gone += sorted(path for path in known if path not in private and path not in ours)
+    current = transcripts.READER_VERSION
+    return {
+        path: seen for path, (_, seen) in private.items() if path not in ours and known.get(path) != (seen, current)
+    }
+
+
+def apply(index: Index, plan: Plan, found: Collected) -> None:
+    """Take in what was collected and what the plan's files mean for claims, inside the caller's transaction, capture off."""
+    db, changes = index.db, plan.changes
+    touched: set[str] = set()
+    for path in found.gone:
+        touched |= sessions.forget(db, path)
+    for old, new in found.moved:
+        touched |= sessions.rename(db, old, new)
+    for one in found.read:
+        touched |= sessions.take(db, one)
+    if found.notes:
+        touched |= noting.take(index, found.notes)
+    sessions.choose(db, touched)
+    if touched:
+        touched |= sessions.update_agents(db)
+    weighing.unsettle(db, touched)
+    moved = [path for pair in changes.moved for path in pair]
+    came = {*changes.added, *changes.deleted, *moved}
+    again = {one.path for one in found.read} | {new for _, new in found.moved} | placing.affected(db, came)
+    again |= set(found.notes.transcripts) if found.notes else set()
+    weighing.unsettle(db, placing.place(db, again))
+    weighing.unsettle_paths(db, {*came, *changes.modified})
+    plan.problems.update(found.unreadable)
+    for path in sorted({one.path for one in found.read} | {new for _, new in found.moved}):
+        plan.problems.update(_malformed(db, path))
+
+
+def _malformed(db: store.Connection, path: str) -> dict[str, str]:
+    """The first problem of a transcript, in words, by its path."""
+    rows = db.execute("SELECT line, message FROM transcript_problems WHERE transcript = ? ORDER BY number", (path,)).fetchall()
+    if not rows:
+        return {}
+    more = f" (and {len(rows) - 1} more: mlos-sync transcripts)" if len(rows) > 1 else ""
+    return {path: f"transcript, line {rows[0][0]}: {rows[0][1]}{more}"}
+
+
+def share(index: Index) -> bool:
+    """Journal the facts of private transcripts, where the config says so: in the caller's transaction, capture on."""
+    return index.workspace.config.transcripts.share == FACTS and sharing.publish(index.db)

@@ -1,0 +1,134 @@
+"""What git keeps of sessions beside the branches, where this clone has it: git-ai's notes and Entire's checkpoints.
+
+git-ai's notes (`refs/notes/ai`) say for a commit which session wrote which lines. Entire's branch
+(`entire/checkpoints/v1`) holds the transcripts of sessions, a growing copy for each checkpoint; the commits name the
+checkpoint in a trailer. Neither ref is fetched by a plain clone, so what they tell is true of this clone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from mlos_sync.app import sessions, weighing
+from mlos_sync.app.opening import Index
+from mlos_sync.app.sessions import Kept
+from mlos_sync.core import transcripts
+from mlos_sync.core.transcripts.model import gather
+from mlos_sync.edge import git, store, transcribing
+from mlos_sync.edge.transcribing import Read
+from mlos_sync.edge.transcript_worker import rows_of_facts
+
+NOTES = "refs/notes/ai"
+BRANCH = "entire/checkpoints/v1"
+
+
+@dataclass(slots=True)
+class Notes:
+    """What the refs brought: `seen` tells their state, `read` what is new, `gone` transcripts that they no longer
+    hold."""
+
+    seen: str
+    read: list[Kept] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+    @property
+    def transcripts(self) -> list[str]:
+        """The paths of what was read."""
+        return [one.path for one in self.read]
+
+
+def collect(index: Index) -> Notes | None:
+    """Read what the refs hold and the index has not; None where they are as they were."""
+    db, root = index.db, index.workspace.root
+    tips = git.tips(root, NOTES, f"refs/heads/{BRANCH}", f"refs/remotes/*/{BRANCH}")
+    reachable = store.get(db, "head") if NOTES in tips else ""
+    seen = (
+        " ".join(f"{name} {sha}" for name, sha in sorted(tips.items())) + f" {reachable} {transcripts.READER_VERSION}"
+    )
+    if seen == store.get(db, "notes", f"  {transcripts.READER_VERSION}") or (not tips and not store.get(db, "notes")):
+        return None
+    found = Notes(seen)
+    known = dict(db.execute("SELECT path, content_hash FROM transcripts WHERE kept = 'git'").fetchall())
+    outdated = {
+        path for (path,) in db.execute("SELECT path FROM transcripts WHERE reader <> ?", (transcripts.READER_VERSION,))
+    }
+    here: set[str] = set()
+    if NOTES in tips:
+        here |= _notes(index, tips[NOTES], {p: h for p, h in known.items() if p not in outdated}, found)
+    for name, sha in sorted(tips.items()):
+        if name.endswith(BRANCH):
+            here |= _checkpoints(index, sha, {p: h for p, h in known.items() if p not in outdated}, found)
+            break  # the local branch comes before the remote one, which holds the same
+    found.gone = sorted(known.keys() - here)
+    return found
+
+
+def _notes(index: Index, tip: str, known: dict[str, str], found: Notes) -> set[str]:
+    """The notes of commits that HEAD reaches."""
+    from mlos_sync.core.transcripts import git_ai
+
+    root = index.workspace.root
+    reachable = {sha for (sha,) in index.db.execute("SELECT sha FROM commits")}
+    blobs = {}
+    for path, (_, blob) in git.tree_files(root, tip).items():
+        commit = path.replace("/", "")
+        if commit in reachable:
+            blobs[commit] = blob
+    new = {commit: blob for commit, blob in blobs.items() if known.get(f"{NOTES}:{commit}") != blob}
+    contents = dict(git.blobs(root, sorted(set(new.values()))))
+    for commit, blob in sorted(new.items()):
+        facts = gather(git_ai.parse(contents[blob], commit))
+        parts = [
+            replace(session, part=f"commit {commit}") for session in facts.sessions
+        ]  # all notes count, not the fullest
+        rows = rows_of_facts([*parts, *facts.claims, *facts.problems], "sha1")
+        found.read.append(Kept(f"{NOTES}:{commit}", "git", Read(weighing.NOTES, blob, *rows)))
+    return {f"{NOTES}:{commit}" for commit in blobs}
+
+
+def _checkpoints(index: Index, tip: str, known: dict[str, str], found: Notes) -> set[str]:
+    """Of each session the transcript of its newest checkpoint, and which checkpoints it has."""
+    from mlos_sync.core.transcripts import entire
+
+    root = index.workspace.root
+    tree = git.tree_files(root, tip)
+    told = {path: blob for path, (_, blob) in tree.items() if path.endswith("/metadata.json") and path.count("/") == 3}
+    contents = dict(git.blobs(root, sorted(set(told.values()))))
+    newest: dict[str, tuple[str, str]] = {}
+    here: set[str] = set()
+    for path, blob in sorted(told.items()):
+        about = entire.checkpoint(contents[blob])
+        if about is None or about.session_id is None:
+            continue
+        place = f"{BRANCH}:{path}"
+        here.add(place)
+        if known.get(place) != blob:
+            rows = rows_of_facts(entire.facts(about, path), "sha1")
+            found.read.append(Kept(place, "git", Read("entire", blob, *rows)))
+        log = path.removesuffix("metadata.json") + "full.jsonl"
+        if log in tree:
+            newest[about.session_id] = max(newest.get(about.session_id, ("", "")), (about.created_at or "", log))
+    for _, log in sorted(newest.values()):
+        place, blob = f"{BRANCH}:{log}", tree[log][1]
+        here.add(place)
+        if known.get(place) != blob:
+            found.read.append(Kept(place, "git", transcribing.read_blob(root, blob, place, "sha1")))
+    return here
+
+
+def take(index: Index, notes: Notes) -> set[str]:
+    """Take in what the refs brought, in the caller's transaction. Returns the sessions that this concerns."""
+    db = index.db
+    touched: set[str] = set()
+    for path in notes.gone:
+        touched |= sessions.forget(db, path)
+    for one in notes.read:
+        touched |= sessions.take(db, one)
+    db.execute("DELETE FROM commit_sessions WHERE key = 'git-ai'")
+    db.execute(
+        "INSERT OR IGNORE INTO commit_sessions SELECT k.id, 'git-ai', f.session_id FROM session_files f"
+        " JOIN commits k ON f.transcript = ? || k.sha",
+        (f"{NOTES}:",),
+    )
+    store.put(db, "notes", notes.seen)
+    return touched

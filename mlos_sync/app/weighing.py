@@ -1,0 +1,323 @@
+"""Evidence: what the claims of sessions, the commits and the files together show, as derived edges.
+
+A session is weighed again when its transcript, a file that it claims, the history of one, or a word about it in a commit
+changes; `unweighed` remembers which. Callers are in a transaction, capture off.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlos_sync.app import replaying, sessions
+from mlos_sync.app.annotations import overlay
+from mlos_sync.app.naming import artifact_at
+from mlos_sync.core.provenance import Introduced, PlacedClaim, Proof, could_follow, prove, weigh
+from mlos_sync.core.transcripts.replay import WRITING
+from mlos_sync.edge import store
+
+Edge = tuple[str, int, str, str, int]  # source type and id, relationship type, target type and id
+Found = Iterator[tuple[Edge, str, dict[str, Any]]]  # an edge, its evidence, its metadata
+FEW = 500  # paths that are looked up one by one; for more, all claims are gone through once
+NOTES = "git_ai"  # the format of claims that a note makes: somebody's word, not a log
+
+
+@dataclass(slots=True)
+class Judged:
+    """The successful claims of a session on one artifact, each with what its contents prove."""
+
+    artifact: int
+    path: str
+    claims: list[tuple[PlacedClaim, Proof]] = field(default_factory=list)
+
+
+def unsettle(db: store.Connection, which: Iterable[str]) -> None:
+    """Have these sessions weighed again."""
+    db.executemany("INSERT OR IGNORE INTO unweighed VALUES (?)", [(session,) for session in which])
+
+
+def unsettle_paths(db: store.Connection, paths: Collection[str]) -> None:
+    """Have the sessions weighed again that claim one of these paths, or a name that its file had before, or are said to
+    have made it."""
+    if not db.execute("SELECT 1 FROM session_files LIMIT 1").fetchone():
+        return
+    if len(paths) > FEW:
+        wanted = _with_names_before(db, paths)
+        rows = db.execute("SELECT DISTINCT session_id, path FROM claims WHERE path IS NOT NULL").fetchall()
+        unsettle(db, {session for session, path in rows if path in wanted})
+        unsettle(db, sessions.speaking(db))
+        return
+    for path in _with_names_before(db, paths):
+        unsettle(db, {one for (one,) in db.execute("SELECT session_id FROM claims WHERE path = ?", (path,))})
+    numbers = {artifact_at(db, path) for path in paths} - {None}
+    unsettle(db, _said_to_have_made(db, numbers))
+
+
+def _with_names_before(db: store.Connection, paths: Collection[str]) -> set[str]:
+    if len(paths) > FEW:
+        before = dict(db.execute("SELECT path, old_path FROM commit_changes WHERE status = 'R'").fetchall())
+        more = {before[path] for path in paths if path in before}
+        return set(paths) | more | {before[path] for path in more if path in before}
+    return {name for path in paths for name in names_before(db, path)}
+
+
+def names_before(db: store.Connection, path: str, limit: int = 100) -> list[str]:
+    """The path, and the ones that commits, or a move seen by sync, say the file had before, newest first."""
+    names = [path]
+    row = db.execute(
+        "SELECT last_path FROM artifacts WHERE file_path = ? AND last_path IS NOT NULL", (path,)
+    ).fetchone()
+    names += [row[0]] if row and row[0] != path else []
+    for _ in range(limit):
+        before = db.execute(
+            "SELECT c.old_path FROM commit_changes c JOIN commits k ON k.id = c.commit_id"
+            " WHERE c.path = ? AND c.status = 'R' ORDER BY k.committed_at DESC LIMIT 1",
+            (names[-1],),
+        ).fetchone()
+        if not before or before[0] in names:
+            break
+        names.append(before[0])
+    return names
+
+
+def _said_to_have_made(db: store.Connection, artifacts: Collection[int | None]) -> set[str]:
+    """Sessions with an edge to one of the artifacts, or that its frontmatter names."""
+    if not artifacts:
+        return set()
+    by_agent = {number: session for session, number in sessions.agents(db).items()}
+    found = set()
+    for number in artifacts:
+        for (agent,) in db.execute(
+            "SELECT source_id FROM relationships WHERE target_type = 'artifact' AND target_id = ?"
+            " AND source_type = 'agent' AND relationship_type = 'produced' AND origin = 'derived'",
+            (number,),
+        ):
+            found.add(by_agent.get(agent, ""))
+    said = said_sources(db, artifacts)
+    return (found | {session for several in said.values() for session in several}) - {""}
+
+
+def said_sources(db: store.Connection, only: Collection[int | None] | None = None) -> dict[int, set[str]]:
+    """Artifact -> the sessions that its frontmatter, or somebody's word on it, names as where it came from."""
+    rows = db.execute(
+        "SELECT id, coalesce(file_path, ''), json_extract(own, '$.source_transcript'), NULL FROM artifacts"
+        " WHERE own LIKE '%\"source_transcript\"%' AND file_path IS NOT NULL"
+    ).fetchall()
+    for path, source in db.execute("SELECT path, source_transcript FROM annotations WHERE source_transcript <> ''"):
+        number = artifact_at(db, path)
+        if number is not None:
+            rows.append((number, path, None, source))
+    if not rows:
+        return {}
+    names = _names_of_transcripts(db)
+    found: dict[int, set[str]] = {}
+    for number, path, own, said in rows:
+        if only is None or number in only:
+            folder = path.rpartition("/")[0]
+            text = str(own or said).removeprefix("./")
+            beside = f"{folder}/{text}" if folder else text
+            several = names.get(text) or names.get(beside) or names.get(text.rpartition("/")[2]) or set()
+            found.setdefault(number, set()).update(several)
+    return found
+
+
+def _names_of_transcripts(db: store.Connection) -> dict[str, set[str]]:
+    """What a transcript or a session may be called: its path, its name where one file alone has it, the session's id."""
+    names: dict[str, set[str]] = {}
+    files: dict[str, set[str]] = {}
+    for transcript, session in db.execute("SELECT transcript, session_id FROM session_files"):
+        names.setdefault(transcript, set()).add(session)
+        names.setdefault(session, set()).add(session)
+        files.setdefault(transcript.rpartition("/")[2], set()).add(transcript)
+    for name, several in files.items():
+        if len(several) == 1:
+            names.setdefault(name, set()).update(names[next(iter(several))])
+    return names
+
+
+def claims_of(db: store.Connection, session: str, operations: Sequence[str] = WRITING) -> list[PlacedClaim]:
+    """The successful, placed claims of a session's speaking files, in the order they were made, each with the contents
+    that it showed and those that replaying it gave."""
+    marks = ", ".join("?" * len(operations))
+    return [
+        PlacedClaim(
+            session, transcript, path, operation, turn, line, at, tuple(f"{hashes} {more}".split()),
+            tuple(f"{blobs} {other}".split()), number, form == NOTES,
+        )
+        for transcript, number, path, operation, turn, line, at, hashes, more, blobs, other, form in db.execute(
+            "SELECT c.transcript, c.number, c.path, c.operation, c.turn, c.line, c.at, c.hashes, coalesce(x.hashes, ''),"
+            " c.blobs, coalesce(x.blobs, ''), t.format FROM session_files f"
+            " JOIN claims c ON c.session_id = f.session_id AND c.transcript = f.transcript"
+            " JOIN transcripts t ON t.path = f.transcript"
+            " LEFT JOIN claim_changes x ON x.transcript = c.transcript AND x.number = c.number"
+            f" WHERE f.session_id = ? AND f.speaks = 1 AND c.succeeded = 1 AND c.path IS NOT NULL"
+            f" AND c.operation IN ({marks}) GROUP BY c.transcript, c.number ORDER BY c.transcript, c.number",
+            (session, *operations),
+        )
+    ]  # fmt: skip
+
+
+def introduced(db: store.Connection, paths: Iterable[str]) -> dict[str, list[Introduced]]:
+    """Blob -> the commits that put it at one of the paths, oldest first."""
+    found: dict[str, list[Introduced]] = {}
+    for path in paths:
+        for blob, sha, at in db.execute(
+            "SELECT c.blob, k.sha, k.committed_at FROM commit_changes c JOIN commits k ON k.id = c.commit_id"
+            " WHERE c.path = ? AND c.blob IS NOT NULL ORDER BY k.committed_at, k.sha",
+            (path,),
+        ):
+            found.setdefault(blob, []).append(Introduced(sha, at))
+    for commits in found.values():
+        commits.sort(key=lambda one: (one.at, one.sha))
+    return found
+
+
+def judge(db: store.Connection, claims: Iterable[PlacedClaim]) -> list[Judged]:
+    """The claims by the artifact that their path leads to today, each looked up in git and on disk."""
+    found: dict[int, Judged] = {}
+    artifact_of: dict[str, int | None] = {}
+    blobs: dict[int, dict[str, list[Introduced]]] = {}
+    content: dict[int, tuple[str | None, str | None]] = {}
+    for claim in claims:
+        if claim.path not in artifact_of:
+            artifact_of[claim.path] = artifact_at(db, claim.path)
+        number = artifact_of[claim.path]
+        if number is None:
+            continue
+        if number not in found:
+            path, *content[number] = db.execute(
+                "SELECT coalesce(file_path, last_path), content_hash, blob FROM artifacts WHERE id = ?", (number,)
+            ).fetchone()
+            found[number] = Judged(number, path)
+            blobs[number] = introduced(db, names_before(db, path))
+        if claim.path != found[number].path and claim.path not in names_before(db, found[number].path):
+            blobs[number] |= introduced(db, [claim.path])
+        found[number].claims.append((claim, prove(claim, *content[number], blobs[number])))
+    return list(found.values())
+
+
+def edges(db: store.Connection, root: str, session: str, agent: int, said: dict[int, set[str]]) -> Found:
+    """Everything that is known to tie a session to files and commits."""
+    claims = claims_of(db, session)
+    if replaying.replay(db, root, claims):
+        claims = claims_of(db, session)
+    taken: dict[str, list[PlacedClaim]] = {}
+    for judged in judge(db, claims):
+        grounds = weigh(judged.claims)
+        if grounds is None:
+            continue
+        about = {"operations": list(grounds.operations), "transcript": grounds.transcript, "turn": grounds.turn}
+        about |= {"line": grounds.line}
+        about |= {"at": grounds.at} if grounds.at else {}
+        about |= _times([claim for claim, _ in judged.claims])
+        about |= {"commit": grounds.commit} if grounds.commit else {}
+        if grounds.evidence == "declared":  # the note of a commit
+            about["commit"] = grounds.transcript.rpartition(":")[2]
+        yield ("agent", agent, "produced", "artifact", judged.artifact), grounds.evidence, about
+        for claim, proof in judged.claims:
+            if proof.commit is not None:
+                taken.setdefault(proof.commit, []).append(claim)
+    yield from _reads(db, session, agent)
+    for number, several in said.items():
+        if session in several:
+            yield ("agent", agent, "produced", "artifact", number), "declared", {"frontmatter": "source_transcript"}
+    yield from _commits(db, session, agent, taken)
+
+
+def _times(claims: list[PlacedClaim]) -> dict[str, str]:
+    times = [claim.at for claim in claims if claim.at]
+    return {"first_at": min(times), "last_at": max(times)} if times else {}
+
+
+def _reads(db: store.Connection, session: str, agent: int) -> Found:
+    seen: set[int] = set()
+    for claim in claims_of(db, session, ("read",)):
+        number = artifact_at(db, claim.path)
+        if number is not None and number not in seen:
+            seen.add(number)
+            about = {"mode": "read", "transcript": claim.transcript, "turn": claim.turn, "line": claim.line}
+            yield ("agent", agent, "consumed", "artifact", number), "matched", about
+
+
+def _commits(db: store.Connection, session: str, agent: int, taken: dict[str, list[PlacedClaim]]) -> Found:
+    """Commits that took what the session wrote, that the session made itself, or that name it."""
+    for sha, claims in taken.items():
+        number = _commit(db, sha)
+        if number is not None:
+            about: dict[str, Any] = {"paths": sorted({claim.path for claim in claims}), "transcript": claims[0].transcript}
+            about |= {"turn": claims[0].turn, "line": claims[0].line}
+            yield ("agent", agent, "produced", "commit", number), "proved", about
+    for transcript, turn, line, at, sha, subject in db.execute(
+        "SELECT c.transcript, c.turn, c.line, c.at, c.sha, c.subject FROM session_commits c JOIN session_files f"
+        " ON f.transcript = c.transcript AND f.session_id = c.session_id WHERE c.session_id = ? AND f.speaks = 1"
+        " GROUP BY c.transcript, c.number",
+        (session,),
+    ).fetchall():
+        number = _printed(db, sha, subject, at)
+        if number is not None:
+            about = {"printed": sha, "transcript": transcript, "turn": turn, "line": line}
+            yield ("agent", agent, "produced", "commit", number), "proved", about
+    yield from _named(db, session, agent)
+
+
+def _commit(db: store.Connection, sha: str) -> int | None:
+    row = db.execute("SELECT id FROM commits WHERE sha = ?", (sha,)).fetchone()
+    return row[0] if row else None
+
+
+def _printed(db: store.Connection, sha: str, subject: str, at: str | None) -> int | None:
+    """The commit whose name begins as a session's `git commit` printed it, with the same subject."""
+    rows = db.execute(
+        "SELECT id, subject, committed_at FROM commits WHERE sha >= ? AND sha < ?", (sha, sha + "g")
+    ).fetchall()
+    same = [row for row in rows if row[1].strip() == subject.strip() and could_follow(at, row[2])]
+    return same[0][0] if len(rows) == 1 and same else None
+
+
+def _named(db: store.Connection, session: str, agent: int) -> Found:
+    """Commits whose message or note names the session, and the files that these changed: declared."""
+    for commit, sha, key in db.execute(
+        "SELECT s.commit_id, k.sha, s.key FROM commit_sessions s JOIN commits k ON k.id = s.commit_id WHERE s.value IN"
+        " (SELECT ?1 UNION SELECT f.part FROM session_files f WHERE f.session_id = ?1 AND f.part <> '')",
+        (session,),
+    ).fetchall():
+        yield ("agent", agent, "produced", "commit", commit), "declared", {"trailer": key}
+        if key == "git-ai":  # which says itself, by claims, which files are meant
+            continue
+        for (path,) in db.execute(
+            "SELECT path FROM commit_changes WHERE commit_id = ? AND status <> 'D'", (commit,)
+        ).fetchall():
+            number = artifact_at(db, path)
+            if number is not None:
+                about = {"trailer": key, "commit": sha}
+                yield ("agent", agent, "produced", "artifact", number), "declared", about
+
+
+def tell_origins(db: store.Connection, artifacts: Iterable[int]) -> None:
+    """Bring `made_in` of these artifacts to the transcript of the session that made the file: the earliest that created
+    it, else the earliest that changed it."""
+    annotated = False
+    for number in artifacts:
+        best: tuple[Any, ...] | None = None
+        for (metadata,) in db.execute(
+            "SELECT metadata FROM relationships WHERE target_type = 'artifact' AND target_id = ? AND source_type = 'agent'"
+            " AND relationship_type = 'produced' AND origin = 'derived' AND metadata LIKE '%\"transcript\"%'",
+            (number,),
+        ):
+            about = json.loads(metadata)
+            made = {"create", "write"} & set(about.get("operations", ()))
+            place = about["transcript"]
+            if not place.startswith((sessions.JOURNAL, "/", "~")) and ":" not in place:
+                rank = (not made, about.get("at") or "~", place)
+                best = rank if best is None or rank < best else best
+        place = best[-1] if best else None
+        db.execute(
+            "UPDATE artifacts SET made_in = ?1, source_transcript ="
+            " coalesce(json_extract(own, '$.source_transcript'), ?1) WHERE id = ?2 AND made_in IS NOT ?1",
+            (place, number),
+        )
+        annotated |= bool(db.execute("SELECT 1 FROM artifacts WHERE id = ? AND annotated = 1", (number,)).fetchone())
+    if annotated:
+        overlay(db)

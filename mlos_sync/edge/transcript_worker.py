@@ -1,0 +1,131 @@
+"""Reads transcripts in a process of its own that never opens a database, and answers with rows.
+
+Started as `python -I -S transcript_worker.py ROOT ALGORITHM PACKAGE_FOLDER` by `edge/transcribing`; standard library and
+`core` only. Asked for a list of (file-system name, workspace path), it answers for each a tuple (format, sha256 of the
+bytes, sessions, claims, commits, problems), whose members are plain tuples in the order of `FIELDS`, or a text that says
+why the file could not be read; the format is "" for what is no transcript. Contents never leave this process: their
+hashes do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+
+TYPE_CHECKING = False  # typing takes longer to import than a small transcript to read
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from io import BufferedReader
+    from typing import Any
+
+    from mlos_sync.core.transcripts.model import Claim, Fact
+
+LONGEST_LINE = 64 << 20  # bytes: a longer line is read in pieces, which a reader of JSON lines names as broken
+BUFFER = 1 << 20
+PROBLEMS = 100  # of one file; the rest is counted
+FIELDS = {
+    "sessions": (
+        "session_id", "part", "tool", "model", "format", "title", "started_at", "ended_at", "turns", "subagent_turns",
+        "version", "parent", "cwd", "branch", "base_commit",
+    ),
+    "claims": (
+        "session_id", "turn", "line", "at", "operation", "tool", "raw_path", "cwd", "subagent", "succeeded", "hashes",
+        "blobs", "changes",
+    ),
+    "commits": ("session_id", "turn", "line", "at", "sha", "subject"),
+    "problems": ("line", "message"),
+}  # fmt: skip
+
+
+def read(root: int, name: bytes, path: str, algorithm: str) -> object:
+    """One transcript as rows, or why there are none. An absolute name is one outside of the work tree."""
+    from mlos_sync.core import transcripts
+
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
+    except OSError as error:
+        return error.strerror or "cannot be read"
+    with open(descriptor, "rb", BUFFER) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return "not a regular file"
+        sha = hashlib.sha256()
+        try:
+            reader = transcripts.recognise(file.peek(transcripts.HEAD_BYTES))
+            rows = rows_of(_hashed(file, sha), path, reader, algorithm) if reader else ([], [], [], [])
+        except OSError as error:
+            return error.strerror or "cannot be read"
+    return reader or "", sha.hexdigest(), *rows
+
+
+def rows_of(lines: Iterable[bytes], path: str, reader: str, algorithm: str) -> tuple[list[Any], ...]:
+    """Sessions, claims, commits and problems in the lines of a transcript, each as a plain tuple."""
+    from mlos_sync.core import transcripts
+    from mlos_sync.core.transcripts.replay import follow
+
+    return rows_of_facts(follow(transcripts.read(lines, path, reader)), algorithm)
+
+
+def rows_of_facts(facts: Iterable[Fact], algorithm: str) -> tuple[list[Any], ...]:
+    """The same of facts that were read already."""
+    from mlos_sync.core.transcripts.model import Claim, CommitMade, Problem, Session
+
+    found: dict[type, list[Any]] = {Session: [], Claim: [], CommitMade: [], Problem: []}
+    more = line = 0
+    for fact in facts:
+        if isinstance(fact, Claim):
+            found[Claim].append(_claim(fact, algorithm))
+        elif not isinstance(fact, Problem):
+            found[type(fact)].append(_plain(fact))
+        elif len(found[Problem]) < PROBLEMS:
+            found[Problem].append((fact.line, fact.message))
+        else:
+            more, line = more + 1, fact.line
+    if more:
+        found[Problem].append((line, f"and {more} more problems, the last here"))
+    return tuple(found.values())
+
+
+def _plain(fact: Fact) -> tuple[object, ...]:
+    names = FIELDS["sessions" if hasattr(fact, "part") else "commits"]
+    return tuple(getattr(fact, name) for name in names)
+
+
+def _claim(claim: Claim, algorithm: str) -> tuple[object, ...]:
+    from mlos_sync.core.transcripts.replay import packed
+
+    hashes = " ".join(hashlib.sha256(content).hexdigest() for content in claim.contents)
+    blobs = " ".join(blob_id(content, algorithm) for content in claim.contents)
+    changes = packed(claim.replacements) if claim.succeeded and not claim.contents else None
+    return (
+        claim.session_id, claim.turn, claim.line, claim.at, claim.operation, claim.tool, claim.raw_path, claim.cwd,
+        int(claim.subagent), int(claim.succeeded), hashes, blobs, changes,
+    )  # fmt: skip
+
+
+def blob_id(content: bytes, algorithm: str) -> str:
+    """Git's name for a content; `algorithm` is sha1 or sha256."""
+    return hashlib.new(algorithm, b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _hashed(file: BufferedReader, sha: hashlib._Hash) -> Iterator[bytes]:
+    """The lines of a file; `sha` takes all of it, also what the reader did not want."""
+    for line in iter(lambda: file.readline(LONGEST_LINE), b""):
+        sha.update(line)
+        yield line
+    sha.update(file.read())
+
+
+def main() -> None:
+    """Answer lists until the input ends."""
+    sys.path.insert(0, sys.argv[3])
+    from mlos_sync.edge.answering import answer, questions
+
+    root = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
+    for wanted in questions():
+        answer([read(root, name, path, sys.argv[2]) for name, path in wanted])
+
+
+if __name__ == "__main__":
+    main()
