@@ -17,7 +17,7 @@ HEAD_BYTES = 65_536
 
 # Each module has `recognise(head: bytes) -> bool` and `read(lines, name) -> Iterator[Fact]`. Markdown first.
 _MARKDOWN = ("specstory", "aider", "cursor_export")
-_JSON = ("claude", "codex", "gemini", "cursor", "agent_trace")
+_JSON = ("claude", "codex", "gemini", "cursor", "droid", "windsurf", "agent_trace")
 
 
 def recognise(head: bytes) -> str | None:
