@@ -27,8 +27,8 @@ READER_VERSION = 2  # rises when the same bytes would yield something else, so t
 HEAD_BYTES = 65_536
 
 # Each module has `recognise(head: bytes) -> bool` and `read(lines, name) -> Iterator[Fact]`. Markdown first.
-_MARKDOWN = ("specstory",)
-_JSON = ()
+_MARKDOWN = ("specstory", "aider", "cursor_export")
+_JSON = ("claude", "codex", "gemini", "cursor", "droid", "windsurf", "agent_trace")
 
 
 def recognise(head: bytes) -> str | None:

@@ -1,0 +1,152 @@
+"""Calls of Claude Code's tools and their results -> claims and commits.
+
+A result stands twice in a log: as text for the model (`tool_result`), and in the form of the tool (`toolUseResult`, a
+string where the call failed). The second has the paths, the contents and the previous text; logs of SDK sessions and of
+hands that trim them lack it, and then the call itself has to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mlos_sync.core.transcripts.claude_contents import edited, written
+from mlos_sync.core.transcripts.commits import commits
+from mlos_sync.core.transcripts.jsonl import object_at, shown, sound_path, text_at
+from mlos_sync.core.transcripts.model import Claim, CommitMade
+from mlos_sync.core.transcripts.patches import Change
+from mlos_sync.core.transcripts.shell import claimed, located
+from mlos_sync.core.transcripts.tools import command_in, intended, kind_of
+
+# How `toolUseResult` begins when it is a string that tells of a failure: `Error: File has not been read yet. …`,
+# `InputValidationError: [ …` (2.0); the list of a folder by `LS` (1.0) is a string too, and no failure.
+_ERRORS = ("Error", "InputValidationError")
+# How the text begins where a log has neither that nor `is_error` (1.0.x)
+_REFUSALS = (
+    "<tool_use_error>",
+    "The user doesn't want to proceed",
+    "[Request interrupted",
+    "Permission prompt was aborted",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that waits for its result."""
+
+    id: str
+    tool: str
+    arguments: dict[str, Any]
+    session_id: str
+    turn: int
+    line: int
+    at: str | None
+    cwd: str | None
+    subagent: bool
+
+
+def answered(
+    call: Call, block: dict[str, Any], details: Any, line: int, at: str | None
+) -> Iterator[Claim | CommitMade]:
+    """What a call did, given the block that answers it, the result in the form of the tool, and their line and time."""
+    failed = _failed(block, details)
+    at = at or call.at
+    if kind_of(call.tool) == "shell":
+        yield from _ran(call, block, details, failed, line, at)
+        return
+    told = details if isinstance(details, dict) else {}
+    changes = _plan(told) if call.tool == "ExitPlanMode" else intended(call.tool, call.arguments)
+    path = sound_path(told.get("filePath")) or sound_path(object_at(told, "file").get("filePath"))
+    for change in changes:
+        moved = change.operation in ("move", "delete", "patch")
+        if path is not None and not failed and not moved:
+            change = _with_result(replace(change, path=path), told)
+            yield _claim(call, change, line, at, True)
+        else:
+            yield _claim(call, change, call.line, at, not failed)
+
+
+def unanswered(call: Call) -> Iterator[Claim]:
+    """The claims of a call without a result: it was refused, interrupted, or the log ends here."""
+    for change in intended(call.tool, call.arguments):
+        yield _claim(call, change, call.line, call.at, False)
+
+
+def _with_result(change: Change, told: dict[str, Any]) -> Change:
+    """A change as its result tells it: created or not, and what the file held afterwards."""
+    if change.operation == "read":
+        return change
+    if change.operation == "write":
+        operation = "create" if told.get("type") == "create" else "write"
+        return replace(change, operation=operation, contents=written(told) or change.contents)
+    contents, replacements = edited(told)
+    operation = "create" if told.get("oldString") == "" and not told.get("originalFile") else change.operation
+    return replace(
+        change,
+        operation=operation,
+        contents=contents,
+        replacements=() if contents else replacements or change.replacements,
+    )
+
+
+def _plan(told: dict[str, Any]) -> tuple[Change, ...]:
+    """The plan of `ExitPlanMode`, which is a file from 2.0.3x on: `{"plan":"…","filePath":"/…/plans/x.md"}`."""
+    path = sound_path(told.get("filePath"))
+    return (
+        () if path is None else (Change("write", path, contents=(text_at(told, "plan").encode("utf-8", "replace"),)),)
+    )
+
+
+def _ran(
+    call: Call, block: dict[str, Any], details: Any, failed: bool, line: int, at: str | None
+) -> Iterator[Claim | CommitMade]:
+    """What a shell command did. Commits count even if something failed behind them: git printed them."""
+    command = command_in(call.arguments)
+    if not isinstance(command, str):
+        return
+    output = text_at(details, "stdout") or shown(block.get("content"))
+    for sha, subject in commits(command, output):
+        yield CommitMade(call.session_id, call.turn, line, at, sha, subject)
+    if failed or _unclear(details):
+        return
+    for change in claimed(command):
+        path, cwd = located(change, call.cwd)
+        yield _claim(_elsewhere(call, cwd), replace(change, path=path), call.line, at, True)
+
+
+def _unclear(details: Any) -> bool:
+    """Whether a command may still run, was stopped, or ended with a status that is only explained."""
+    if not isinstance(details, dict):
+        return False
+    return details.get("interrupted") is True or any(
+        details.get(key) for key in ("backgroundTaskId", "returnCodeInterpretation", "is_error")
+    )
+
+
+def _elsewhere(call: Call, cwd: str | None) -> Call:
+    """The call as if it ran elsewhere."""
+    return call if cwd == call.cwd else replace(call, cwd=cwd)
+
+
+def _failed(block: dict[str, Any], details: Any) -> bool:
+    if block.get("is_error") is True or (isinstance(details, str) and details.startswith(_ERRORS)):
+        return True
+    return shown(block.get("content")).startswith(_REFUSALS)
+
+
+def _claim(call: Call, change: Change, line: int, at: str | None, succeeded: bool) -> Claim:
+    return Claim(
+        session_id=call.session_id,
+        turn=call.turn,
+        line=line,
+        at=at,
+        operation=change.operation,
+        tool=call.tool,
+        raw_path=change.path,
+        succeeded=succeeded,
+        contents=change.contents if succeeded else (),
+        replacements=change.replacements if succeeded else (),
+        cwd=call.cwd,
+        subagent=call.subagent,
+    )

@@ -1,0 +1,185 @@
+"""Gemini CLI's chats: `~/.gemini/tmp/<project>/chats/session-<time>-<id>.json`, one document, and since 0.40 `.jsonl`.
+
+The document is `{sessionId, projectHash, startTime, lastUpdated, messages:[…]}`. The newer form has that without the
+messages on its first line, then a message a line, `{"$set":{…}}` that changes the first line, and `{"$rewindTo":id}`
+that takes back a message and all behind it; a message may stand several times, the last is the fullest. What a message
+did to files stays done when it is taken back. A log names no working directory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlos_sync.core.transcripts.gemini_claims import Asked, pending_claims, settled
+from mlos_sync.core.transcripts.jsonl import objects_at, outlines, parsed, sound_text, stamp_at, text_at
+from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem
+from mlos_sync.core.transcripts.sessions import Course
+
+TOOL = "Gemini CLI"
+_BOM = b"\xef\xbb\xbf"
+_SPOKEN = ("user", "gemini")
+_MOST_MISSES = 20  # of calls whose place in a document is not found, each of which takes a look through all of it
+
+
+@dataclass(slots=True)
+class _Log:
+    """What is known of a chat so far. `numbers` are the turns of messages, by the hash of their id."""
+
+    course: Course
+    subagent: bool = False
+    numbers: dict[int, int] = field(default_factory=dict)
+    waiting: dict[str, Asked] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+
+
+def recognise(head: bytes) -> bool:
+    """Whether a file begins as a chat of either form: `sessionId` and `projectHash` stand in no other log."""
+    return any({"sessionId", "projectHash"} <= keys.keys() and "type" not in keys for keys in outlines(head, most=5))
+
+
+def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
+    """The claims, commits and problems of a chat, its session at the end. `name` gives the id only where none is told.
+
+    A document is held as a whole, since JSON gives no other way; the newer form is read line by line.
+    """
+    log = _Log(Course(sound_text(_stem(name)) or "unnamed", TOOL, "gemini-json"))
+    iterator = iter(lines)
+    first = b""
+    for first in iterator:
+        if first.removeprefix(_BOM).strip():
+            break
+    header = _object(first.removeprefix(_BOM))
+    if header is not None and not isinstance(header.get("messages"), list):
+        log.course.format = "gemini-jsonl"
+        yield from _lines(log, first, iterator)
+    else:
+        yield from _document(log, first + b"".join(iterator))
+    for asked in log.waiting.values():
+        yield from pending_claims(asked)
+    yield log.course.told()
+
+
+def _lines(log: _Log, first: bytes, rest: Iterable[bytes]) -> Iterator[Claim | CommitMade | Problem]:
+    number = 1
+    for found in parsed(first, number):
+        if isinstance(found, Problem):
+            yield found
+        else:
+            yield from _record(log, found, number)
+    for number, line in enumerate(rest, 2):
+        for found in parsed(line, number):
+            if isinstance(found, Problem):
+                yield found
+            else:
+                yield from _record(log, found, number)
+
+
+def _document(log: _Log, data: bytes) -> Iterator[Claim | CommitMade | Problem]:
+    """A whole document; one that is damaged is tried line by line, as the newer form with a broken first line."""
+    document = _object(data.removeprefix(_BOM))
+    if document is None:
+        log.course.format = "gemini-jsonl"
+        yield from _lines(log, b"", data.split(b"\n")) if b"\n{" in data else iter((_broken(data),))
+        return
+    _header(log, document)
+    places = _Places(data)
+    for message in objects_at(document, "messages"):
+        yield from _message(log, message, places)
+
+
+def _broken(data: bytes) -> Problem:
+    return Problem(1, "no complete JSON document" if data.strip() else "an empty file")
+
+
+def _record(log: _Log, record: dict[str, Any], number: int) -> Iterator[Claim | CommitMade]:
+    """One line of the newer form."""
+    changed, rewound = record.get("$set"), record.get("$rewindTo")
+    if isinstance(changed, dict):
+        _header(log, changed)
+        for message in objects_at(changed, "messages"):
+            yield from _message(log, message, number)
+    elif isinstance(rewound, str):
+        before = log.numbers.get(hash(rewound))
+        if before is not None:
+            log.course.turns = min(log.course.turns, before - 1)
+    elif "projectHash" in record or ("sessionId" in record and "type" not in record):
+        _header(log, record)
+    else:
+        yield from _message(log, record, number)
+
+
+def _header(log: _Log, header: dict[str, Any]) -> None:
+    course = log.course
+    course.session_id = sound_text(header.get("sessionId")) or course.session_id
+    course.passed(stamp_at(header, "startTime"))
+    course.passed(stamp_at(header, "lastUpdated"))
+    course.titled(sound_text(header.get("summary")))
+    log.subagent = log.subagent or header.get("kind") == "subagent"
+
+
+def _message(log: _Log, message: dict[str, Any], where: int | _Places) -> Iterator[Claim | CommitMade]:
+    at, kind = stamp_at(message), text_at(message, "type")
+    log.course.passed(at)
+    if kind not in _SPOKEN:
+        return
+    identity = hash(text_at(message, "id"))
+    if not text_at(message, "id") or identity not in log.numbers:
+        log.numbers[identity] = log.course.turned(log.subagent)
+        if kind == "gemini":
+            log.course.spoke(sound_text(message.get("model")), log.subagent)
+    for call in objects_at(message, "toolCalls"):
+        name = text_at(call, "id")
+        if name and hash(name) in log.done:
+            continue
+        asked = Asked(
+            call=call,
+            session_id=log.course.session_id,
+            turn=log.numbers[identity],
+            line=where if isinstance(where, int) else where.line(call),
+            at=stamp_at(call) or at,
+            subagent=log.subagent,
+        )
+        if text_at(call, "status") in ("success", "error", "cancelled"):
+            log.waiting.pop(name, None)
+            log.done.add(hash(name))
+            yield from settled(asked)
+        else:
+            log.waiting[name or f"line {asked.line}"] = asked
+
+
+@dataclass(slots=True)
+class _Places:
+    """The lines of calls in a document, found in order, each from where the one before was found."""
+
+    data: bytes
+    position: int = 0
+    found: int = 1
+    misses: int = 0
+
+    def line(self, call: dict[str, Any]) -> int:
+        """The line of the path of a call, or of its id where it has none, or of what was found before."""
+        for text in (text_at(call, "id"), text_at(call.get("args"), "file_path", "absolute_path", "path")):
+            needle = json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")
+            at = self.data.find(needle, self.position) if text and self.misses < _MOST_MISSES else -1
+            if at >= 0:
+                self.found += self.data.count(b"\n", self.position, at)
+                self.position = at
+            elif text:
+                self.misses += 1
+        return self.found
+
+
+def _object(data: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"\.jsonl?$", "", name.replace("\\", "/").rpartition("/")[2])

@@ -1,0 +1,85 @@
+"""What a reader learns of a session while it reads, until the session can be told as a whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from mlos_sync.core.transcripts.model import Session
+
+# Words in the place of a model that name none: `<synthetic>` is Claude Code's own message, `default` Cursor's choice.
+_NO_MODELS = ("", "<synthetic>", "default", "auto", "unknown")
+_MOST_MODELS = 1000  # distinct words that are counted; no session has as many, a damaged file may
+
+
+@dataclass(slots=True)
+class Course:
+    """One session as far as it has been read. Titles have a rank: one of a higher rank, or a later one, replaces."""
+
+    session_id: str
+    tool: str
+    format: str
+    turns: int = 0
+    subagent_turns: int = 0
+    started_at: str | None = None
+    ended_at: str | None = None
+    title: str | None = None
+    title_rank: int = -1
+    version: str | None = None
+    cwd: str | None = None
+    branch: str | None = None
+    base_commit: str | None = None
+    parent: str | None = None
+    part: str = ""
+    models: Counter[str] = field(default_factory=Counter)
+    subagent_models: Counter[str] = field(default_factory=Counter)
+
+    def passed(self, at: str | None) -> None:
+        """Something happened at this time. Times may go backwards: the earliest and the latest count."""
+        if at is not None:
+            self.started_at = at if self.started_at is None else min(self.started_at, at)
+            self.ended_at = at if self.ended_at is None else max(self.ended_at, at)
+
+    def spoke(self, model: str | None, subagent: bool = False) -> None:
+        """A model spoke once."""
+        models = self.subagent_models if subagent else self.models
+        if model is not None and model not in _NO_MODELS and (model in models or len(models) < _MOST_MODELS):
+            models[model] += 1
+
+    def turned(self, subagent: bool) -> int:
+        """A turn begins; its number within its thread (main or subagents), from 1."""
+        if subagent:
+            self.subagent_turns += 1
+            return self.subagent_turns
+        self.turns += 1
+        return self.turns
+
+    def turn(self, subagent: bool) -> int:
+        """The number of the turn that goes on."""
+        return self.subagent_turns if subagent else self.turns
+
+    def titled(self, title: str | None, rank: int = 0) -> None:
+        """The session has a title, of this weight."""
+        if title is not None and rank >= self.title_rank:
+            self.title, self.title_rank = title, rank
+
+    def told(self) -> Session:
+        """The session. Where it has no main thread, because the file is a subagent's, the subagent's model stands."""
+        models = self.models if self.turns or self.models else self.subagent_models
+        return Session(
+            session_id=self.session_id,
+            tool=self.tool,
+            model=models.most_common(1)[0][0] if models else None,
+            format=self.format,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            title=self.title,
+            turns=self.turns,
+            subagent_turns=self.subagent_turns,
+            version=self.version,
+            part=self.part,
+            parent=self.parent,
+            cwd=self.cwd,
+            branch=self.branch,
+            base_commit=self.base_commit,
+        )
