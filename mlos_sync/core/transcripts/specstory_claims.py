@@ -61,6 +61,8 @@ _READ_FILE = re.compile(r"Read file: (?P<path>.+)")
 _TICKED = re.compile(r"\*\* `(?P<path>[^`]+)`$")
 # "Path: `src/a.py`" Gemini CLI, Factory Droid, DeepSeek TUI, Antigravity
 _PATH = re.compile(r"Path: `(?P<path>.+)`")
+# "Edit file: `./src/a.ts`" the one line of an `Edit` of Claude Code whose result is not shown
+_EDIT_FILE = re.compile(r"Edit file: `(?P<path>.+)`")
 # "- filePath: `c:\Users\x\a.yml`" VS Code Copilot
 _INPUT = re.compile(r"- (?:filePath|file_path|targetFile|target_file|path): `(?P<path>.+)`")
 # " `./pkg/a.go`" Claude Code MultiEdit and Read, the line behind the summary
@@ -146,7 +148,7 @@ def _changed(parts: Parts) -> Iterator[Found]:
     if confirmed is not None:
         yield confirmed
         return
-    succeeded = not failed(parts, whole_file)
+    succeeded = not failed(parts, whole_file) and not _unconfirmed(parts)
     contents = written_file(parts) if whole_file and succeeded else ()
     replacements = edited(parts) if succeeded and kind == "edit" else ()
     operation = "create" if kind == "write" and _says_created(parts) else kind
@@ -167,6 +169,16 @@ def _confirmed(parts: Parts, kind: str) -> Found | None:
     if path is None:
         return None
     return Found(index, "create" if created else kind, path, True, written_file(parts) if whole_file else ())
+
+
+def _unconfirmed(parts: Parts) -> bool:
+    """Whether this is a call of Claude Code without the result that tells of every success: the session was cut there.
+
+    Its `MultiEdit` shows the path behind the summary, in backticks alone; no other writer's tools do.
+    """
+    first = parts.block.lines[parts.block.body].rstrip() if parts.block.body < len(parts.block.lines) else ""
+    early = parts.block.early and _TICKED.search(parts.block.summary)
+    return bool(early or _LINE.fullmatch(first) or _EDIT_FILE.fullmatch(first)) and not parts.fences
 
 
 def _says_created(parts: Parts) -> bool:
@@ -213,7 +225,7 @@ def _in_summary(parts: Parts) -> Iterator[tuple[int, str]]:
 
 def _in_prose(parts: Parts) -> Iterator[tuple[int, str]]:
     for index, line in parts.prose:
-        match = _PATH.fullmatch(line) or _INPUT.fullmatch(line)
+        match = _PATH.fullmatch(line) or _INPUT.fullmatch(line) or _EDIT_FILE.fullmatch(line)
         if match is None and index == parts.block.body:
             match = _LINE.fullmatch(line)
         if match is not None:
