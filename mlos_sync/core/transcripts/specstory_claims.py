@@ -7,13 +7,12 @@ without a path is normal. Every pattern stands with a line that it matches and t
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mlos_sync.core.transcripts.model import Claim, CommitMade
-from mlos_sync.core.transcripts.specstory_contents import written_file
+from mlos_sync.core.transcripts.specstory_contents import in_parameters, written_file
 from mlos_sync.core.transcripts.specstory_edits import edited
 from mlos_sync.core.transcripts.specstory_envelope import Block
 from mlos_sync.core.transcripts.specstory_parts import (
@@ -27,6 +26,7 @@ from mlos_sync.core.transcripts.specstory_parts import (
 )
 from mlos_sync.core.transcripts.specstory_patch import in_shell, patched
 from mlos_sync.core.transcripts.specstory_shell import command_of, commits, ended_well
+from mlos_sync.core.transcripts.stamps import parsed
 
 # Names without case, `_`, `-` and VS Code's prefix `copilot_`; by writer where only one has the name.
 _KINDS = {
@@ -68,9 +68,8 @@ _INPUT = re.compile(r"- (?:filePath|file_path|targetFile|target_file|path): `(?P
 # " `./pkg/a.go`" Claude Code MultiEdit and Read, the line behind the summary
 _LINE = re.compile(r" ?`(?P<path>[^`]+)`")
 # `  "relativeWorkspacePath": "src/a.ts",` Cursor under `Parameters:`; `"filePath"`, `"fsPath"` VS Code
-_JSON = re.compile(
-    r'\s*"(?:relativeWorkspacePath|filePath|file_path|targetFile|target_file|fsPath)": (?P<text>"(?:[^"\\]|\\.)*"),?\s*'
-)
+_JSON_KEYS = ("relativeWorkspacePath", "filePath", "file_path", "targetFile", "target_file", "fsPath")
+_JSON = re.compile(rf'\s{{1,40}}"(?:{"|".join(_JSON_KEYS)})": (?P<text>"(?:[^"\\]|\\.)*"),?\s*')
 # `- replacements: [map[explanation:… filePath:/x/a.py newString:…` VS Code Copilot before 2.7, a Go map
 _GO_MAP = re.compile(r"\bfilePath:(?P<path>.{1,400}?) (?:newString|oldString|explanation|replacements):")
 # `<tool_use_error>File does not exist.</tool_use_error>`, `EISDIR: illegal operation on a directory, read` Claude Code
@@ -149,7 +148,10 @@ def _changed(parts: Parts) -> Iterator[Found]:
         yield confirmed
         return
     succeeded = not failed(parts, whole_file) and not _unconfirmed(parts)
-    contents = written_file(parts) if whole_file and succeeded else ()
+    contents: tuple[bytes, ...] = ()
+    if whole_file and succeeded:
+        elsewhere = next(_in_summary(parts), None) or next(_in_prose(parts), None)
+        contents = written_file(parts) if elsewhere else in_parameters(parts)
     replacements = edited(parts) if succeeded and kind == "edit" else ()
     operation = "create" if kind == "write" and _says_created(parts) else kind
     for index, path in _paths(parts):
@@ -235,19 +237,24 @@ def _in_prose(parts: Parts) -> Iterator[tuple[int, str]]:
 
 
 def _in_json(parts: Parts) -> Iterator[tuple[int, str]]:
+    """Paths among the parameters of a call, which are shown as JSON: a key a line, or all on one line."""
     for fence in parts.fences:
         for index in range(fence.start + 1, fence.end if fence.info in ("", "json") else 0):
             line = parts.block.lines[index]
-            match = _JSON.fullmatch(html.unescape(line) if parts.block.extension else line)
+            if line[:2] not in ("  ", '{"') and line[:1] != "\t":
+                continue
+            line = html.unescape(line) if parts.block.extension else line
+            match = _JSON.fullmatch(line)
             if match is not None:
                 yield index, _json_text(match["text"])
+            elif line[:2] == '{"':
+                value = parsed(line)
+                found = [value.get(key) for key in _JSON_KEYS] if isinstance(value, dict) else []
+                yield from ((index, text) for text in found if isinstance(text, str))
 
 
 def _json_text(text: str) -> str:
-    try:
-        value = json.loads(text)
-    except ValueError:  # a backslash that escapes nothing
-        return ""
+    value = parsed(text)  # None where a backslash escapes nothing
     return value if isinstance(value, str) else ""
 
 
