@@ -17,7 +17,7 @@ from itertools import chain, islice
 from mlos_sync.core.transcripts.model import Fact, Problem, Session
 from mlos_sync.core.transcripts.specstory_claims import Place, facts_of
 from mlos_sync.core.transcripts.specstory_envelope import Block, Speaker, walk
-from mlos_sync.core.transcripts.stamps import is_time, most_common, split_time, texts, to_utc
+from mlos_sync.core.transcripts.stamps import is_time, most_common, named_session, split_time, stem_of, texts, to_utc
 
 HEADER_LINES = 15
 
@@ -35,7 +35,6 @@ _NAME_TIME = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)_(?P<hour>\d\d)-(?P<minute>\d\d)(?P<zone>Z|[+-](?:0\d|1[0-4])[0134][05])?(?=-|$)",
     re.ASCII,
 )
-_NAME_DATE = re.compile(r"\d{4}-\d\d-\d\d(?!\d)", re.ASCII)
 _UNNAMED_TOOL = "Cursor IDE"  # which alone wrote files without a session comment
 _EMPTY_MODELS = ("", "default", "auto", "copilot/auto", "<synthetic>", "unknown")  # words that name no model
 
@@ -105,7 +104,7 @@ def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
     if not header.line:
         yield Problem(1, "no header of SpecStory")
         return
-    tally = _Tally(header.session_id or _identity(name))
+    tally = _Tally(header.session_id or named_session(name))
     waiting: Block | None = None  # whether the session went on behind a block is known at the next event
     for event in walk(chain(head, source), early=header.version is None):
         if waiting is not None:
@@ -123,19 +122,6 @@ def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
     yield from _missing(header, tally.turns)
     if header.session_id is not None or tally.turns:
         yield _session(header, tally, name)
-
-
-def _identity(name: str) -> str:
-    """The session of a file that names none: its name without suffix where that begins with a date, else its path.
-
-    `2025-03-04_06-17-fixing-a-bug.md` is the same session wherever the file lies; `untitled.md` may be anybody's.
-    """
-    stem = _stem(name)
-    return stem if _NAME_TIME.match(stem) or _NAME_DATE.match(stem) else name
-
-
-def _stem(name: str) -> str:
-    return name.rpartition("/")[2].removesuffix(".md")
 
 
 def _header(lines: Sequence[str]) -> _Header:
@@ -173,8 +159,9 @@ def _session(header: _Header, tally: _Tally, name: str) -> Session:
     started = to_utc(header.time) or to_utc(title_time) or _named_time(header, name) or tally.first
     # Times may go backwards, and a copied chat has turns older than itself; it still ends no earlier than it starts.
     ended = max(started, tally.last) if started and tally.last else None
+    unnamed = _UNNAMED_TOOL if header.version is None else "unknown"
     return Session(
-        session_id=tally.session_id, tool=header.tool or (_UNNAMED_TOOL if header.version is None else "unknown"), model=most_common(tally.models),
+        session_id=tally.session_id, tool=header.tool or unnamed, model=most_common(tally.models),
         format=_format(header), started_at=started, ended_at=ended, title=title,
         turns=tally.turns - tally.subagent_turns, subagent_turns=tally.subagent_turns,
     )  # fmt: skip
@@ -182,7 +169,7 @@ def _session(header: _Header, tally: _Tally, name: str) -> Session:
 
 def _named_time(header: _Header, name: str) -> str | None:
     """The minute in the file's name, where the session comment is missing: UTC in G1, somebody's local time in G0."""
-    match = _NAME_TIME.match(_stem(name)) if header.session_id is None else None
+    match = _NAME_TIME.match(stem_of(name)) if header.session_id is None else None
     if match is None or not (header.generated or match["zone"]):
         return None
     return to_utc(f"{match['date']} {match['hour']}:{match['minute']}{match['zone'] or 'Z'}")

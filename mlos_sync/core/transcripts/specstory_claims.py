@@ -7,13 +7,12 @@ without a path is normal. Every pattern stands with a line that it matches and t
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mlos_sync.core.transcripts.model import Claim, CommitMade
-from mlos_sync.core.transcripts.specstory_contents import written_file
+from mlos_sync.core.transcripts.specstory_contents import in_parameters, written_file
 from mlos_sync.core.transcripts.specstory_edits import edited
 from mlos_sync.core.transcripts.specstory_envelope import Block
 from mlos_sync.core.transcripts.specstory_parts import (
@@ -27,6 +26,7 @@ from mlos_sync.core.transcripts.specstory_parts import (
 )
 from mlos_sync.core.transcripts.specstory_patch import in_shell, patched
 from mlos_sync.core.transcripts.specstory_shell import command_of, commits, ended_well
+from mlos_sync.core.transcripts.stamps import parsed
 
 # Names without case, `_`, `-` and VS Code's prefix `copilot_`; by writer where only one has the name.
 _KINDS = {
@@ -61,14 +61,15 @@ _READ_FILE = re.compile(r"Read file: (?P<path>.+)")
 _TICKED = re.compile(r"\*\* `(?P<path>[^`]+)`$")
 # "Path: `src/a.py`" Gemini CLI, Factory Droid, DeepSeek TUI, Antigravity
 _PATH = re.compile(r"Path: `(?P<path>.+)`")
+# "Edit file: `./src/a.ts`" the one line of an `Edit` of Claude Code whose result is not shown
+_EDIT_FILE = re.compile(r"Edit file: `(?P<path>.+)`")
 # "- filePath: `c:\Users\x\a.yml`" VS Code Copilot
 _INPUT = re.compile(r"- (?:filePath|file_path|targetFile|target_file|path): `(?P<path>.+)`")
 # " `./pkg/a.go`" Claude Code MultiEdit and Read, the line behind the summary
 _LINE = re.compile(r" ?`(?P<path>[^`]+)`")
 # `  "relativeWorkspacePath": "src/a.ts",` Cursor under `Parameters:`; `"filePath"`, `"fsPath"` VS Code
-_JSON = re.compile(
-    r'\s*"(?:relativeWorkspacePath|filePath|file_path|targetFile|target_file|fsPath)": (?P<text>"(?:[^"\\]|\\.)*"),?\s*'
-)
+_JSON_KEYS = ("relativeWorkspacePath", "filePath", "file_path", "targetFile", "target_file", "fsPath")
+_JSON = re.compile(rf'\s{{1,40}}"(?:{"|".join(_JSON_KEYS)})": (?P<text>"(?:[^"\\]|\\.)*"),?\s*')
 # `- replacements: [map[explanation:… filePath:/x/a.py newString:…` VS Code Copilot before 2.7, a Go map
 _GO_MAP = re.compile(r"\bfilePath:(?P<path>.{1,400}?) (?:newString|oldString|explanation|replacements):")
 # `<tool_use_error>File does not exist.</tool_use_error>`, `EISDIR: illegal operation on a directory, read` Claude Code
@@ -146,8 +147,11 @@ def _changed(parts: Parts) -> Iterator[Found]:
     if confirmed is not None:
         yield confirmed
         return
-    succeeded = not failed(parts, whole_file)
-    contents = written_file(parts) if whole_file and succeeded else ()
+    succeeded = not failed(parts, whole_file) and not _unconfirmed(parts)
+    contents: tuple[bytes, ...] = ()
+    if whole_file and succeeded:
+        elsewhere = next(_in_summary(parts), None) or next(_in_prose(parts), None)
+        contents = written_file(parts) if elsewhere else in_parameters(parts)
     replacements = edited(parts) if succeeded and kind == "edit" else ()
     operation = "create" if kind == "write" and _says_created(parts) else kind
     for index, path in _paths(parts):
@@ -167,6 +171,16 @@ def _confirmed(parts: Parts, kind: str) -> Found | None:
     if path is None:
         return None
     return Found(index, "create" if created else kind, path, True, written_file(parts) if whole_file else ())
+
+
+def _unconfirmed(parts: Parts) -> bool:
+    """Whether this is a call of Claude Code without the result that tells of every success: the session was cut there.
+
+    Its `MultiEdit` shows the path behind the summary, in backticks alone; no other writer's tools do.
+    """
+    first = parts.block.lines[parts.block.body].rstrip() if parts.block.body < len(parts.block.lines) else ""
+    early = parts.block.early and _TICKED.search(parts.block.summary)
+    return bool(early or _LINE.fullmatch(first) or _EDIT_FILE.fullmatch(first)) and not parts.fences
 
 
 def _says_created(parts: Parts) -> bool:
@@ -213,7 +227,7 @@ def _in_summary(parts: Parts) -> Iterator[tuple[int, str]]:
 
 def _in_prose(parts: Parts) -> Iterator[tuple[int, str]]:
     for index, line in parts.prose:
-        match = _PATH.fullmatch(line) or _INPUT.fullmatch(line)
+        match = _PATH.fullmatch(line) or _INPUT.fullmatch(line) or _EDIT_FILE.fullmatch(line)
         if match is None and index == parts.block.body:
             match = _LINE.fullmatch(line)
         if match is not None:
@@ -223,19 +237,24 @@ def _in_prose(parts: Parts) -> Iterator[tuple[int, str]]:
 
 
 def _in_json(parts: Parts) -> Iterator[tuple[int, str]]:
+    """Paths among the parameters of a call, which are shown as JSON: a key a line, or all on one line."""
     for fence in parts.fences:
         for index in range(fence.start + 1, fence.end if fence.info in ("", "json") else 0):
             line = parts.block.lines[index]
-            match = _JSON.fullmatch(html.unescape(line) if parts.block.extension else line)
+            if line[:2] not in ("  ", '{"') and line[:1] != "\t":
+                continue
+            line = html.unescape(line) if parts.block.extension else line
+            match = _JSON.fullmatch(line)
             if match is not None:
                 yield index, _json_text(match["text"])
+            elif line[:2] == '{"':
+                value = parsed(line)
+                found = [value.get(key) for key in _JSON_KEYS] if isinstance(value, dict) else []
+                yield from ((index, text) for text in found if isinstance(text, str))
 
 
 def _json_text(text: str) -> str:
-    try:
-        value = json.loads(text)
-    except ValueError:  # a backslash that escapes nothing
-        return ""
+    value = parsed(text)  # None where a backslash escapes nothing
     return value if isinstance(value, str) else ""
 
 

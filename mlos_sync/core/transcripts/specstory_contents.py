@@ -11,6 +11,7 @@ import html
 from collections.abc import Sequence
 
 from mlos_sync.core.transcripts.specstory_parts import Parts, last_label
+from mlos_sync.core.transcripts.stamps import parsed
 
 MAX_CANDIDATES = 16
 
@@ -22,6 +23,20 @@ def written_file(parts: Parts) -> tuple[bytes, ...]:
     fence = parts.fences[0]
     lines = parts.block.lines[fence.start + 1 : _end(parts)]
     return candidates("\n".join(lines), escaped_fences=len(fence.run) == 3, escaped_html=parts.block.extension)
+
+
+def in_parameters(parts: Parts) -> tuple[bytes, ...]:
+    """The candidates for a file whose content stands in the parameters of the call, shown as JSON: VS Code, Cursor."""
+    for fence in parts.fences:
+        if fence.info not in ("", "json"):
+            continue
+        text = "\n".join(parts.block.lines[fence.start + 1 : fence.end])
+        value = parsed(html.unescape(text) if parts.block.extension else text)
+        found = [value.get(key) for key in ("content", "contents")] if isinstance(value, dict) else []
+        content = next((text for text in found if isinstance(text, str)), None)
+        if content is not None:
+            return candidates(content)
+    return ()
 
 
 def added_file(lines: Sequence[str], escaped_html: bool = False) -> tuple[bytes, ...]:

@@ -14,10 +14,11 @@ SHELLS = ("bash", "sh", "shell", "zsh", "powershell")  # tags of a fence that ho
 
 # Lines that say what became of a call, outside of any fence:
 # `**Apply failed**`, `Status: **error**`, `User decision: **rejected**`, `**Error:**` Cursor, VS Code Copilot;
+# `Incorrect tool arguments` Cursor;
 # `Output (error): No match`, `Output (error):` Factory Droid
 _REFUSED = re.compile(
     r"\*\*Apply failed\*\*|Status: \*\*(?!completed|success)\w|User decision: \*\*(?!accepted|approved)\w"
-    r"|\*\*Error:\*\*|Error:$|Output \(error\):"
+    r"|\*\*Error:\*\*|Error:$|Incorrect tool arguments$|Output \(error\):"
 )
 # `Result: Successfully modified file: a.py` Gemini, `Output: ok` Droid, DeepSeek, Antigravity; `**Result:**` VS Code
 _LABEL = re.compile(r"(?:Result|Output(?: \(error\))?):(?P<text>.*)|\*\*(?:Result|Error):\*\*$")

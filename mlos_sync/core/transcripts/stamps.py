@@ -1,13 +1,15 @@
-"""What every text format of transcripts has: times, brought to UTC, paths that can be one, lines of a file.
+"""What the readers of text formats share: times brought to UTC, paths, names, and JSON that may hold anything.
 
 A time without a zone is local to somebody and thus unknown.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 from mlos_sync.core.transcripts.model import Problem
 
@@ -19,6 +21,9 @@ TIME = (
 )
 LONGEST_PATH = 4096
 
+LONGEST_WORD = 200
+
+_DATED = re.compile(r"\d{4}-\d\d-\d\d(?!\d)", re.ASCII)
 _WHOLE = re.compile(TIME, re.ASCII)
 _NO_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of a surrogate pair
 _AT_END = re.compile(r"(?:^| )(?P<time>" + TIME + r")$", re.ASCII)
@@ -58,6 +63,45 @@ def usable_path(text: str) -> bool:
 def most_common(counts: dict[str, int]) -> str | None:
     """The name counted most often, the first of several; None where there is none."""
     return max(counts, key=lambda name: counts[name]) if counts else None
+
+
+def word(value: Any) -> str | None:
+    """A name or id from JSON: text of some length that can be stored and shown, or None for anything else."""
+    return value.strip() if isinstance(value, str) and len(value) <= LONGEST_WORD and usable_path(value) else None
+
+
+def path_of(value: Any) -> str | None:
+    """A path from JSON as written, or None for what can be none."""
+    return value if isinstance(value, str) and usable_path(value) and "\ufffd" not in value else None
+
+
+def moment(value: Any) -> str | None:
+    """A time from JSON in UTC, or None for what is no text, no time, or has no zone."""
+    return to_utc(value) if isinstance(value, str) and len(value) <= LONGEST_WORD else None
+
+
+def parsed(text: str | bytes) -> Any:
+    """The JSON value of a text; None for what is none, which `null` is too.
+
+    Deep nesting and numbers of thousands of digits are refused by the parser, and so count as broken.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def stem_of(name: str) -> str:
+    """The name of a file without its folders and without `.md`."""
+    return name.rpartition("/")[2].removesuffix(".md")
+
+
+def named_session(name: str) -> str:
+    """The session of a file that names none: its stem where that begins with a date, else its path.
+
+    `2025-03-04_06-17-fixing-a-bug.md` is the same session wherever the file lies; `untitled.md` may be anybody's.
+    """
+    return stem if _DATED.match(stem := stem_of(name)) else name
 
 
 def texts(lines: Iterable[bytes], broken: list[Problem]) -> Iterator[str]:

@@ -1,0 +1,271 @@
+"""Aider's chat history, `.aider.chat.history.md`: many sessions in one file, which aider appends to.
+
+Known from aider 0.30 to 0.86. Three voices share the file: `#### ` what the user typed, `> ` what aider itself says, and
+bare text of the model, which may quote both of the others. What aider writes ends with two blanks, and stands behind the
+start of a session, a line of the user's, or the count of tokens that follows each answer; only there it is believed.
+Times are local without a zone, so that they name sessions but date nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem, Replacement, Session
+from mlos_sync.core.transcripts.stamps import most_common, texts, usable_path
+
+LONGEST_MESSAGE = 1 << 26  # characters of one answer that are kept for the edits in it
+
+# `# aider chat started at 2025-06-02 11:47:49`
+_START = re.compile(r"# aider chat started at (?P<date>\d{4}-\d\d-\d\d) (?P<clock>\d\d:\d\d:\d\d)", re.ASCII)
+# `> Aider v0.86.1`, `> Aider v0.85.2.dev10+gabc`
+_VERSION = re.compile(r"Aider v(?P<version>\d[\w.+-]{0,40})")
+# `> Main model: gpt-4o with diff edit format`; before 0.59 `> Model: …` and `> Models: gpt-4 with diff edit format, weak …`
+_MODEL = re.compile(r"(?:Main model|Models?): (?P<model>\S{1,200}) with (?P<format>[\w-]{1,40}) edit format.*")
+# `> Tokens: 3.2k sent, 66 received. Cost: $0.0086 message, $0.0086 session.`, `> Tokens: 5k sent, 1k cache write, …`
+_TOKENS = re.compile(r"Tokens: [\d.,]+[kM]? sent, .*")
+# `> ^C again to exit`, `> ^C KeyboardInterrupt`: the answer before was interrupted, perhaps inside a fence
+_INTERRUPTED = re.compile(r"\^C (?:again to exit|KeyboardInterrupt)")
+# `> Applied edit to src/a b.py`
+_APPLIED = re.compile(r"Applied edit to (?P<path>.+)")
+# `> Create new file? (Y)es/(N)o [Yes]: y`, behind a line that is the file's name
+_CREATE = re.compile(r"Create new file\?.*: [yY](?:es)?")
+# `> Commit abc1234 feat: a subject`
+_COMMIT = re.compile(r"Commit (?P<sha>[0-9a-f]{7,40}) (?P<subject>.*)")
+# `<<<<<<< SEARCH`, `=======`, `>>>>>>> REPLACE`: five to nine marks are accepted, as by aider
+_SEARCH = re.compile(r"<{5,9} SEARCH>?\s*")
+_DIVIDER = re.compile(r"={5,9}\s*")
+_REPLACE = re.compile(r">{5,9} REPLACE\s*")
+_FENCE = re.compile(r"(?P<run>`{3,})(?P<info>[^`]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A change that an answer shows for a file: a pair of SEARCH and REPLACE, or a fence with the whole of the file."""
+
+    path: str
+    old: str | None
+    new: str
+
+
+@dataclass(slots=True)
+class _Answer:
+    """The model's text since aider last spoke: the changes in it, and which fence is open."""
+
+    shown: list[_Shown] = field(default_factory=list)
+    fence: str = ""
+    path: str = ""  # what stands right before the open fence, perhaps the name of a file
+    previous: str = ""
+    old: list[str] | None = None
+    new: list[str] | None = None
+    whole: list[str] = field(default_factory=list)
+    size: int = 0
+
+    def take(self, line: str) -> None:
+        """The next line of the text."""
+        self.size += len(line) + 1
+        if self.size > LONGEST_MESSAGE:
+            return
+        if self.new is not None and self.old is not None:
+            if _REPLACE.fullmatch(line):
+                self.shown.append(_Shown(self.path, _joined(self.old), _joined(self.new)))
+                self.old = self.new = None
+                self.previous = ""
+            else:
+                self.new.append(line)
+        elif self.old is not None:
+            if _DIVIDER.fullmatch(line):
+                self.new = []
+            else:
+                self.old.append(line)
+        elif _SEARCH.fullmatch(line):
+            self.old = []
+            named = self.previous.strip()
+            self.path = _named(named) if named and not _FENCE.fullmatch(named) else self.path
+        else:
+            self._text(line)
+
+    def _text(self, line: str) -> None:
+        """A line outside of a pair: it may open or close a fence, and what stands in one may be a whole file."""
+        match = _FENCE.fullmatch(line.rstrip()) if line[:3] == "```" else None
+        if match is not None and not self.fence:
+            self.fence, self.path, self.whole = match["run"], _named(self.previous), []
+        elif match is not None and match["run"] == self.fence and not match["info"]:
+            if self.path and self.whole:
+                self.shown.append(_Shown(self.path, None, _joined(self.whole)))
+            self.fence, self.path, self.whole = "", "", []
+            self.previous = ""
+            return
+        elif self.fence:
+            self.whole.append(line)
+        self.previous = line
+
+
+@dataclass(slots=True)
+class _Chat:
+    """One session as far as it was read. `believed` tells whether the next `> ` line is aider's own."""
+
+    session_id: str
+    started: str
+    turns: int = 0
+    version: str | None = None
+    model: str | None = None
+    edit_format: str = ""
+    models: dict[str, int] = field(default_factory=dict)
+    believed: bool = True
+    answered: bool = False
+    open_message: bool = False
+    said: str = ""
+    created: set[str] = field(default_factory=set)
+    answer: _Answer = field(default_factory=_Answer)
+
+    def session(self) -> Session:
+        """The session; it begins and ends at times that are local to somebody."""
+        return Session(
+            session_id=self.session_id, tool="Aider", model=most_common(self.models) or self.model, format="aider",
+            started_at=None, ended_at=None, title=None, turns=self.turns, version=self.version,
+        )  # fmt: skip
+
+
+def recognise(head: bytes) -> bool:
+    """Whether the file begins as a chat history does: with the line that starts a session."""
+    first = head[:1000].decode("utf-8", "replace").lstrip().partition("\n")[0]
+    return _START.fullmatch(first.rstrip()) is not None
+
+
+def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
+    """The facts of one chat history; each session behind its claims. `name` identifies nothing here.
+
+    The id of a session is the time of its start, `aider-2025-06-02T11-47-49`, counted where two have the same.
+    """
+    broken: list[Problem] = []
+    chat: _Chat | None = None
+    starts: dict[str, int] = {}
+    previous = ""
+    for number, line in enumerate(texts(lines, broken), 1):
+        line = line.removesuffix("\r")
+        start = _START.fullmatch(line.rstrip()) if line[:8] == "# aider " and not previous.strip() else None
+        if start is not None and _begins(start, chat):
+            if chat is not None:
+                yield chat.session()
+            chat = _begin(start, starts)
+        elif chat is not None:
+            yield from _step(chat, number, line, previous)
+        yield from broken
+        broken.clear()
+        previous = line
+    if chat is not None:
+        yield chat.session()
+
+
+def _begins(start: re.Match[str], chat: _Chat | None) -> bool:
+    """Whether this line really starts a session. One inside a fence of an answer is quoted, unless its time is later:
+    an answer that was interrupted leaves its fence open."""
+    return chat is None or not chat.answer.fence or f"{start['date']} {start['clock']}" > chat.started
+
+
+def _begin(start: re.Match[str], starts: dict[str, int]) -> _Chat:
+    identity = f"aider-{start['date']}T{start['clock'].replace(':', '-')}"
+    starts[identity] = starts.get(identity, 0) + 1
+    count = starts[identity]
+    return _Chat(identity if count == 1 else f"{identity}-{count}", f"{start['date']} {start['clock']}")
+
+
+def _step(chat: _Chat, number: int, line: str, previous: str) -> Iterator[Fact]:
+    """One line of a session."""
+    if not line.strip():
+        if not chat.believed:
+            chat.answer.take(line)
+        return
+    ends = line.endswith("  ")
+    apart = not previous.strip()
+    if line[:2] == "> " and ends and (chat.believed or (apart and _resumes(chat, line))):
+        chat.open_message = False
+        yield from _said(chat, number, line[2:].strip())
+    elif line[:5] == "#### " and ends and (apart or chat.believed) and not chat.answer.fence:
+        _asked(chat, previous)
+    elif chat.believed and line[:2] == "> ":
+        chat.open_message = True  # a message of several lines, the last of which ends with two blanks
+    elif chat.believed and (chat.open_message or not apart):
+        chat.open_message = chat.open_message and not ends
+    elif chat.believed:
+        chat.believed = chat.answered = False
+        chat.answer = _Answer()
+        chat.created = set()
+        chat.answer.take(line)
+    else:
+        chat.answer.take(line)
+
+
+def _resumes(chat: _Chat, line: str) -> bool:
+    """Whether aider speaks again behind the model's text: it counts the tokens of the answer, or was interrupted.
+
+    An answer that quotes a history does so in a fence, so a count in an open one is the answer's own.
+    """
+    text = line[2:].strip()
+    return _INTERRUPTED.fullmatch(text) is not None or (not chat.answer.fence and _TOKENS.fullmatch(text) is not None)
+
+
+def _asked(chat: _Chat, previous: str) -> None:
+    """A line that the user typed; the lines of one prompt follow each other. What was said before is over."""
+    if previous[:5] != "#### ":
+        chat.turns += 1
+    chat.believed = True
+    chat.open_message = False
+
+
+def _said(chat: _Chat, number: int, text: str) -> Iterator[Fact]:
+    """One line of aider's own, behind the `> `."""
+    said, chat.said = chat.said, text
+    if _TOKENS.fullmatch(text):
+        chat.believed = chat.answered = True
+        chat.turns += 1
+        if chat.model:
+            chat.models[chat.model] = chat.models.get(chat.model, 0) + 1
+    elif (applied := _APPLIED.fullmatch(text)) and chat.answered:
+        yield from _applied(chat, number, applied["path"])
+    elif commit := _COMMIT.fullmatch(text):
+        yield CommitMade(chat.session_id, chat.turns, number, None, commit["sha"], commit["subject"].strip())
+    elif _CREATE.fullmatch(text):
+        chat.created.add(said)
+    elif _INTERRUPTED.fullmatch(text):
+        chat.believed, chat.answered = True, False
+    elif version := _VERSION.fullmatch(text):
+        chat.version = version["version"]
+    elif model := _MODEL.fullmatch(text):
+        chat.model, chat.edit_format = model["model"], model["format"]
+
+
+def _applied(chat: _Chat, number: int, path: str) -> Iterator[Claim]:
+    """The claim for a file that aider edited, with the changes that the answer before shows for that very name."""
+    if not usable_path(path) or "\ufffd" in path:
+        return
+    shown = [change for change in chat.answer.shown if change.path == path]
+    pairs = [change for change in shown if change.old is not None]
+    created = path in chat.created
+    contents: tuple[bytes, ...] = ()
+    replacements: tuple[Replacement, ...] = ()
+    if chat.edit_format.startswith("whole") and len(shown) == 1 and not pairs:
+        contents = (_bytes(shown[0].new),)
+    elif created and len(pairs) == 1 and not pairs[0].old:
+        contents = (_bytes(pairs[0].new),)
+    elif chat.answer.size <= LONGEST_MESSAGE:
+        replacements = tuple(Replacement(_bytes(pair.old or ""), _bytes(pair.new)) for pair in pairs)
+    yield Claim(
+        session_id=chat.session_id, turn=chat.turns, line=number, at=None, operation="create" if created else "edit",
+        tool="Applied edit", raw_path=path, succeeded=True, contents=contents, replacements=replacements,
+    )  # fmt: skip
+
+
+def _named(line: str) -> str:
+    """A line that may name a file, without the decoration that models give it: "`src/a.py`:", "**src/a.py**"."""
+    return line.strip().removesuffix(":").strip("*`").strip()
+
+
+def _joined(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
