@@ -165,7 +165,9 @@ def apply(index: Index, plan: Plan, found: Collected) -> None:
 
 def _malformed(db: store.Connection, path: str) -> dict[str, str]:
     """The first problem of a transcript, in words, by its path."""
-    rows = db.execute("SELECT line, message FROM transcript_problems WHERE transcript = ? ORDER BY number", (path,)).fetchall()
+    rows = db.execute(
+        "SELECT line, message FROM transcript_problems WHERE transcript = ? ORDER BY number", (path,)
+    ).fetchall()
     if not rows:
         return {}
     more = f" (and {len(rows) - 1} more: mlos-sync transcripts)" if len(rows) > 1 else ""

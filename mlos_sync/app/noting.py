@@ -7,13 +7,13 @@ checkpoint in a trailer. Neither ref is fetched by a plain clone, so what they t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mlos_sync.app import sessions, weighing
 from mlos_sync.app.opening import Index
 from mlos_sync.app.sessions import Kept
 from mlos_sync.core import transcripts
-from mlos_sync.core.transcripts.model import gather
+from mlos_sync.core.transcripts.model import Session, gather
 from mlos_sync.edge import git, store, transcribing
 from mlos_sync.edge.transcribing import Read
 from mlos_sync.edge.transcript_worker import rows_of_facts
@@ -78,10 +78,7 @@ def _notes(index: Index, tip: str, known: dict[str, str], found: Notes) -> set[s
     contents = dict(git.blobs(root, sorted(set(new.values()))))
     for commit, blob in sorted(new.items()):
         facts = gather(git_ai.parse(contents[blob], commit))
-        parts = [
-            replace(session, part=f"commit {commit}") for session in facts.sessions
-        ]  # all notes count, not the fullest
-        rows = rows_of_facts([*parts, *facts.claims, *facts.problems], "sha1")
+        rows = rows_of_facts([*facts.sessions, *facts.claims, *facts.problems], "sha1")
         found.read.append(Kept(f"{NOTES}:{commit}", "git", Read(weighing.NOTES, blob, *rows)))
     return {f"{NOTES}:{commit}" for commit in blobs}
 
@@ -98,13 +95,17 @@ def _checkpoints(index: Index, tip: str, known: dict[str, str], found: Notes) ->
     here: set[str] = set()
     for path, blob in sorted(told.items()):
         about = entire.checkpoint(contents[blob])
-        if about is None or about.session_id is None:
+        if about is None:
             continue
         place = f"{BRANCH}:{path}"
         here.add(place)
         if known.get(place) != blob:
-            rows = rows_of_facts(entire.facts(about, path), "sha1")
-            found.read.append(Kept(place, "git", Read("entire", blob, *rows)))
+            named = about.checkpoint_id or path.replace("/", "")[:12]
+            session = Session(
+                session_id=about.session_id, tool=about.agent or "Entire", model=None, format="entire", turns=0,
+                started_at=None, ended_at=None, title=None, part=named, branch=about.branch,
+            )  # fmt: skip
+            found.read.append(Kept(place, "git", Read("entire", blob, *rows_of_facts([session], "sha1"))))
         log = path.removesuffix("metadata.json") + "full.jsonl"
         if log in tree:
             newest[about.session_id] = max(newest.get(about.session_id, ("", "")), (about.created_at or "", log))

@@ -246,7 +246,10 @@ def _commits(db: store.Connection, session: str, agent: int, taken: dict[str, li
     for sha, claims in taken.items():
         number = _commit(db, sha)
         if number is not None:
-            about: dict[str, Any] = {"paths": sorted({claim.path for claim in claims}), "transcript": claims[0].transcript}
+            about: dict[str, Any] = {
+                "paths": sorted({claim.path for claim in claims}),
+                "transcript": claims[0].transcript,
+            }
             about |= {"turn": claims[0].turn, "line": claims[0].line}
             yield ("agent", agent, "produced", "commit", number), "proved", about
     for transcript, turn, line, at, sha, subject in db.execute(

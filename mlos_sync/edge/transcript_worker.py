@@ -10,6 +10,7 @@ hashes do.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 import sys
@@ -17,7 +18,6 @@ import sys
 TYPE_CHECKING = False  # typing takes longer to import than a small transcript to read
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from io import BufferedReader
     from typing import Any
 
     from mlos_sync.core.transcripts.model import Claim, Fact
@@ -47,7 +47,7 @@ def read(root: int, name: bytes, path: str, algorithm: str) -> object:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
     except OSError as error:
         return error.strerror or "cannot be read"
-    with open(descriptor, "rb", BUFFER) as file:
+    with io.BufferedReader(io.FileIO(descriptor), BUFFER) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return "not a regular file"
         sha = hashlib.sha256()
@@ -109,7 +109,7 @@ def blob_id(content: bytes, algorithm: str) -> str:
     return hashlib.new(algorithm, b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def _hashed(file: BufferedReader, sha: hashlib._Hash) -> Iterator[bytes]:
+def _hashed(file: io.BufferedReader[io.FileIO], sha: hashlib._Hash) -> Iterator[bytes]:
     """The lines of a file; `sha` takes all of it, also what the reader did not want."""
     for line in iter(lambda: file.readline(LONGEST_LINE), b""):
         sha.update(line)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         def read(self, lines: Iterable[bytes], name: str) -> Iterator[Fact]:
             """The facts in its lines."""
 
+
 READER_VERSION = 2  # rises when the same bytes would yield something else, so that caches know
 HEAD_BYTES = 65_536
 
