@@ -82,15 +82,24 @@ def _weigh(db: store.Connection, root: str) -> None:
         return
     said, rows = weighing.said_sources(db), sessions.agents(db)
     touched: set[int] = set()
+    which = f"{_FROM_FILES} AND source_type = 'agent' AND source_id = ?"
+    for agent in _with_evidence(db) - set(rows.values()):  # a record that stands for a session no more
+        touched |= _produced(db, agent)
+        _make(db, (), which, (agent,))
     for session in waiting:
         if session in rows:
             agent = rows[session]
             touched |= _produced(db, agent)
             found = weighing.edges(db, root, session, agent, said)
-            _make(db, found, f"{_FROM_FILES} AND source_type = 'agent' AND source_id = ?", (agent,))
+            _make(db, found, which, (agent,))
             touched |= _produced(db, agent)
     db.execute("DELETE FROM unweighed")
     weighing.tell_origins(db, sorted(touched | _made_elsewhere(db)))
+
+
+def _with_evidence(db: store.Connection) -> set[int]:
+    sql = f"SELECT DISTINCT source_id FROM relationships WHERE source_type = 'agent' AND origin = 'derived' AND {_FROM_FILES}"
+    return {agent for (agent,) in db.execute(sql)}
 
 
 def _produced(db: store.Connection, agent: int) -> set[int]:

@@ -14,7 +14,7 @@ from typing import Any
 from mlos_sync.app import replaying, sessions
 from mlos_sync.app.annotations import overlay
 from mlos_sync.app.naming import artifact_at
-from mlos_sync.core.provenance import Introduced, PlacedClaim, Proof, could_follow, prove, weigh
+from mlos_sync.core.provenance import Change, PlacedClaim, Proof, could_follow, prove, weigh
 from mlos_sync.core.transcripts.replay import WRITING
 from mlos_sync.edge import store
 
@@ -159,27 +159,29 @@ def claims_of(db: store.Connection, session: str, operations: Sequence[str] = WR
     ]  # fmt: skip
 
 
-def introduced(db: store.Connection, paths: Iterable[str]) -> dict[str, list[Introduced]]:
-    """Blob -> the commits that put it at one of the paths, oldest first."""
-    found: dict[str, list[Introduced]] = {}
-    for path in paths:
-        for blob, sha, at in db.execute(
-            "SELECT c.blob, k.sha, k.committed_at FROM commit_changes c JOIN commits k ON k.id = c.commit_id"
-            " WHERE c.path = ? AND c.blob IS NOT NULL ORDER BY k.committed_at, k.sha",
+def changes_of(db: store.Connection, paths: Iterable[str]) -> list[Change]:
+    """The commits that changed one of the paths, by the time they were committed, oldest first."""
+    found = [
+        (Change(*row), status)
+        for path in paths
+        for *row, status in db.execute(
+            "SELECT k.sha, k.authored_at, k.committed_at, c.blob, c.status FROM commit_changes c JOIN commits k ON k.id = c.commit_id"
+            " WHERE c.path = ?",
             (path,),
-        ):
-            found.setdefault(blob, []).append(Introduced(sha, at))
-    for commits in found.values():
-        commits.sort(key=lambda one: (one.at, one.sha))
-    return found
+        )
+    ]
+    # In one second a rename comes last: the content was there before it.
+    found.sort(key=lambda one: (one[0].committed, one[1] == "R", one[0].authored, one[0].sha))
+    return [change for change, _ in found]
 
 
 def judge(db: store.Connection, claims: Iterable[PlacedClaim]) -> list[Judged]:
     """The claims by the artifact that their path leads to today, each looked up in git and on disk."""
     found: dict[int, Judged] = {}
     artifact_of: dict[str, int | None] = {}
-    blobs: dict[int, dict[str, list[Introduced]]] = {}
+    changes: dict[int, list[Change]] = {}
     content: dict[int, tuple[str | None, str | None]] = {}
+    names: dict[int, list[str]] = {}
     for claim in claims:
         if claim.path not in artifact_of:
             artifact_of[claim.path] = artifact_at(db, claim.path)
@@ -191,10 +193,12 @@ def judge(db: store.Connection, claims: Iterable[PlacedClaim]) -> list[Judged]:
                 "SELECT coalesce(file_path, last_path), content_hash, blob FROM artifacts WHERE id = ?", (number,)
             ).fetchone()
             found[number] = Judged(number, path)
-            blobs[number] = introduced(db, names_before(db, path))
-        if claim.path != found[number].path and claim.path not in names_before(db, found[number].path):
-            blobs[number] |= introduced(db, [claim.path])
-        found[number].claims.append((claim, prove(claim, *content[number], blobs[number])))
+            names[number] = names_before(db, path)
+            changes[number] = changes_of(db, names[number])
+        if claim.path not in names[number]:  # a move that no commit tells
+            names[number].append(claim.path)
+            changes[number] = changes_of(db, names[number])
+        found[number].claims.append((claim, prove(claim, *content[number], changes[number])))
     return list(found.values())
 
 
@@ -203,7 +207,7 @@ def edges(db: store.Connection, root: str, session: str, agent: int, said: dict[
     claims = claims_of(db, session)
     if replaying.replay(db, root, claims):
         claims = claims_of(db, session)
-    taken: dict[str, list[PlacedClaim]] = {}
+    taken: dict[tuple[str, str], list[PlacedClaim]] = {}
     for judged in judge(db, claims):
         grounds = weigh(judged.claims)
         if grounds is None:
@@ -218,7 +222,9 @@ def edges(db: store.Connection, root: str, session: str, agent: int, said: dict[
         yield ("agent", agent, "produced", "artifact", judged.artifact), grounds.evidence, about
         for claim, proof in judged.claims:
             if proof.commit is not None:
-                taken.setdefault(proof.commit, []).append(claim)
+                taken.setdefault((proof.commit, "proved"), []).append(claim)
+            elif proof.likely is not None and not claim.declared:
+                taken.setdefault((proof.likely, "matched"), []).append(claim)
     yield from _reads(db, session, agent)
     for number, several in said.items():
         if session in several:
@@ -241,9 +247,10 @@ def _reads(db: store.Connection, session: str, agent: int) -> Found:
             yield ("agent", agent, "consumed", "artifact", number), "matched", about
 
 
-def _commits(db: store.Connection, session: str, agent: int, taken: dict[str, list[PlacedClaim]]) -> Found:
-    """Commits that took what the session wrote, that the session made itself, or that name it."""
-    for sha, claims in taken.items():
+def _commits(db: store.Connection, session: str, agent: int, taken: dict[tuple[str, str], list[PlacedClaim]]) -> Found:
+    """Commits that took what the session wrote (or may have: the next that changed the path), that the session made itself,
+    or that name it."""
+    for (sha, evidence), claims in taken.items():
         number = _commit(db, sha)
         if number is not None:
             about: dict[str, Any] = {
@@ -251,7 +258,7 @@ def _commits(db: store.Connection, session: str, agent: int, taken: dict[str, li
                 "transcript": claims[0].transcript,
             }
             about |= {"turn": claims[0].turn, "line": claims[0].line}
-            yield ("agent", agent, "produced", "commit", number), "proved", about
+            yield ("agent", agent, "produced", "commit", number), evidence, about
     for transcript, turn, line, at, sha, subject in db.execute(
         "SELECT c.transcript, c.turn, c.line, c.at, c.sha, c.subject FROM session_commits c JOIN session_files f"
         " ON f.transcript = c.transcript AND f.session_id = c.session_id WHERE c.session_id = ? AND f.speaks = 1"

@@ -130,12 +130,13 @@ def _narrow(db: store.Connection, row: Row, artifact: int, agent: int, only: set
     """Whether one of the commits took this file's content from the session, or names it; the row then says how."""
     session = row["session_id"]
     claims = weighing.claims_of(db, session) if session else []
-    for judged in weighing.judge(db, claims):
-        taken = [claim for claim, proof in judged.claims if proof.commit in only and judged.artifact == artifact]
-        if taken:
-            row |= {"commit": next(iter(only)), "turn": taken[-1].turn, "line": taken[-1].line, "evidence": "proved"}
-            row["transcript"] = taken[-1].transcript
-            return True
+    mine = [pair for one in weighing.judge(db, claims) if one.artifact == artifact for pair in one.claims]
+    took = [(claim, "proved") for claim, proof in mine if proof.commit in only]
+    took = took or [(claim, "matched") for claim, proof in mine if proof.likely in only]
+    if took:
+        claim, row["evidence"] = took[-1]
+        row |= {"commit": next(iter(only)), "turn": claim.turn, "line": claim.line, "transcript": claim.transcript}
+        return True
     for commit, about in _made(db, agent, "commit"):
         sha = _commit_row(db, commit)["sha"]
         if sha in only and "paths" not in about["about"]:  # it printed or is named by the commit: whatever is in it

@@ -8,11 +8,12 @@ several commits cannot have taken a content from the session: one that was made 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 STRENGTH = {"proved": 3, "declared": 2, "matched": 1, "unknown": 0}
+WINDOW = timedelta(days=14)  # after which an edit that no commit of its path took is taken to have been given up
 SLACK = timedelta(minutes=5)  # by which the clocks of a session and of a commit may differ
 
 
@@ -34,11 +35,13 @@ class PlacedClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class Introduced:
-    """A commit that put a blob at a path."""
+class Change:
+    """A commit that changed a path: when it was written and committed, and the blob it put there (None: it deleted)."""
 
     sha: str
-    at: str
+    authored: str
+    committed: str
+    blob: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +61,47 @@ class Grounds:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What one claim's contents are known as: whether they prove it, and the commit that took them."""
+    """What one claim's contents are known as: whether they prove it, and the commit that took them. `likely` is the
+    commit that changed the path next, which proves nothing."""
 
     proved: bool
     commit: str | None
     is_current: bool
+    likely: str | None = None
 
 
-def prove(
-    claim: PlacedClaim, content: str | None, blob: str | None, introduced: Mapping[str, Sequence[Introduced]]
-) -> Proof:
-    """Look a claim's contents up: `content` and `blob` are the artifact's SHA-256 and git's name for the same;
-    `introduced` maps each blob that commits put at that path to these commits, oldest first."""
+def prove(claim: PlacedClaim, content: str | None, blob: str | None, changes: Sequence[Change]) -> Proof:
+    """Look a claim's contents up: `content` and `blob` are the artifact's SHA-256 and git's name for the same; `changes`
+    are those of its path in history, by the time they were committed, oldest first."""
     is_current = (content is not None and content in claim.hashes) or (blob is not None and blob in claim.blobs)
-    known = [one for one in claim.blobs if one in introduced]
-    commit = None
-    for name in known:
-        commit = next((one.sha for one in introduced[name] if could_follow(claim.at, one.at)), None)
-        if commit is not None:
-            break
-    return Proof(is_current or bool(known), commit, is_current)
+    known = {change.blob for change in changes if change.blob} & set(claim.blobs)
+    took = next((one.sha for one in changes if one.blob in known and could_follow(claim.at, one.committed)), None)
+    return Proof(is_current or bool(known), took, is_current, None if took else _next(claim.at, changes))
+
+
+def _next(at: str | None, changes: Sequence[Change]) -> str | None:
+    """The commit that took what was done to the path at a time, if one did: of those committed later the one written
+    first (a rebase commits many at once, an amend keeps the date of writing), not later than `WINDOW`."""
+    if at is None:
+        return None
+    later = [one for one in changes if could_follow(at, one.committed)]
+    first = min(later, key=lambda one: (one.authored, one.committed), default=None)
+    wrote, made = moment(at), moment(first.authored) if first else None
+    return first.sha if first and wrote and made and made <= wrote + WINDOW else None
 
 
 def could_follow(at: str | None, committed: str) -> bool:
     """Whether a commit can hold what was written at a time: it was not made before. Unknown times forbid nothing."""
-    if at is None:
-        return True
+    wrote, made = moment(at), moment(committed)
+    return wrote is None or made is None or made >= wrote - SLACK
+
+
+def moment(at: str | None) -> datetime | None:
+    """A time as `2026-02-16T13:04:52Z`, or None for none and for what is no time."""
     try:
-        return datetime.fromisoformat(committed) >= datetime.fromisoformat(at) - SLACK
-    except (ValueError, TypeError, OverflowError):
-        return True
+        return datetime.fromisoformat(at) if at else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def weigh(judged: Iterable[tuple[PlacedClaim, Proof]]) -> Grounds | None:
