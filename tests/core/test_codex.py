@@ -81,7 +81,9 @@ def test_the_first_rollouts_are_bare():
     call = {"type": "function_call", "name": "shell", "call_id": "c1"}
     call["arguments"] = json.dumps({"command": ["bash", "-lc", f"apply_patch <<'EOF'\n{PATCH}\nEOF"]})
     told = {"output": DONE, "metadata": {"exit_code": 0, "duration_seconds": 0.1}}
-    given = "<environment_context>\nCurrent working directory: /home/x/p\nApproval policy: never\n</environment_context>"
+    given = (
+        "<environment_context>\nCurrent working directory: /home/x/p\nApproval policy: never\n</environment_context>"
+    )
     transcript = read(
         first,
         {"record_type": "state"},
@@ -271,7 +273,9 @@ def test_the_event_about_a_command_has_its_exit():
 def test_commits_stand_in_the_output():
     """Behind its head."""
     call = function("shell_command", {"command": "git commit -m 'Say it' && git push"})
-    (commit,) = read(meta(), call, output("Exit code: 1\nWall time: 1 seconds\nOutput:\n[main abc1234] Say it\n")).commits
+    (commit,) = read(
+        meta(), call, output("Exit code: 1\nWall time: 1 seconds\nOutput:\n[main abc1234] Say it\n")
+    ).commits
     assert (commit.sha, commit.subject, commit.line) == ("abc1234", "Say it", 3)
 
 
@@ -286,7 +290,11 @@ def test_reads():
 
 def test_what_exec_prints_is_read_too():
     """A thread, the changes of files without contents, commands with their exit."""
-    change = {"id": "i1", "type": "file_change", "changes": [{"path": "/w/a.py", "kind": "update"}, {"path": "b", "kind": "add"}]}
+    change = {
+        "id": "i1",
+        "type": "file_change",
+        "changes": [{"path": "/w/a.py", "kind": "update"}, {"path": "b", "kind": "add"}],
+    }
     command = {"id": "i2", "type": "command_execution", "command": "bash -lc 'rm c.py'", "aggregated_output": ""}
     transcript = read(
         {"type": "thread.started", "thread_id": "t1"},
@@ -349,7 +357,10 @@ PIECES = [
     event("exec_command_end", call_id="c1", exit_code=0, command=["rm", "a"], cwd="/w"),
     event("item_completed", item={"type": "FileChange", "id": "c2", "changes": CHANGES, "status": "completed"}),
     {"type": "thread.started", "thread_id": "t1"},
-    {"type": "item.completed", "item": {"type": "file_change", "changes": [{"path": "a", "kind": "add"}], "status": "x"}},
+    {
+        "type": "item.completed",
+        "item": {"type": "file_change", "changes": [{"path": "a", "kind": "add"}], "status": "x"},
+    },
 ]
 
 

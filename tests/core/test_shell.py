@@ -222,7 +222,26 @@ def test_commands_that_only_show_commits(command):
 # --- any text
 
 
-PIECES = ["rm ", "a.py", "'", '"', "\\", "\n", " && ", "cat > ", " <<'EOF'", "EOF", ">", "<", "&", "|", "$", "#", ";", "cd x"]
+PIECES = [
+    "rm ",
+    "a.py",
+    "'",
+    '"',
+    "\\",
+    "\n",
+    " && ",
+    "cat > ",
+    " <<'EOF'",
+    "EOF",
+    ">",
+    "<",
+    "&",
+    "|",
+    "$",
+    "#",
+    ";",
+    "cd x",
+]
 
 
 @settings(deadline=None, max_examples=200)
@@ -236,7 +255,8 @@ def test_any_text_is_survived(command):
 
 
 @pytest.mark.parametrize(
-    "piece", ["a ", "'a'", "a&&", "cat <<A &&", "\\\n", "<<A ", "git commit\n", "git -C a ", "[a ", "A=b ", "-f ", '"\\', "\t"]
+    "piece",
+    ["a ", "'a'", "a&&", "cat <<A &&", "\\\n", "<<A ", "git commit\n", "git -C a ", "[a ", "A=b ", "-f ", '"\\', "\t"],
 )
 def test_reading_takes_linear_time(piece):
     """Four times the text takes about four times as long."""

@@ -126,8 +126,7 @@ def _began(log: _Log, meta: dict[str, Any]) -> None:
         return
     log.known = True
     course, git = log.course, object_at(meta, "git")
-    identity = sound_text(meta.get("id")) or sound_text(meta.get("session_id"))
-    course.session_id = identity or course.session_id
+    course.identified(sound_text(meta.get("id")) or sound_text(meta.get("session_id")))
     course.version = sound_text(meta.get("cli_version"))
     course.cwd = log.cwd = _directory(meta)
     course.branch = sound_text(git.get("branch"))
@@ -196,6 +195,7 @@ def _call(
     log: _Log, identity: str, tool: str, number: int, at: str | None, arguments: dict[str, Any] | str = ""
 ) -> Call:
     course = log.course
+    course.settled = True
     return Call(identity, tool, arguments, course.session_id, course.turns, number, at, log.cwd)
 
 
