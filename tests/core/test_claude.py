@@ -301,7 +301,7 @@ def test_tools_of_servers():
     transcript = read(
         *done("mcp__filesystem__write_file", {"path": "/w/a.py", "content": "x"}, [{"type": "text", "text": "ok"}]),
         *done("mcp__filesystem__move_file", {"source": "/w/a", "destination": "/w/b"}, None),
-        *done("mcp__linear__create_issue", {"path": "/w/a.py"}, None),
+        *done("mcp__github__delete_file", {"path": "src/a.py"}, None),
     )
     assert logs.told(transcript) == [("write", "/w/a.py", True), ("move", "/w/b", True), ("delete", "/w/a", True)]
 

@@ -147,7 +147,7 @@ def test_a_session_of_droid():
         spoke("assistant", use("Edit", {"file_path": "f"}, id="c6")),
     )
     (session,) = transcript.sessions
-    assert (session.session_id, session.tool, session.title) == ("052cb8d0", "Factory Droid", "Words")
+    assert (session.session_id, session.tool, session.title) == ("052cb8d0", "Factory Droid CLI", "Words")
     assert (session.cwd, session.turns, session.ended_at) == ("/home/x/p", 6, "2026-01-28T16:57:21Z")
     assert logs.told(transcript) == [
         *(("patch", "/w/a.py", True), ("create", "b.py", False), ("read", "c", False)),

@@ -72,7 +72,7 @@ def applied(call: Call, event: dict[str, Any], line: int, at: str | None) -> Ite
     """The claims of `patch_apply_end` and `FileChange`: `changes` by path, each with its contents or its diff.
 
     `{"/w/a.py":{"type":"add","content":"…"}}`, `{"type":"update","unified_diff":"@@ …","move_path":null}`,
-    `{"type":"delete"}`.
+    `{"type":"delete"}`. An event without them ends the patch of its call.
     """
     success = event.get("success")
     succeeded = success if isinstance(success, bool) else text_at(event, "status") == "completed"
@@ -81,6 +81,8 @@ def applied(call: Call, event: dict[str, Any], line: int, at: str | None) -> Ite
         path = sound_path(raw)
         if path is not None and isinstance(change, dict):
             found += _changed(path, change)
+    command = _command(call)
+    found = found or list(intended(call.tool, call.arguments) if command is None else changes(patch_in(command)))
     yield from _claims(call, found, line, at or call.at, succeeded)
 
 

@@ -28,7 +28,7 @@ from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem
 from mlos_sync.core.transcripts.sessions import Course
 from mlos_sync.core.transcripts.tools import command_in, intended, kind_of
 
-TOOL = "Factory Droid"
+TOOL = "Factory Droid CLI"
 
 
 @dataclass(frozen=True, slots=True)
