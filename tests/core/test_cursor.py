@@ -82,6 +82,15 @@ def test_the_last_call_did_not_succeed():
     assert logs.told(transcript) == [("write", "a", False)]
 
 
+@pytest.mark.parametrize(("status", "succeeded"), [("success", True), ("aborted", False), ("error", False)])
+def test_the_end_of_a_turn_tells_of_its_last_calls(status, succeeded):
+    """A line is written when its tools have run; a turn that was stopped may have stopped them."""
+    calls = line("assistant", use("Write", {"path": "a", "contents": "x"}))
+    ended = {"type": "turn_ended", "status": status}
+    transcript = logs.read(cursor, ended, ASKED, calls, ended, ASKED, END, name=NAME)
+    assert logs.told(transcript) == [("write", "a", succeeded)]
+
+
 def test_a_result_that_is_an_error_goes_before_that():
     """Results, where there are any, stand in the order of the calls; they are no turn."""
     calls = line("assistant", use("Write", {"path": "a", "contents": "x"}), use("Delete", {"path": "b"}))
@@ -198,7 +207,12 @@ def test_a_transcript_of_windsurf():
 
 
 PIECES = {
-    cursor: [ASKED, END, line("assistant", use("Write", {"path": "a", "contents": "x"}), use("ApplyPatch", PATCH))],
+    cursor: [
+        ASKED,
+        END,
+        {"type": "turn_ended", "status": "success"},
+        line("assistant", use("Write", {"path": "a", "contents": "x"}), use("ApplyPatch", PATCH)),
+    ],
     droid: [START, spoke("assistant", use("ApplyPatch", {"input": PATCH}, id="c")), answer("c", '{"success":true}')],
     windsurf: [
         step("code_action", path="file:///w/a", new_content="x"),

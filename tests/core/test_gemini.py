@@ -136,9 +136,19 @@ def test_turns_that_are_taken_back_are_not_counted_but_their_files_are():
     assert logs.told(transcript) == [("write", "a", True)]
 
 
+def test_a_context_that_is_set_anew_tells_nothing_twice():
+    """`$set` with messages replaces the context, at a start or a compression; the header may have an empty list."""
+    made = spoke(call("write_file", {"file_path": "a", "content": "x"}), identity="g1")
+    transcript = logs.read(gemini, {**HEADER, "messages": []}, {"$set": {"messages": [made]}}, made, spoke())
+    assert logs.told(transcript) == [("write", "a", True)]
+    assert (transcript.sessions[0].turns, transcript.sessions[0].format) == (2, "gemini-jsonl")
+
+
 def test_a_subagent_is_told_by_its_kind():
     """Its chat has a header of its own."""
-    transcript = logs.read(gemini, {**HEADER, "kind": "subagent"}, spoke(call("read_file", {"file_path": "a"})))
+    made = spoke(call("read_file", {"file_path": "a"}))
+    transcript = logs.read(gemini, {**HEADER, "kind": "subagent"}, made, name="tmp/p/chats/above-1/sub.jsonl")
+    assert transcript.sessions[0].parent == "above-1"
     assert (transcript.sessions[0].turns, transcript.sessions[0].subagent_turns) == (0, 1)
     assert transcript.claims[0].subagent
 

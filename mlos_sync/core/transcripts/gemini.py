@@ -1,6 +1,6 @@
 """Gemini CLI's chats: `~/.gemini/tmp/<project>/chats/session-<time>-<id>.json`, one document, and since 0.40 `.jsonl`.
 
-The document is `{sessionId, projectHash, startTime, lastUpdated, messages:[…]}`. The newer form has that without the
+The document is `{sessionId, projectHash, startTime, lastUpdated, messages:[…]}`. The newer form has that with no
 messages on its first line, then a message a line, `{"$set":{…}}` that changes the first line, and `{"$rewindTo":id}`
 that takes back a message and all behind it; a message may stand several times, the last is the fullest. What a message
 did to files stays done when it is taken back. A log names no working directory.
@@ -23,6 +23,8 @@ from mlos_sync.core.transcripts.sessions import Course
 TOOL = "Gemini CLI"
 _BOM = b"\xef\xbb\xbf"
 _SPOKEN = ("user", "gemini")
+# `chats/<parent>/<id>.jsonl`
+_SUBAGENT = re.compile(r"(?:^|/)chats/(?P<parent>[^/]{1,200})/[^/]+$")
 _MOST_MISSES = 20  # of calls whose place in a document is not found, each of which takes a look through all of it
 
 
@@ -31,6 +33,7 @@ class _Log:
     """What is known of a chat so far. `numbers` are the turns of messages, by the hash of their id."""
 
     course: Course
+    name: str
     subagent: bool = False
     numbers: dict[int, int] = field(default_factory=dict)
     waiting: dict[str, Asked] = field(default_factory=dict)
@@ -47,12 +50,12 @@ def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
 
     A document is held as a whole, since JSON gives no other way; the newer form is read line by line.
     """
-    log = _Log(Course(sound_text(_stem(name)) or "unnamed", TOOL, "gemini-json"))
+    log = _Log(Course(sound_text(_stem(name)) or "unnamed", TOOL, "gemini-json"), name.replace("\\", "/"))
     numbered = enumerate(lines, 1)
     number, first = next(((number, line) for number, line in numbered if line.removeprefix(_BOM).strip()), (1, b""))
     header = _object(first.removeprefix(_BOM))
-    if header is not None and not isinstance(header.get("messages"), list):
-        log.course.format = "gemini-jsonl"
+    if header is not None:  # a document in one line reads like a log of one line, which has messages
+        log.course.format = "gemini-json" if objects_at(header, "messages") else "gemini-jsonl"
         yield from _lines(log, chain([(number, first)], numbered))
     else:
         yield from _document(log, first + b"".join(line for _, line in numbered), number)
@@ -99,6 +102,8 @@ def _record(log: _Log, record: dict[str, Any], number: int) -> Iterator[Claim | 
             log.course.turns = min(log.course.turns, before - 1)
     elif "projectHash" in record or ("sessionId" in record and "type" not in record):
         _header(log, record)
+        for message in objects_at(record, "messages"):
+            yield from _message(log, message, number)
     else:
         yield from _message(log, record, number)
 
@@ -109,7 +114,9 @@ def _header(log: _Log, header: dict[str, Any]) -> None:
     course.passed(stamp_at(header, "startTime"))
     course.passed(stamp_at(header, "lastUpdated"))
     course.titled(sound_text(header.get("summary")))
-    log.subagent = log.subagent or header.get("kind") == "subagent"
+    if header.get("kind") == "subagent":
+        above = _SUBAGENT.search(log.name)
+        log.subagent, course.parent = True, sound_text(above["parent"]) if above else None
 
 
 def _message(log: _Log, message: dict[str, Any], where: int | _Places) -> Iterator[Claim | CommitMade]:
