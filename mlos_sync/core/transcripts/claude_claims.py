@@ -81,12 +81,14 @@ def _with_result(change: Change, told: dict[str, Any]) -> Change:
         operation = "create" if told.get("type") == "create" else "write"
         return replace(change, operation=operation, contents=written(told) or change.contents)
     contents, replacements = edited(told)
+    if told.get("userModified") is not True:  # else the call is but the proposal
+        replacements = replacements or change.replacements
     operation = "create" if told.get("oldString") == "" and not told.get("originalFile") else change.operation
     return replace(
         change,
         operation=operation,
         contents=contents,
-        replacements=() if contents else replacements or change.replacements,
+        replacements=() if contents else replacements,
     )
 
 

@@ -77,7 +77,10 @@ def _patched(original: str, told: dict[str, Any]) -> str | None:
     lines = original.split("\n")
     result: list[str] = []
     position = 0
-    for hunk in objects_at(told, "structuredPatch"):
+    hunks = objects_at(told, "structuredPatch")
+    if not hunks:
+        return None
+    for hunk in hunks:
         start, marked = hunk.get("oldStart"), hunk.get("lines")
         if (
             not isinstance(start, int)

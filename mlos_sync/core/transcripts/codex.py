@@ -88,14 +88,14 @@ def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
         for found in parsed(line, number):
             if isinstance(found, Problem):
                 yield found
-            elif not log.known and codex_exec.is_line(found):
+            elif not (log.known or log.course.settled) and codex_exec.is_line(found):
                 yield from codex_exec.read(iterator, found, name)
                 return
             else:
                 yield from _line(log, found, number)
     for call in log.pending.values():
         yield from unanswered(call)
-    if log.known or log.course.turns:
+    if log.known or log.course.turns or log.course.settled:
         yield log.course.told()
 
 
@@ -126,8 +126,7 @@ def _began(log: _Log, meta: dict[str, Any]) -> None:
         return
     log.known = True
     course, git = log.course, object_at(meta, "git")
-    identity = sound_text(meta.get("id")) or sound_text(meta.get("session_id"))
-    course.session_id = identity or course.session_id
+    course.identified(sound_text(meta.get("id")) or sound_text(meta.get("session_id")))
     course.version = sound_text(meta.get("cli_version"))
     course.cwd = log.cwd = _directory(meta)
     course.branch = sound_text(git.get("branch"))
@@ -173,7 +172,7 @@ def _completed(log: _Log, item: dict[str, Any], kind: str, number: int, at: str 
         return
     call = log.pending.get(identity) or _call(log, identity, "apply_patch" if patch else "exec_command", number, at)
     found = tuple(applied(call, item, number, at) if patch else executed(call, item, number, at) or ())
-    if found or (patch and item.get("changes")):
+    if found:
         log.pending.pop(identity, None)
         log.done.add(hash(identity))
     yield from found
@@ -196,6 +195,7 @@ def _call(
     log: _Log, identity: str, tool: str, number: int, at: str | None, arguments: dict[str, Any] | str = ""
 ) -> Call:
     course = log.course
+    course.settled = True
     return Call(identity, tool, arguments, course.session_id, course.turns, number, at, log.cwd)
 
 

@@ -72,7 +72,7 @@ def applied(call: Call, event: dict[str, Any], line: int, at: str | None) -> Ite
     """The claims of `patch_apply_end` and `FileChange`: `changes` by path, each with its contents or its diff.
 
     `{"/w/a.py":{"type":"add","content":"…"}}`, `{"type":"update","unified_diff":"@@ …","move_path":null}`,
-    `{"type":"delete"}`.
+    `{"type":"delete"}`. An event without them ends the patch of its call.
     """
     success = event.get("success")
     succeeded = success if isinstance(success, bool) else text_at(event, "status") == "completed"
@@ -81,14 +81,21 @@ def applied(call: Call, event: dict[str, Any], line: int, at: str | None) -> Ite
         path = sound_path(raw)
         if path is not None and isinstance(change, dict):
             found += _changed(path, change)
-    yield from _claims(call, found, line, at or call.at, succeeded)
+    if found:
+        yield from _claims(call, found, line, at or call.at, succeeded)
+    else:
+        yield from _claims(call, _asked(call), call.line, at or call.at, succeeded)
 
 
 def unanswered(call: Call) -> Iterator[Claim]:
     """The claims of a call whose end is not told: of a patch or another file tool, not of a command."""
+    yield from _claims(call, _asked(call), call.line, call.at, False)
+
+
+def _asked(call: Call) -> tuple[Change, ...]:
+    """The changes that a call asks for, whatever became of it: those of a file tool, or of a patch in a command."""
     command = _command(call)
-    found = intended(call.tool, call.arguments) if command is None else changes(patch_in(command))
-    yield from _claims(call, found, call.line, call.at, False)
+    return intended(call.tool, call.arguments) if command is None else changes(patch_in(command))
 
 
 def _changed(path: str, change: dict[str, Any]) -> Iterator[Change]:

@@ -8,7 +8,7 @@ from mlos_sync.core.transcripts.jsonl import sound_text
 
 # `git commit -m x`, `git -C dir commit`, `git -c user.name=x commit`; also what makes commits without that word
 _COMMAND = re.compile(
-    r"git(?:\s++(?:-[cC]\s++\S++|--?[\w-]++(?:=\S++)?))*+\s++(?:commit|merge|cherry-pick|revert|rebase|am|pull)\b"
+    r"git(?:\s++(?:-[cC]\s++\S++|--?[\w-]++(?:=\S++)?))*+\s++(?:commit|merge|cherry-pick|revert|rebase|am|pull)(?![\w-])"
 )
 _BEFORE = re.compile(r"(?:^|[;&|({\n]|\b(?:then|do|else|sudo|time)\b)[ \t]*(?:\w+=\S*[ \t]+){0,5}$")
 # `[main abc1234] subject`, `[main (root-commit) abc1234] subject`, `[detached HEAD abc1234] subject`

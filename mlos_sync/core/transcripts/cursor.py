@@ -2,12 +2,13 @@
 
 A line is `{"role":"user","message":{"content":[…]}}` with blocks of text, thinking, `tool_use` and rarely `tool_result`:
 no ids, no times, no model (early 2026). The id of the session is the name of the file. Parts that the client hides are
-`[REDACTED]`.
+`[REDACTED]`. Later in 2026 `{"type":"turn_ended","status":"success"}` closes what the agent did; other ways to end are
+`aborted` and `error`.
 
 Whether a call succeeded is not told: in the real files no result appears at all. A call counts as succeeded when
-something follows it, since the agent goes on in words of its own where a tool failed or was refused, unless a result
-is shown that is an error. A last call without anything behind it did not succeed. Commands tell no exit status, so
-that they yield nothing but commits, and these only where a result is shown.
+something follows it, be it the good end of the turn, since a line is written when its tools have run, unless a result
+is shown that is an error. A last call without anything behind it, or before a bad end, did not succeed. Commands tell no
+exit status, so that they yield nothing but commits, and these only where a result is shown.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ class _Call:
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins as such a transcript: a role and a message with content, and nothing that others add."""
-    first = next(outlines(head, most=3), {})
-    return first.get("role") in ("user", "assistant") and "message.content" in first and "type" not in first
+    return any(
+        keys.get("role") in ("user", "assistant") and "message.content" in keys and "type" not in keys
+        for keys in outlines(head, most=3)
+    )
 
 
 def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
@@ -57,8 +60,10 @@ def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
                 blocks = objects_at(object_at(found, "message"), "content")
                 yield from _ended(course, calls, blocks)
                 calls = _turn(course, text_at(found, "role"), object_at(found, "message"), blocks, number)
-    for call in calls:
-        yield from _claims(course, call, False)
+            elif text_at(found, "type") == "turn_ended":
+                yield from _ended(course, calls, []) if found.get("status") == "success" else _failed(course, calls)
+                calls = []
+    yield from _failed(course, calls)
     yield course.told()
 
 
@@ -90,6 +95,11 @@ def _ended(course: Course, calls: list[_Call], blocks: list[dict[str, Any]]) -> 
                 yield CommitMade(course.session_id, call.turn, call.line, None, sha, subject)
         else:
             yield from _claims(course, call, not failed)
+
+
+def _failed(course: Course, calls: list[_Call]) -> Iterator[Claim]:
+    for call in calls:
+        yield from _claims(course, call, False)
 
 
 def _claims(course: Course, call: _Call, succeeded: bool) -> Iterator[Claim]:

@@ -28,7 +28,7 @@ from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem
 from mlos_sync.core.transcripts.sessions import Course
 from mlos_sync.core.transcripts.tools import command_in, intended, kind_of
 
-TOOL = "Factory Droid"
+TOOL = "Factory Droid CLI"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
 
 
 def _began(course: Course, entry: dict[str, Any]) -> None:
-    course.session_id = sound_text(entry.get("id")) or course.session_id
+    course.identified(sound_text(entry.get("id")))
     course.parent = sound_text(entry.get("parent"))
     course.titled(sound_text(entry.get("title")))
     cwd = text_at(entry, "cwd")
@@ -82,6 +82,7 @@ def _message(
     for block in blocks:
         tool = text_at(block, "name")
         if block.get("type") == "tool_use" and kind_of(tool):
+            course.settled = True
             call = _Call(tool, object_at(block, "input"), course.turns, number, at)
             calls[text_at(block, "id") or f"line {number}"] = call
         elif block.get("type") == "tool_result":

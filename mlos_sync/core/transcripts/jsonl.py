@@ -146,7 +146,7 @@ def shown(value: Any) -> str:
         return value
     if isinstance(value, dict):
         return text_at(value, "text", "output", "content")
-    return "\n".join(text_at(item, "text") for item in value) if isinstance(value, list) else ""
+    return "\n".join(filter(None, (text_at(item, "text") for item in value))) if isinstance(value, list) else ""
 
 
 def stamp_at(value: Any, key: str = "timestamp") -> str | None:

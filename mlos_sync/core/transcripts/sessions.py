@@ -19,6 +19,7 @@ class Course:
     session_id: str
     tool: str
     format: str
+    settled: bool = False  # claims have been made in its name
     turns: int = 0
     subagent_turns: int = 0
     started_at: str | None = None
@@ -33,6 +34,11 @@ class Course:
     part: str = ""
     models: Counter[str] = field(default_factory=Counter)
     subagent_models: Counter[str] = field(default_factory=Counter)
+
+    def identified(self, identity: str | None) -> None:
+        """The session has this id, unless it had one before, or claims were made in the name of its file."""
+        if identity is not None and not self.settled:
+            self.session_id, self.settled = identity, True
 
     def passed(self, at: str | None) -> None:
         """Something happened at this time. Times may go backwards: the earliest and the latest count."""

@@ -13,7 +13,7 @@ from mlos_sync.core.transcripts.jsonl import encoded, line_ends, objects_at, sou
 from mlos_sync.core.transcripts.model import Replacement
 from mlos_sync.core.transcripts.patches import BEGIN, Change, changes
 
-# Names without case, `_` and `-`, and without the server of an MCP tool: `mcp__filesystem__write_file` -> `writefile`.
+# Names without case, `_` and `-`: `write_file` -> `writefile`.
 _KINDS = {
     **dict.fromkeys(("write", "writefile", "writetofile"), "write"),  # Claude Code, Cursor; Gemini CLI, MCP
     **dict.fromkeys(("create", "createfile"), "create"),  # Factory Droid, Cursor
@@ -28,6 +28,8 @@ _KINDS = {
     **dict.fromkeys(("bash", "shell", "shellcommand", "execcommand", "runshellcommand"), "shell"),
     **dict.fromkeys(("execute", "runterminalcmd", "runterminalcommandv2", "runcommand"), "shell"),  # Droid, Cursor
 }
+# Servers whose files are those of the workspace: others delete and update by path as well, in places of their own.
+_FILE_SERVERS = ("filesystem", "acp")  # the reference server; Claude Code in an editor, since late 2025
 # `file_path` Claude Code, Gemini CLI, Cursor's search_replace; `path` Cursor, MCP; `target_file` Cursor's edit_file and
 # delete_file; `absolute_path` Gemini CLI's read_file until 0.9; `notebook_path` Claude Code; `target_notebook` Cursor
 _PATHS = (
@@ -48,8 +50,11 @@ _PATCHES = ("input", "patch", "patch_text")
 
 def kind_of(name: str) -> str | None:
     """What sort of tool this is: an operation of the model or `shell`; None for tools that touch no file."""
-    plain = name.rpartition("__")[2] if name.startswith("mcp__") else name
-    return _KINDS.get(plain.lower().replace("_", "").replace("-", ""))
+    if name.startswith("mcp__"):
+        server, _, name = name.removeprefix("mcp__").partition("__")
+        if server not in _FILE_SERVERS:
+            return None
+    return _KINDS.get(name.lower().replace("_", "").replace("-", ""))
 
 
 def intended(name: str, arguments: Mapping[str, Any] | str) -> tuple[Change, ...]:
