@@ -728,6 +728,64 @@ def test_a_commit_in_a_message_or_behind_an_inner_fence_keeps_its_meaning():
     ]
 
 
+# --- what commands do to files
+
+
+def ran(command: str, output: str = "", more: str = "") -> str:
+    """A `Bash` block of Claude Code's, which has no result where the command printed nothing."""
+    return cli("shell", "Bash", f"\n`{command}`" + (f"\n\n```text\n{output}\n```" if output else "")) + more
+
+
+NEXT = "_**Agent (claude-opus-4-6 2026-02-16 13:06:00Z)**_\n\n"
+
+
+def test_a_command_that_ended_well_did_what_it_says():
+    """Claude Code prints a bad exit code first, and nothing where there was no output."""
+    assert told(ran("rm a.py", more=NEXT)) == [("delete", "a.py", True)]
+    assert told(ran("rm -v a.py", "removed 'a.py'")) == [("delete", "a.py", True)]
+    heredoc = cli("shell", "Bash", "```bash\ncat > a.md <<'EOF'\n# A\nEOF\n```") + NEXT
+    (claim,) = claims(heredoc)
+    assert (claim.operation, claim.raw_path, claim.contents[0]) == ("write", "a.md", b"# A\n")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        ran("rm a.py"),  # the file ends here, so that nobody knows whether the command did
+        ran("rm a.py", "Exit code 1\nrm: a.py: No such file or directory", NEXT),
+        ran("rm a.py", "The user doesn't want to proceed with this tool use. The tool use was rejected", NEXT),
+        ran("rm a.py", "Command running in background with ID: b1", NEXT),
+        ran("rm $FILE", more=NEXT),
+        ran("rm *.py", more=NEXT),
+        ran("make && rm a.py", more=NEXT),
+        cli(
+            "shell",
+            "run_terminal_cmd",
+            "```bash\nrm a.py\n```",
+            "Tool use: **run_terminal_cmd** • Run command: rm a.py",
+        )
+        + NEXT,
+    ],
+)
+def test_a_command_in_doubt_did_nothing(block):
+    """Its end is unknown or bad, or its words are not what they seem."""
+    assert told(block) == []
+
+
+def test_codes_that_writers_print_are_believed():
+    """Codex and Antigravity tell how a command ended, and Antigravity where it ran."""
+    good = "```\nChunk ID: 1\nWall time: 0.1 seconds\nProcess exited with code {}\nOutput:\n```"
+    for code, expected in ((0, [("delete", "a.py", True)]), (1, [])):
+        summary = "Tool use: **exec_command** `git rm a.py`"
+        assert told(cli("shell", "exec_command", good.format(code), summary)) == expected
+    body = "Directory: `/home/x/p`\n\n`mv a.py b.py`\n\nOutput:\n```text\nThe command completed successfully.\n```"
+    found = claims(cli("shell", "run_command", body))
+    assert {(c.operation, c.raw_path, c.cwd) for c in found} == {
+        ("move", "b.py", "/home/x/p"),
+        ("delete", "a.py", "/home/x/p"),
+    }
+
+
 # --- replacements
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mlos_sync.core.transcripts.model import Claim, CommitMade
+from mlos_sync.core.transcripts.shell import claimed, located
 from mlos_sync.core.transcripts.specstory_contents import in_parameters, written_file
 from mlos_sync.core.transcripts.specstory_edits import edited
 from mlos_sync.core.transcripts.specstory_envelope import Block
@@ -25,7 +26,7 @@ from mlos_sync.core.transcripts.specstory_parts import (
     take_apart,
 )
 from mlos_sync.core.transcripts.specstory_patch import in_shell, patched
-from mlos_sync.core.transcripts.specstory_shell import command_of, commits, ended_well
+from mlos_sync.core.transcripts.specstory_shell import command_line, command_of, commits, directory, ended_well
 from mlos_sync.core.transcripts.stamps import parsed
 
 # Names without case, `_`, `-` and VS Code's prefix `copilot_`; by writer where only one has the name.
@@ -95,7 +96,7 @@ class Place:
         return Claim(
             session_id=self.session_id, turn=self.turn, line=block.line + item.index, at=self.at,
             operation=item.operation, tool=block.name, raw_path=item.path, succeeded=item.succeeded,
-            contents=item.contents, replacements=item.replacements, subagent=self.subagent,
+            contents=item.contents, replacements=item.replacements, cwd=item.cwd, subagent=self.subagent,
         )  # fmt: skip
 
     def commit(self, block: Block, index: int, sha: str, subject: str) -> CommitMade:
@@ -136,7 +137,14 @@ def _by_command(parts: Parts, command: str | None, answered: bool) -> tuple[Foun
     """What the command itself did to files, where it is simple enough to be sure and is known to have ended well."""
     if not command or not ended_well(parts, answered):
         return ()
-    return ()
+    index, base = command_line(parts), directory(parts)
+    found = []
+    for change in claimed(command):
+        path, cwd = located(change, base)
+        path = clean(path) or ""
+        if path:
+            found.append(Found(index, change.operation, path, True, change.contents, change.replacements, cwd))
+    return tuple(found)
 
 
 def _changed(parts: Parts) -> Iterator[Found]:

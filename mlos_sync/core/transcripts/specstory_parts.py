@@ -48,7 +48,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An operation on a path, found at `block.lines[index]`."""
+    """An operation on a path, found at `block.lines[index]`; `cwd` is where a relative one starts, if that is told."""
 
     index: int
     operation: str
@@ -56,6 +56,7 @@ class Found:
     succeeded: bool = True
     contents: tuple[bytes, ...] = ()
     replacements: tuple[Replacement, ...] = ()
+    cwd: str | None = None
 
 
 def take_apart(block: Block) -> Parts:
