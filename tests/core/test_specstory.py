@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -842,6 +843,23 @@ def test_old_and_new_text_of_an_edit_are_pieces_of_the_file():
         "write", "replace", "\nPath: `a.py`\n\n```diff\nnew text alone\n```\n\nResult: Successfully modified file: a.py"
     )
     assert changed(gemini) == []
+
+
+def test_vs_code_copilot_labels_old_and_new_text():
+    """In backticks on one line or in a fence; several files stand in a list."""
+    fenced = "\n**Input:**\n\n- filePath: `/w/a.py`\n- newString: `y`\n- oldString:\n\n```\nx\n\nz\n```\n"
+    assert changed(cli("write", "replace_string_in_file", fenced)) == [(b"x\n\nz", b"y")]
+    half = fenced.replace("- newString: `y`\n", "")
+    assert changed(cli("write", "replace_string_in_file", half)) == []
+    items = [{"filePath": path, "oldString": "x", "newString": path} for path in ("/w/a.py", "/w/b.py", "/w/a.py")]
+    listed = json.dumps([*items, {"filePath": "/w/c.py", "newString": "x"}], indent=2)
+    body = f"\n**Input:**\n\n- replacements:\n\n```\n{listed}\n```\n"
+    found = claims(cli("write", "multi_replace_string_in_file", body))
+    assert [(claim.raw_path, len(claim.replacements)) for claim in found] == [
+        ("/w/a.py", 2),
+        ("/w/b.py", 1),
+        ("/w/c.py", 0),
+    ]
 
 
 def test_a_failed_edit_replaces_nothing():

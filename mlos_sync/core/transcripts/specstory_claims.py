@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from mlos_sync.core.transcripts.model import Claim, CommitMade
 from mlos_sync.core.transcripts.shell import claimed, located
 from mlos_sync.core.transcripts.specstory_contents import in_parameters, written_file
-from mlos_sync.core.transcripts.specstory_edits import edited
+from mlos_sync.core.transcripts.specstory_edits import by_path, edited
 from mlos_sync.core.transcripts.specstory_envelope import Block
 from mlos_sync.core.transcripts.specstory_parts import (
     Found,
@@ -161,9 +161,10 @@ def _changed(parts: Parts) -> Iterator[Found]:
         elsewhere = next(_in_summary(parts), None) or next(_in_prose(parts), None)
         contents = written_file(parts) if elsewhere else in_parameters(parts)
     replacements = edited(parts) if succeeded and kind == "edit" else ()
+    each = by_path(parts) if succeeded and kind == "edit" else {}
     operation = "create" if kind == "write" and _says_created(parts) else kind
     for index, path in _paths(parts):
-        yield Found(index, operation, path, succeeded, contents, replacements)
+        yield Found(index, operation, path, succeeded, contents, each.get(path, replacements))
 
 
 def _confirmed(parts: Parts, kind: str) -> Found | None:
