@@ -281,7 +281,7 @@ def test_an_open_fence_hides_no_speaker():
 def test_the_nameless_speaker_is_no_new_turn():
     """`_****_` of G0 goes on with the assistant's turn, and look-alikes are none at all."""
     lines = ["_**User**_", "", "a", "", "_****_", "", "b", "", "_**TOC:**_", "", "text", "_**User**_", ""]
-    assert [event.line for event in walk(lines)] == [1]
+    assert list(walk(lines)) == [Speaker(1, "User", "", False)]
 
 
 def test_only_line_feeds_end_lines():
@@ -350,6 +350,13 @@ def test_a_failed_multi_edit_is_a_claim_without_success():
     """`MultiEdit` shows its path before the result, so that its failure is one of a known file."""
     body = " `./src/a.py`\n\n```text\n<tool_use_error>String to replace not found in file.</tool_use_error>\n```"
     assert told(cli("write", "MultiEdit", body)) == [("edit", "./src/a.py", False)]
+
+
+@pytest.mark.parametrize("body", [" `src/a.py`", "Edit file: `src/a.py`"])
+def test_a_call_without_a_result_succeeded_if_the_session_went_on(body):
+    """A failure would be told; but at the end of the file nothing can be, for the call may never have ended."""
+    for rest, succeeded in (("", False), ("Done.\n", True), ("_**Agent (m 2026-02-16 14:00:00Z)**_\n", True)):
+        assert told(cli("write", "MultiEdit", body), rest) == [("edit", "src/a.py", succeeded)]
 
 
 def test_a_claim_has_the_turn_and_time_of_its_speaker():

@@ -112,7 +112,7 @@ def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
         waiting = event if isinstance(event, Block) else None
         if isinstance(event, Speaker):
             tally.speaks(event)
-        elif not event.closed:
+        elif isinstance(event, Block) and not event.closed:
             yield Problem(event.line, f"the tool block `{event.name[:80]}` never closes")
         while broken:
             yield broken.pop()

@@ -124,7 +124,8 @@ def facts_of(block: Block, place: Place, answered: bool = True) -> tuple[Claim |
         found = in_shell(parts) or _by_command(parts, command, answered)
         made = tuple(commits(parts, command)) if command else ()
     else:
-        found, made = tuple(_READERS.get(kind, _changed)(parts)), ()
+        reader = _READERS.get(kind)
+        found, made = tuple(reader(parts) if reader else _changed(parts, answered)), ()
     once = {item.path: item for item in reversed(found)}
     told: list[Claim | CommitMade] = [
         place.claim(block, item) for item in sorted(once.values(), key=lambda item: item.index)
@@ -147,7 +148,7 @@ def _by_command(parts: Parts, command: str | None, answered: bool) -> tuple[Foun
     return tuple(found)
 
 
-def _changed(parts: Parts) -> Iterator[Found]:
+def _changed(parts: Parts, answered: bool) -> Iterator[Found]:
     """The file that a write, edit or delete tool names, in the result or in its input."""
     kind = kind_of(parts.block) or "edit"
     whole_file = kind in ("write", "create")
@@ -155,7 +156,7 @@ def _changed(parts: Parts) -> Iterator[Found]:
     if confirmed is not None:
         yield confirmed
         return
-    succeeded = not failed(parts, whole_file) and not _unconfirmed(parts)
+    succeeded = not failed(parts, whole_file) and (answered or not _unconfirmed(parts))
     contents: tuple[bytes, ...] = ()
     if whole_file and succeeded:
         elsewhere = next(_in_summary(parts), None) or next(_in_prose(parts), None)
@@ -183,9 +184,9 @@ def _confirmed(parts: Parts, kind: str) -> Found | None:
 
 
 def _unconfirmed(parts: Parts) -> bool:
-    """Whether this is a call of Claude Code without the result that tells of every success: the session was cut there.
+    """Whether this is a call of Claude Code without the result that tells of every success and failure.
 
-    Its `MultiEdit` shows the path behind the summary, in backticks alone; no other writer's tools do.
+    If the session ends there, it was cut. Such a call shows its path in backticks alone; no other writer's do.
     """
     first = parts.block.lines[parts.block.body].rstrip() if parts.block.body < len(parts.block.lines) else ""
     early = parts.block.early and _TICKED.search(parts.block.summary)
