@@ -171,11 +171,11 @@ ODD = st.recursive(
             max_size=5,
         )
     ),
-    max_leaves=12,
+    max_leaves=8,
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=200), st.dictionaries(st.sampled_from(list(record())), ODD, max_size=4))
 def test_nothing_raises(junk, changes):
     """Any bytes, and any type in every field."""
@@ -198,8 +198,7 @@ def test_reading_takes_linear_time(indent):
         reading(data)
         return time.perf_counter() - began
 
-    seconds(50)
-    assert seconds(4_000) < 16 * min(seconds(1_000) for _ in range(3)) + 0.2
+    assert min(seconds(4_000) for _ in range(2)) < 8 * min(seconds(1_000) for _ in range(3)) + 0.05
 
 
 @pytest.mark.corpus

@@ -124,7 +124,7 @@ ODD = st.recursive(
             st.sampled_from(["s_a", "h_b", "agent_id", "id", "tool", "model", "messages"]), inner, max_size=4
         )
     ),
-    max_leaves=12,
+    max_leaves=8,
 )
 
 
@@ -154,8 +154,7 @@ def test_reading_takes_linear_time():
         ranges(data)
         return time.perf_counter() - began
 
-    seconds(50)
-    assert seconds(8_000) < 16 * min(seconds(2_000) for _ in range(3)) + 0.2
+    assert min(seconds(8_000) for _ in range(2)) < 8 * min(seconds(2_000) for _ in range(3)) + 0.05
 
 
 @pytest.mark.corpus
