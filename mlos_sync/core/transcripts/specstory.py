@@ -17,7 +17,16 @@ from itertools import chain, islice
 from mlos_sync.core.transcripts.model import Fact, Problem, Session
 from mlos_sync.core.transcripts.specstory_claims import Place, facts_of
 from mlos_sync.core.transcripts.specstory_envelope import Block, Speaker, walk
-from mlos_sync.core.transcripts.stamps import is_time, most_common, named_session, split_time, stem_of, texts, to_utc
+from mlos_sync.core.transcripts.stamps import (
+    is_time,
+    most_common,
+    named_session,
+    plain,
+    split_time,
+    stem_of,
+    texts,
+    to_utc,
+)
 
 HEADER_LINES = 15
 
@@ -183,7 +192,7 @@ def _title(title: str) -> tuple[str | None, str]:
     if is_time(title):
         return None, title
     match = _TITLE_TIME.fullmatch(title)
-    return (match["words"].strip() or None, match["time"]) if match else (title or None, "")
+    return plain(match["words"] if match else title) or None, match["time"] if match else ""
 
 
 def _format(header: _Header) -> str:

@@ -27,7 +27,7 @@ from mlos_sync.core.transcripts.specstory_parts import (
 )
 from mlos_sync.core.transcripts.specstory_patch import in_shell, patched
 from mlos_sync.core.transcripts.specstory_shell import command_line, command_of, commits, directory, ended_well
-from mlos_sync.core.transcripts.stamps import parsed
+from mlos_sync.core.transcripts.stamps import parsed, plain
 
 # Names without case, `_`, `-` and VS Code's prefix `copilot_`; by writer where only one has the name.
 _KINDS = {
@@ -47,6 +47,8 @@ _KINDS = {
     **dict.fromkeys(("runterminalcmd", "runterminalcommand", "runterminalcommandv2"), "shell"),  # Cursor
     **dict.fromkeys(("runcommand", "runshellcommand", "execshell"), "shell"),  # Antigravity, Gemini CLI, DeepSeek
 }
+
+_BY_TYPE = {"write": "edit", "shell": "shell", "bash": "shell"}  # the last: version 2.0
 
 # `The file /Users/x/a.go has been updated successfully.` and `… has been overwritten successfully.` Claude Code
 _UPDATED = re.compile(r"The file (?P<path>.+?) has been (?:updated|overwritten|created|modified)\b")
@@ -95,19 +97,19 @@ class Place:
         """The claim of an operation found in a block."""
         return Claim(
             session_id=self.session_id, turn=self.turn, line=block.line + item.index, at=self.at,
-            operation=item.operation, tool=block.name, raw_path=item.path, succeeded=item.succeeded,
+            operation=item.operation, tool=plain(block.name), raw_path=item.path, succeeded=item.succeeded,
             contents=item.contents, replacements=item.replacements, cwd=item.cwd, subagent=self.subagent,
         )  # fmt: skip
 
     def commit(self, block: Block, index: int, sha: str, subject: str) -> CommitMade:
         """The commit that a line of a block names."""
-        return CommitMade(self.session_id, self.turn, block.line + index, self.at, sha, subject)
+        return CommitMade(self.session_id, self.turn, block.line + index, self.at, sha, plain(subject))
 
 
 def kind_of(block: Block) -> str | None:
     """What sort of tool this is: an operation of the model or `shell`; None for tools that touch no file."""
     name = block.name.lower().replace("_", "").replace("-", "").replace(" ", "").removeprefix("copilot")
-    return _KINDS.get(name) or ("edit" if block.kind == "write" else None)
+    return _KINDS.get(name) or _BY_TYPE.get(block.kind)
 
 
 def facts_of(block: Block, place: Place, answered: bool = True) -> tuple[Claim | CommitMade, ...]:
