@@ -449,6 +449,18 @@ def test_reads_are_claims_of_their_own():
     assert told(shown, refused) == [("read", "./src/a.py", True), ("read", "/w/b.py", False)]
 
 
+def test_a_read_that_its_writer_calls_failed_is_one():
+    """Before the text of the file; in the text such words say nothing."""
+    failed = "\n**Input:**\n\n- filePath: `/w/a.py`\n\n**Error:**\n\n```\nno\n```"
+    shown = "\n**Input:**\n\n- filePath: `/w/a.py`\n\n**Result:**\n\n```\nx\n```\nError:\n\n**Error:**\n```\n```"
+    early_one = early("**Read** `./a.py`\n\nError:\n\n```\nno such thing\n```")
+    cursor = extension("read", "read_file_v2", "Status: **error**\n", "Tool use: **read_file_v2** • Read file: a.py")
+    assert told(cli("read", "read_file", failed)) == [("read", "/w/a.py", False)]
+    assert told(cli("read", "read_file", shown)) == [("read", "/w/a.py", True)]
+    assert told(early_one, head=CLI_0) == [("read", "./a.py", False)]
+    assert told(cursor, head=EXTENSION) == [("read", "a.py", False)]
+
+
 # --- Codex and other patches
 
 

@@ -22,6 +22,7 @@ from mlos_sync.core.transcripts.specstory_parts import (
     clean,
     failed,
     first_text,
+    refused,
     result_fence,
     take_apart,
 )
@@ -203,7 +204,8 @@ def _says_created(parts: Parts) -> bool:
 def _read(parts: Parts) -> Iterator[Found]:
     """The file that was read; its text is no result to judge by, so only the sentences of a refusal count."""
     fence = result_fence(parts, whole_file=False)
-    succeeded = fence is None or not _UNREAD.match(first_text(parts, fence)[1])
+    unread = fence is not None and _UNREAD.match(first_text(parts, fence)[1])
+    succeeded = not unread and not refused(parts)
     for index, path in _paths(parts):
         yield Found(index, "read", path, succeeded)
 

@@ -118,6 +118,12 @@ def failed(parts: Parts, whole_file: bool) -> bool:
     return bool(_FAILED.match(first_text(parts, fence)[1])) or any(line.startswith('"rejected":') for line in start)
 
 
+def refused(parts: Parts) -> bool:
+    """Whether a line before the first fence tells of a refusal; behind it a file may be shown."""
+    first = parts.fences[0].start if parts.fences else len(parts.block.lines)
+    return any(_REFUSED.match(line) for index, line in parts.prose if index < first)
+
+
 def last_label(parts: Parts) -> int:
     """The index of the last result label in the block, or the length of the block when it has none.
 
