@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem, Replacement, Session
-from mlos_sync.core.transcripts.stamps import most_common, texts, usable_path
+from mlos_sync.core.transcripts.stamps import most_common, plain, texts, usable_path
 
 LONGEST_MESSAGE = 1 << 26  # characters of one answer that are kept for the edits in it
 
@@ -226,7 +226,7 @@ def _said(chat: _Chat, number: int, text: str) -> Iterator[Fact]:
     elif (applied := _APPLIED.fullmatch(text)) and chat.answered:
         yield from _applied(chat, number, applied["path"])
     elif commit := _COMMIT.fullmatch(text):
-        yield CommitMade(chat.session_id, chat.turns, number, None, commit["sha"], commit["subject"].strip())
+        yield CommitMade(chat.session_id, chat.turns, number, None, commit["sha"], plain(commit["subject"]))
     elif _CREATE.fullmatch(text):
         chat.created.add(said)
     elif _INTERRUPTED.fullmatch(text):

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mlos_sync.core.transcripts.model import Claim, CommitMade
+from mlos_sync.core.transcripts.shell import claimed, located
 from mlos_sync.core.transcripts.specstory_contents import in_parameters, written_file
-from mlos_sync.core.transcripts.specstory_edits import edited
+from mlos_sync.core.transcripts.specstory_edits import by_path, edited
 from mlos_sync.core.transcripts.specstory_envelope import Block
 from mlos_sync.core.transcripts.specstory_parts import (
     Found,
@@ -21,12 +22,13 @@ from mlos_sync.core.transcripts.specstory_parts import (
     clean,
     failed,
     first_text,
+    refused,
     result_fence,
     take_apart,
 )
 from mlos_sync.core.transcripts.specstory_patch import in_shell, patched
-from mlos_sync.core.transcripts.specstory_shell import command_of, commits, ended_well
-from mlos_sync.core.transcripts.stamps import parsed
+from mlos_sync.core.transcripts.specstory_shell import command_line, command_of, commits, directory, ended_well
+from mlos_sync.core.transcripts.stamps import parsed, plain
 
 # Names without case, `_`, `-` and VS Code's prefix `copilot_`; by writer where only one has the name.
 _KINDS = {
@@ -46,6 +48,8 @@ _KINDS = {
     **dict.fromkeys(("runterminalcmd", "runterminalcommand", "runterminalcommandv2"), "shell"),  # Cursor
     **dict.fromkeys(("runcommand", "runshellcommand", "execshell"), "shell"),  # Antigravity, Gemini CLI, DeepSeek
 }
+
+_BY_TYPE = {"write": "edit", "shell": "shell", "bash": "shell"}  # the last: version 2.0
 
 # `The file /Users/x/a.go has been updated successfully.` and `… has been overwritten successfully.` Claude Code
 _UPDATED = re.compile(r"The file (?P<path>.+?) has been (?:updated|overwritten|created|modified)\b")
@@ -94,19 +98,19 @@ class Place:
         """The claim of an operation found in a block."""
         return Claim(
             session_id=self.session_id, turn=self.turn, line=block.line + item.index, at=self.at,
-            operation=item.operation, tool=block.name, raw_path=item.path, succeeded=item.succeeded,
-            contents=item.contents, replacements=item.replacements, subagent=self.subagent,
+            operation=item.operation, tool=plain(block.name), raw_path=item.path, succeeded=item.succeeded,
+            contents=item.contents, replacements=item.replacements, cwd=item.cwd, subagent=self.subagent,
         )  # fmt: skip
 
     def commit(self, block: Block, index: int, sha: str, subject: str) -> CommitMade:
         """The commit that a line of a block names."""
-        return CommitMade(self.session_id, self.turn, block.line + index, self.at, sha, subject)
+        return CommitMade(self.session_id, self.turn, block.line + index, self.at, sha, plain(subject))
 
 
 def kind_of(block: Block) -> str | None:
     """What sort of tool this is: an operation of the model or `shell`; None for tools that touch no file."""
     name = block.name.lower().replace("_", "").replace("-", "").replace(" ", "").removeprefix("copilot")
-    return _KINDS.get(name) or ("edit" if block.kind == "write" else None)
+    return _KINDS.get(name) or _BY_TYPE.get(block.kind)
 
 
 def facts_of(block: Block, place: Place, answered: bool = True) -> tuple[Claim | CommitMade, ...]:
@@ -123,7 +127,8 @@ def facts_of(block: Block, place: Place, answered: bool = True) -> tuple[Claim |
         found = in_shell(parts) or _by_command(parts, command, answered)
         made = tuple(commits(parts, command)) if command else ()
     else:
-        found, made = tuple(_READERS.get(kind, _changed)(parts)), ()
+        reader = _READERS.get(kind)
+        found, made = tuple(reader(parts) if reader else _changed(parts, answered)), ()
     once = {item.path: item for item in reversed(found)}
     told: list[Claim | CommitMade] = [
         place.claim(block, item) for item in sorted(once.values(), key=lambda item: item.index)
@@ -136,10 +141,17 @@ def _by_command(parts: Parts, command: str | None, answered: bool) -> tuple[Foun
     """What the command itself did to files, where it is simple enough to be sure and is known to have ended well."""
     if not command or not ended_well(parts, answered):
         return ()
-    return ()
+    index, base = command_line(parts), directory(parts)
+    found = []
+    for change in claimed(command):
+        path, cwd = located(change, base)
+        path = clean(path) or ""
+        if path:
+            found.append(Found(index, change.operation, path, True, change.contents, change.replacements, cwd))
+    return tuple(found)
 
 
-def _changed(parts: Parts) -> Iterator[Found]:
+def _changed(parts: Parts, answered: bool) -> Iterator[Found]:
     """The file that a write, edit or delete tool names, in the result or in its input."""
     kind = kind_of(parts.block) or "edit"
     whole_file = kind in ("write", "create")
@@ -147,15 +159,16 @@ def _changed(parts: Parts) -> Iterator[Found]:
     if confirmed is not None:
         yield confirmed
         return
-    succeeded = not failed(parts, whole_file) and not _unconfirmed(parts)
+    succeeded = not failed(parts, whole_file) and (answered or not _unconfirmed(parts))
     contents: tuple[bytes, ...] = ()
     if whole_file and succeeded:
         elsewhere = next(_in_summary(parts), None) or next(_in_prose(parts), None)
         contents = written_file(parts) if elsewhere else in_parameters(parts)
     replacements = edited(parts) if succeeded and kind == "edit" else ()
+    each = by_path(parts) if succeeded and kind == "edit" else {}
     operation = "create" if kind == "write" and _says_created(parts) else kind
     for index, path in _paths(parts):
-        yield Found(index, operation, path, succeeded, contents, replacements)
+        yield Found(index, operation, path, succeeded, contents, each.get(path, replacements))
 
 
 def _confirmed(parts: Parts, kind: str) -> Found | None:
@@ -174,9 +187,9 @@ def _confirmed(parts: Parts, kind: str) -> Found | None:
 
 
 def _unconfirmed(parts: Parts) -> bool:
-    """Whether this is a call of Claude Code without the result that tells of every success: the session was cut there.
+    """Whether this is a call of Claude Code without the result that tells of every success and failure.
 
-    Its `MultiEdit` shows the path behind the summary, in backticks alone; no other writer's tools do.
+    If the session ends there, it was cut. Such a call shows its path in backticks alone; no other writer's do.
     """
     first = parts.block.lines[parts.block.body].rstrip() if parts.block.body < len(parts.block.lines) else ""
     early = parts.block.early and _TICKED.search(parts.block.summary)
@@ -191,7 +204,8 @@ def _says_created(parts: Parts) -> bool:
 def _read(parts: Parts) -> Iterator[Found]:
     """The file that was read; its text is no result to judge by, so only the sentences of a refusal count."""
     fence = result_fence(parts, whole_file=False)
-    succeeded = fence is None or not _UNREAD.match(first_text(parts, fence)[1])
+    unread = fence is not None and _UNREAD.match(first_text(parts, fence)[1])
+    succeeded = not unread and not refused(parts)
     for index, path in _paths(parts):
         yield Found(index, "read", path, succeeded)
 

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from mlos_sync.core.transcripts.model import Replacement
 from mlos_sync.core.transcripts.specstory_envelope import Fence
 from mlos_sync.core.transcripts.specstory_parts import Parts, last_label
+from mlos_sync.core.transcripts.stamps import parsed
 
 # `@@ -5,7 +5,7 @@`: the head of a chunk of Cursor, with the numbers of its lines before and after
 _HEAD = re.compile(r"@@ -\d+(?:,(?P<old>\d{1,9}))? \+\d+(?:,(?P<new>\d{1,9}))? @@.*")
 # `*** End of File` behind the last hunk of a patch, Codex
 _END_OF_FILE = "*** End of File"
+_LABELS = ("oldString", "newString")
 _NO_NEWLINE = "\\ No newline at end of file"
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#\d{2,5}|#x[0-9a-fA-F]{2,4});")
 
@@ -44,7 +46,13 @@ def hunks(lines: Sequence[str], escaped: bool = False) -> tuple[Replacement, ...
 
 
 def edited(parts: Parts) -> tuple[Replacement, ...]:
-    """The replacements that an edit block shows before its result: chunks of Cursor, or old and new text as a diff."""
+    """The replacements of one file that an edit block shows before its result.
+
+    Chunks of Cursor, old and new text as a diff, or old and new text under their labels.
+    """
+    labelled = _labelled(parts)
+    if labelled is not None:
+        return labelled
     behind = last_label(parts)
     shown = [fence for fence in parts.fences if fence.info == "diff" and fence.start < behind]
     if not shown or any(fence.end >= len(parts.block.lines) for fence in shown):
@@ -57,6 +65,48 @@ def edited(parts: Parts) -> tuple[Replacement, ...]:
             return ()
         found.append(one)
     return tuple(found)
+
+
+def by_path(parts: Parts) -> dict[str, tuple[Replacement, ...]]:
+    """The replacements in several files, which VS Code Copilot lists as JSON behind "- replacements:" since 2.7."""
+    label = next((index for index, line in parts.prose if line == "- replacements:"), None)
+    fence = next((fence for fence in parts.fences if label is not None and label < fence.start <= label + 2), None)
+    value = parsed("\n".join(parts.block.lines[fence.start + 1 : fence.end])) if fence else None
+    found: dict[str, tuple[Replacement, ...]] = {}
+    damaged: set[str] = set()
+    for item in value if isinstance(value, list) else ():
+        path, old, new = (item.get(key) for key in ("filePath", *_LABELS)) if isinstance(item, dict) else (None,) * 3
+        if not isinstance(path, str):
+            continue
+        if not isinstance(old, str) or not isinstance(new, str) or not old:
+            damaged.add(path)
+        found[path] = (*found.get(path, ()), Replacement(_bytes(str(old)), _bytes(str(new))))
+    return {path: changes for path, changes in found.items() if path not in damaged}
+
+
+def _labelled(parts: Parts) -> tuple[Replacement, ...] | None:
+    """The texts behind "- oldString:" and "- newString:" of VS Code Copilot; None where the block has no such label.
+
+    Each stands in backticks on the line of the label, or in a fence of its own.
+    """
+    texts = [_text(parts, key) for key in _LABELS]
+    if all(text is None for text in texts):
+        return None
+    old, new = texts
+    return (Replacement(_bytes(old), _bytes(new)),) if old and new is not None and old != new else ()
+
+
+def _text(parts: Parts, key: str) -> str | None:
+    inline = f"- {key}: `"
+    for index, line in parts.prose:
+        if line.startswith(inline) and line.endswith("`") and len(line) > len(inline):
+            return line[len(inline) : -1]
+        if line == f"- {key}:":
+            fence = next((fence for fence in parts.fences if index < fence.start <= index + 2), None)
+            if fence is None or fence.end >= len(parts.block.lines):
+                return None
+            return "\n".join(line.removesuffix("\r") for line in parts.block.lines[fence.start + 1 : fence.end])
+    return None
 
 
 def _chunk(lines: Sequence[str]) -> Replacement | None:

@@ -68,6 +68,13 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """Text behind the last block of a file, at whose end `line` it stands: the session went on behind that block."""
+
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fence:
     """A fenced part of a block: `lines[start]` opens it, `lines[end]` closes it or is the end of the block."""
 
@@ -77,7 +84,7 @@ class Fence:
     info: str
 
 
-def walk(lines: Iterable[str], early: bool = False) -> Iterator[Speaker | Block]:
+def walk(lines: Iterable[str], early: bool = False) -> Iterator[Speaker | Block | Words]:
     """The speakers and envelopes of a file in order; what stands inside an envelope is never taken for either.
 
     Lines come without line feeds, and no more of them is held than the block at hand. Speakers and envelopes follow a
@@ -87,6 +94,7 @@ def walk(lines: Iterable[str], early: bool = False) -> Iterator[Speaker | Block]
     source = enumerate(lines, 1)
     marks = _EARLY_MARKS if early else _MARKS
     before = previous = ""
+    number = behind = 0  # the line at hand, and the first behind the last block
     for first in source:
         entry: tuple[int, str] | None = first
         while entry is not None:  # what a block gives back, its next line, is looked at like any other
@@ -96,6 +104,7 @@ def walk(lines: Iterable[str], early: bool = False) -> Iterator[Speaker | Block]
                 block: Block | None = None
                 speaker = _speaker(line, number)
                 if speaker is not None:
+                    behind = 0
                     yield speaker
                 elif (match := _OPENING.match(line)) is not None:
                     block, previous, entry = _envelope(source, number, match)
@@ -104,8 +113,11 @@ def walk(lines: Iterable[str], early: bool = False) -> Iterator[Speaker | Block]
                     previous = ""
                 if block is not None:
                     yield block
+                    behind = block.line + len(block.lines)
                     continue
             before, previous = previous, line
+    if behind and number >= behind and previous.strip() not in ("", "---"):
+        yield Words(number)
 
 
 def fences(lines: Sequence[str], start: int) -> list[Fence]:

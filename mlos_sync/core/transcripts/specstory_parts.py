@@ -48,7 +48,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An operation on a path, found at `block.lines[index]`."""
+    """An operation on a path, found at `block.lines[index]`; `cwd` is where a relative one starts, if that is told."""
 
     index: int
     operation: str
@@ -56,6 +56,7 @@ class Found:
     succeeded: bool = True
     contents: tuple[bytes, ...] = ()
     replacements: tuple[Replacement, ...] = ()
+    cwd: str | None = None
 
 
 def take_apart(block: Block) -> Parts:
@@ -115,6 +116,12 @@ def failed(parts: Parts, whole_file: bool) -> bool:
         return False
     start = [line.strip() for line in parts.block.lines[fence.start + 1 : min(fence.end, fence.start + 4)]]
     return bool(_FAILED.match(first_text(parts, fence)[1])) or any(line.startswith('"rejected":') for line in start)
+
+
+def refused(parts: Parts) -> bool:
+    """Whether a line before the first fence tells of a refusal; behind it a file may be shown."""
+    first = parts.fences[0].start if parts.fences else len(parts.block.lines)
+    return any(_REFUSED.match(line) for index, line in parts.prose if index < first)
 
 
 def last_label(parts: Parts) -> int:

@@ -21,6 +21,8 @@ _IN_SUMMARY = re.compile(r"Tool use: \*\*[^*]+\*\* `(?P<command>.+)`")
 _TICKED = re.compile(r"`(?P<command>.+)`")
 # "- command: `git status`" VS Code Copilot
 _INPUT = re.compile(r"- command: `(?P<command>.+)`")
+# "Directory: `/Users/x/project`" Gemini CLI, Factory Droid, DeepSeek, Antigravity
+_DIRECTORY = re.compile(r"Directory: `(?P<path>[^`]{1,4096})`")
 # `git commit -m x`, `cd a && git -C b commit`, `GIT_EDITOR=true git revert HEAD`, and others that print a commit
 # (every part is bounded, so that no text makes the search slow)
 _COMMITS = re.compile(
@@ -39,7 +41,7 @@ _GOOD = re.compile(r"exit code: 0\.?|process exited with code 0|the command comp
 # `Exit code 1` Claude Code 2, `Exit code: 2` Codex, `Process exited with code 1` Codex,
 # `Process running with session ID 5` Codex, `Command running in background with ID: b1` Claude Code
 _BAD = re.compile(
-    r"exit code:? |process exited with code|process running with session|command (?:running in|was .*)background"
+    r"exit code:? |process exited with code|process running with session|command (?:running in |was .{0,40})background"
     r"|command timed out|\[request interrupted|the command (?:failed|exited)",
     re.IGNORECASE,
 )
@@ -59,6 +61,23 @@ def command_of(parts: Parts) -> str | None:
         ticked = [found for index, line in parts.prose if index < end and (found := _one_line(line))]
         match = ticked[-1] if ticked else None
     return match["command"] if match else None
+
+
+def command_line(parts: Parts) -> int:
+    """The index of the line on which the command begins."""
+    fence = _command(parts)
+    if fence is not None:
+        return fence.start + 1
+    if _IN_SUMMARY.fullmatch(parts.block.summary):
+        return parts.block.summary_at
+    end = parts.fences[0].start if parts.fences else len(parts.block.lines)
+    return max((index for index, line in parts.prose if index < end and _one_line(line)), default=0)
+
+
+def directory(parts: Parts) -> str | None:
+    """Where the command ran, if the block tells."""
+    told = next((match for _, line in parts.prose if (match := _DIRECTORY.fullmatch(line))), None)
+    return told["path"] if told and told["path"].startswith("/") else None
 
 
 def ended_well(parts: Parts, answered: bool) -> bool:

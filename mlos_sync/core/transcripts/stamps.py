@@ -22,9 +22,11 @@ TIME = (
 LONGEST_PATH = 4096
 
 LONGEST_WORD = 200
+LONGEST_TITLE = 500
 
 _DATED = re.compile(r"\d{4}-\d\d-\d\d(?!\d)", re.ASCII)
 _WHOLE = re.compile(TIME, re.ASCII)
+_CONTROL = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]|[\x00-\x1f\x7f-\x9f]")  # `ESC[31m` and its like go as a whole
 _NO_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of a surrogate pair
 _AT_END = re.compile(r"(?:^| )(?P<time>" + TIME + r")$", re.ASCII)
 
@@ -63,6 +65,11 @@ def usable_path(text: str) -> bool:
 def most_common(counts: dict[str, int]) -> str | None:
     """The name counted most often, the first of several; None where there is none."""
     return max(counts, key=lambda name: counts[name]) if counts else None
+
+
+def plain(text: str) -> str:
+    """Text to be shown on one line: without control characters, and cut where nobody reads on."""
+    return _CONTROL.sub("", text[: 4 * LONGEST_TITLE]).strip()[:LONGEST_TITLE]
 
 
 def word(value: Any) -> str | None:
