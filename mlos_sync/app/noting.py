@@ -41,7 +41,7 @@ def collect(index: Index) -> Notes | None:
     """Read what the refs hold and the index has not; None where they are as they were."""
     db, root = index.db, index.workspace.root
     tips = git.tips(root, NOTES, f"refs/heads/{BRANCH}", f"refs/remotes/*/{BRANCH}")
-    reachable = store.get(db, "head") if NOTES in tips else ""
+    reachable = git.head(root) if NOTES in tips else ""
     seen = (
         " ".join(f"{name} {sha}" for name, sha in sorted(tips.items())) + f" {reachable} {transcripts.READER_VERSION}"
     )
@@ -68,7 +68,7 @@ def _notes(index: Index, tip: str, known: dict[str, str], found: Notes) -> set[s
     from mlos_sync.core.transcripts import git_ai
 
     root = index.workspace.root
-    reachable = {sha for (sha,) in index.db.execute("SELECT sha FROM commits")}
+    reachable = set(git.run(root, "rev-list", "HEAD", check=False).decode().split())
     blobs = {}
     for path, (_, blob) in git.tree_files(root, tip).items():
         commit = path.replace("/", "")

@@ -27,6 +27,8 @@ _SECRET = re.compile(
     r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|xox[abprs]-[\w-]{10,}"
     r"|AIza[\w-]{30,}|glpat-[\w-]{20,}|eyJ[\w-]{10,}\.[\w-]{10,}|(?i:secret|token|passw(?:or)?d|api[_-]?key)\s*[=:]\s*\S{6,}"
 )
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]{3,}")
 _HOME = re.compile(r"(?:^|[\s\"'(])(?:/(?:home|Users)/|[A-Za-z]:[\\/]+Users[\\/]|~/)", re.IGNORECASE)
 
 
@@ -62,12 +64,17 @@ def _found(db: store.Connection) -> list[Fact]:
     """What may be told of the sessions that private transcripts speak for."""
     private = {session: row for session, row in sessions.speaking(db).items() if row[-1] == "private"}
     found = []
-    for session, (_, _, tool, model, _, started, ended, _) in private.items():
-        if not is_tellable(session):
+    for session, (_, transcript, tool, model, _, started, ended, _) in private.items():
+        if not is_tellable(session) or _is_called_by_words(session, transcript):
             continue
         about: Fact = {"tool": _told(tool), "model": _told(model), "started_at": started, "ended_at": ended}
         found += _of_files(db, session, about)
     return found
+
+
+def _is_called_by_words(session: str, transcript: str) -> bool:
+    """Whether a session has no id but the name of its file, and that tells what was said first, as old formats do."""
+    return session in transcript and not _UUID.search(session) and len(_WORD.findall(session)) > 1
 
 
 def _of_files(db: store.Connection, session: str, about: Fact) -> list[Fact]:
