@@ -30,14 +30,15 @@ from mlos_sync.core.transcripts.tools import kind_of
 TOOL = "Claude Code"
 FORMAT, STREAM = "claude-jsonl", "claude-stream-json"
 
-# Kinds of lines that hold nothing this reader takes: the bulk of newer logs. `progress` (2.0.70 to 2.1.4x) repeats the
+# Kinds of lines that hold nothing this reader takes: the bulk of newer logs. `progress` (seen in 2.1.4 to 2.1.42) repeats the
 # messages of subagents, which have their own files.
 _IDLE = (
     *("progress", "file-history-snapshot", "queue-operation", "attachment", "permission-mode", "mode", "last-prompt"),
     *("agent-name", "worktree-state", "relocated", "frame-link", "pr-link", "bridge-session", "started", "result"),
-    *("stream_event", "file-history-delta", "marble-origami-commit"),
+    *("stream_event"),
 )
 _SPOKEN = ("user", "assistant")
+_MARKS = (b'"sessionId"', b'"session_id"', b'"leafUuid"', b'"messageId"')  # no such log is without one of them
 # The top-level members of a line up to its first object or list. A writer puts `type` among them for the idle kinds:
 # `{"parentUuid":null,"isSidechain":false,"type":"progress","data":{…`; only `attachment` has its object first.
 # No member before has an object for its value, so that the type found is the line's own, whatever its texts quote.
@@ -67,7 +68,7 @@ class _Log:
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins as such a log, judged by the keys of its first lines; see `jsonl.outlines`."""
-    return any(_is_line(keys) for keys in outlines(head))
+    return any(mark in head for mark in _MARKS) and any(_is_line(keys) for keys in outlines(head))
 
 
 def _is_line(keys: dict[str, str]) -> bool:
@@ -214,7 +215,7 @@ def _summary(log: _Log, entry: dict[str, Any]) -> None:
 
 
 def _agent(log: _Log, entry: dict[str, Any]) -> str:
-    """The subagent that a line belongs to, or nothing: by `agentId` (from 2.0.42), the file, or `parent_tool_use_id`."""
+    """The subagent that a line belongs to, or nothing: by `agentId` (seen from 2.0.75), the file, or `parent_tool_use_id`."""
     agent = text_at(entry, "agentId")
     if agent and entry.get("isSidechain") is True:
         return "agent-" + (sound_text(agent) or "")

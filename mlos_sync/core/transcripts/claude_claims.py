@@ -93,7 +93,7 @@ def _with_result(change: Change, told: dict[str, Any]) -> Change:
 
 
 def _plan(told: dict[str, Any]) -> tuple[Change, ...]:
-    """The plan of `ExitPlanMode`, which is a file from 2.0.3x on: `{"plan":"…","filePath":"/…/plans/x.md"}`."""
+    """The plan of `ExitPlanMode`, which is a file (seen from 2.1.7 on): `{"plan":"…","filePath":"/…/plans/x.md"}`."""
     path = sound_path(told.get("filePath"))
     return (
         () if path is None else (Change("write", path, contents=(text_at(told, "plan").encode("utf-8", "replace"),)),)

@@ -25,8 +25,8 @@ def edited(told: dict[str, Any]) -> tuple[tuple[bytes, ...], tuple[Replacement, 
     """The candidates after an edit, or its replacements where the previous text is not given.
 
     `Edit`: `{"oldString","newString","originalFile","structuredPatch","userModified","replaceAll"}`; `MultiEdit`:
-    `{"edits":[{"old_string",…}],"originalFileContents",…}` (1.0.x); `NotebookEdit`: `{"updated_file"}` (2.1). When the
-    user changed the proposal (`userModified`), only the structured patch has what was written.
+    `{"edits":[{"old_string",…}],"originalFileContents",…}` (1.0.x); `NotebookEdit`: `{"updated_file"}`, in some
+    versions. When the user changed the proposal (`userModified`), only the structured patch has what was written.
     """
     updated = told.get("updated_file")
     if isinstance(updated, str):

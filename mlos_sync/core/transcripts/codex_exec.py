@@ -1,4 +1,4 @@
-"""What `codex exec --json` prints, one JSON object a line, known from 0.44 (October 2025): no times, no working directory.
+"""What `codex exec --json` prints, one JSON object a line, known from late 2025: no times, no working directory.
 
 `{"type":"thread.started","thread_id":…}`, then `turn.started`, `item.started`, `item.completed` with an `item` of type
 `agent_message`, `command_execution` or `file_change`, and `turn.completed`. It is not stored unless somebody redirects it.
@@ -43,7 +43,7 @@ def read(lines: Iterable[tuple[int, bytes]], first: dict[str, Any], name: str) -
 
 def _item(course: Course, item: dict[str, Any], number: int) -> Iterator[Claim | CommitMade]:
     kind = text_at(item, "type", "item_type")
-    if kind in ("agent_message", "assistant_message"):  # the second until 0.44
+    if kind in ("agent_message", "assistant_message"):  # the second in the first versions
         course.turned(subagent=False)
     elif kind == "file_change":
         for told in objects_at(item, "changes"):

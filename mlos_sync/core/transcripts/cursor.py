@@ -39,7 +39,7 @@ class _Call:
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins as such a transcript: a role and a message with content, and nothing that others add."""
-    return any(
+    return b'"role"' in head and any(
         keys.get("role") in ("user", "assistant") and "message.content" in keys and "type" not in keys
         for keys in outlines(head, most=3)
     )

@@ -17,7 +17,7 @@ from mlos_sync.core.transcripts.tools import intended, kind_of
 # `Successfully created and wrote to new file: /w/a.py.` of write_file; `Created new file: /w/a.py …` of replace
 _CREATED = ("Successfully created and wrote to new file", "Created new file")
 # What follows the output of a command, which may hold such lines itself, so that any of them is believed:
-# `Exit Code: 0` always until 0.2x, later only other codes; `Error: (none)` likewise; `Signal: 0`, later any
+# `Exit Code: 0`, `Error: (none)` and `Signal: 0` always in 0.23; later versions leave out what is good
 _BAD_EXIT = re.compile(r"^Exit Code: (?!0\r?$)", re.MULTILINE)
 _GOOD_EXIT = re.compile(r"^Exit Code: 0\r?$", re.MULTILINE)
 # `Output: [main abc1234] subject`: the first line of the output stands behind its label, which was `Stdout` in 0.1
@@ -59,7 +59,7 @@ def pending_claims(asked: Asked) -> Iterator[Claim]:
 
 
 def _with_result(call: dict[str, Any], change: Change, output: str) -> Change:
-    """A change with what the result shows of it: `resultDisplay` of 0.1x and later has the whole new text."""
+    """A change with what the result shows of it: `resultDisplay`, where the log keeps it, has the whole new text."""
     if change.operation not in ("write", "edit"):
         return change
     shown = object_at(call, "resultDisplay").get("newContent")

@@ -31,7 +31,7 @@ _KINDS = {
 # Servers whose files are those of the workspace: others delete and update by path as well, in places of their own.
 _FILE_SERVERS = ("filesystem", "acp")  # the reference server; Claude Code in an editor, since late 2025
 # `file_path` Claude Code, Gemini CLI, Cursor's search_replace; `path` Cursor, MCP; `target_file` Cursor's edit_file and
-# delete_file; `absolute_path` Gemini CLI's read_file until 0.9; `notebook_path` Claude Code; `target_notebook` Cursor
+# delete_file; `absolute_path` Gemini CLI's read_file of 2025; `notebook_path` Claude Code; `target_notebook` Cursor
 _PATHS = (
     "file_path",
     "path",

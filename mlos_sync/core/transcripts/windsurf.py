@@ -34,7 +34,7 @@ _DRIVE = re.compile(r"/[A-Za-z]:/")
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins with lines of such kinds, each with a status and the object that its type names."""
-    first = next(outlines(head, most=3), {})
+    first = next(outlines(head, most=3), {}) if b'"status"' in head else {}
     kind = first.get("type", "")
     return kind in _KINDS and "status" in first and any(key.startswith(kind + ".") for key in first)
 
