@@ -516,6 +516,14 @@ def test_a_patch_in_a_shell_heredoc_counts_but_a_shown_one_does_not():
     assert told(shown) == []
 
 
+def test_a_patch_in_a_command_that_failed_changed_nothing():
+    """Codex prints the code of the command before its output."""
+    patch = "*** Begin Patch\n*** Update File: a.py\n@@\n-x\n+y\n*** End Patch"
+    result = "Chunk ID: 1\nProcess exited with code 1\nOutput:\nno"
+    block = cli("shell", "exec_command", f"```bash\napply_patch <<'EOF'\n{patch}\nEOF\n```\n```\n{result}\n```")
+    assert told(block) == [("patch", "a.py", False)]
+
+
 # --- other producers
 
 
@@ -762,6 +770,17 @@ def test_a_commit_is_what_git_printed(command, line, made):
     for block in (claude, codex, long, copilot):
         assert commits(block) == ([made] if made else [])
     assert commits(cursor, head=EXTENSION) == ([made] if made else [])
+
+
+def test_the_early_cli_shows_commits_under_a_label():
+    """The command stands in the line of the call, or below it."""
+    for call in (
+        "**Bash** `git commit -m x`",
+        "**Bash** Commit it\n\n`git commit -m x`",
+        "**Bash**\n\n```bash\ngit commit -m x\n```",
+    ):
+        block = early(f"{call}\n\nResult:\n\n```\n[main 84be9f7] Fix it\n 1 file changed\n```")
+        assert commits(block, head=CLI_1) == [("84be9f7", "Fix it")]
 
 
 def test_a_commit_in_a_message_or_behind_an_inner_fence_keeps_its_meaning():
