@@ -1,4 +1,4 @@
-"""Agent Trace records (RFC 0.1.0, January 2026): which conversation touched which file, one record an edit.
+"""Agent Trace records (RFC 0.1.0): which conversation touched which file, one record an edit.
 
 A record is `{version, id, timestamp, vcs, tool, files, metadata}`; hooks append records to a file, one a line, and a
 single document or a list of records is read as well. A flat look-alike, `agent-trace/v0.1.0`, has one absolute

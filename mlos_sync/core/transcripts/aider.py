@@ -1,8 +1,9 @@
 """Aider's chat history, `.aider.chat.history.md`: many sessions in one file, which aider appends to.
 
-Known from aider 0.30 to 0.86. Three voices share the file: `#### ` what the user typed, `> ` what aider itself says, and
-bare text of the model, which may quote both of the others. What aider writes ends with two blanks, and stands behind the
-start of a session, a line of the user's, or the count of tokens that follows each answer; only there it is believed.
+Seen from aider 0.85, with the words of older versions where noted. Three voices share the file: `#### ` what the user
+typed, `> ` what aider itself says, and bare text of the model, which may quote both of the others. What aider writes ends
+with two blanks, and stands behind the start of a session, a line of the user's, or the count of tokens that follows each
+answer; only there it is believed.
 Times are local without a zone, so that they name sessions but date nothing.
 """
 

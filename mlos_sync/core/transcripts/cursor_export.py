@@ -1,6 +1,6 @@
 """Cursor's "Export chat" markdown: a session without claims, since the export leaves out every tool call.
 
-Known from Cursor 1.0 (June 2025): `# Title`, then `_Exported on 6/30/2025 at 10:50:08 EDT from Cursor (1.1.3)_`, then
+Known from Cursor 1.1 (June 2025): `# Title`, then `_Exported on 6/30/2025 at 10:50:08 EDT from Cursor (1.1.3)_`, then
 turns that begin with `**User**` or `**Cursor**` behind a rule. The time is that of the export, in the user's locale and
 with a word for the zone, so that it dates nothing.
 """

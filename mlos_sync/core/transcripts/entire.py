@@ -1,4 +1,4 @@
-"""Entire's checkpoints (branch `entire/checkpoints/v1`, CLI of January to March 2026): what their metadata says.
+"""Entire's checkpoints (branch `entire/checkpoints/v1`, CLI of January and February 2026): what their metadata says.
 
 A checkpoint has one `metadata.json` for itself and one in a folder for each of its sessions, beside the transcript in
 the agent's own format. Fields came and went between versions: each may be missing, null or of another type, and then
@@ -94,7 +94,7 @@ def _agent(value: Any) -> str | None:
 
 
 def _first_line(value: dict[str, Any]) -> int:
-    """`checkpoint_transcript_start`, or `transcript_lines_at_start` of versions before February 2026; 0 if not told."""
+    """`checkpoint_transcript_start`, or its older name, which stands beside it in February 2026; 0 if not told."""
     for key in ("checkpoint_transcript_start", "transcript_lines_at_start"):
         found = value.get(key)
         if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 1 << 53:

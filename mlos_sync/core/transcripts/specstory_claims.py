@@ -27,7 +27,14 @@ from mlos_sync.core.transcripts.specstory_parts import (
     take_apart,
 )
 from mlos_sync.core.transcripts.specstory_patch import in_shell, patched
-from mlos_sync.core.transcripts.specstory_shell import command_line, command_of, commits, directory, ended_well
+from mlos_sync.core.transcripts.specstory_shell import (
+    command_line,
+    command_of,
+    commits,
+    directory,
+    ended_badly,
+    ended_well,
+)
 from mlos_sync.core.transcripts.stamps import parsed, plain
 
 # Names without case, `_`, `-` and VS Code's prefix `copilot_`; by writer where only one has the name.
@@ -124,7 +131,7 @@ def facts_of(block: Block, place: Place, answered: bool = True) -> tuple[Claim |
     parts = take_apart(block)
     if kind == "shell":
         command = command_of(parts)
-        found = in_shell(parts) or _by_command(parts, command, answered)
+        found = _by_patch(parts) or _by_command(parts, command, answered)
         made = tuple(commits(parts, command)) if command else ()
     else:
         reader = _READERS.get(kind)
@@ -135,6 +142,14 @@ def facts_of(block: Block, place: Place, answered: bool = True) -> tuple[Claim |
     ]
     told += [place.commit(block, index, sha, subject) for index, sha, subject in made]
     return tuple(told)
+
+
+def _by_patch(parts: Parts) -> tuple[Found, ...]:
+    """The files of a patch that the command holds; none was changed if the command failed."""
+    found = in_shell(parts)
+    if not found or not ended_badly(parts):
+        return found
+    return tuple(Found(item.index, item.operation, item.path, False) for item in found)
 
 
 def _by_command(parts: Parts, command: str | None, answered: bool) -> tuple[Found, ...]:

@@ -89,10 +89,16 @@ def ended_well(parts: Parts, answered: bool) -> bool:
     """
     head = [text for line in _output_head(parts) if (text := line.strip())]
     if any(_GOOD.fullmatch(line) for line in head):
-        return not any(_BAD.match(line) and not _GOOD.fullmatch(line) for line in head)
+        return not ended_badly(parts)
     if parts.block.name != "Bash" or any(_BAD.match(line) for line in head[:1]):
         return False
     return not failed(parts, whole_file=False) and (answered or bool(head))
+
+
+def ended_badly(parts: Parts) -> bool:
+    """Whether the block shows that its command ended with another code than 0, or has not ended."""
+    head = [line.strip() for line in _output_head(parts)]
+    return any(_BAD.match(line) and not _GOOD.fullmatch(line) for line in head)
 
 
 def commits(parts: Parts, command: str) -> Iterator[tuple[int, str, str]]:
