@@ -30,7 +30,7 @@ from mlos_sync.core.transcripts.tools import kind_of
 TOOL = "Claude Code"
 FORMAT, STREAM = "claude-jsonl", "claude-stream-json"
 
-# Kinds of lines that hold nothing this reader takes: the bulk of newer logs. `progress` (seen in 2.1.4 to 2.1.42) repeats the
+# Kinds of lines that hold nothing this reader takes: the bulk of newer logs. `progress` (seen in 2.1.12 to 2.1.42) repeats the
 # messages of subagents, which have their own files.
 _IDLE = (
     *("progress", "file-history-snapshot", "queue-operation", "attachment", "permission-mode", "mode", "last-prompt"),
