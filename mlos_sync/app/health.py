@@ -86,7 +86,7 @@ def _truncated(copies: dict[str, list[Row]]) -> list[Row]:
 
 
 _EDITS = (
-    "FROM claims c JOIN session_files f ON f.transcript = c.transcript AND f.session_id = c.session_id AND f.speaks = 1"
+    "FROM claims c JOIN session_files f ON f.transcript = c.transcript AND f.session_id = c.session_id AND f.part = c.part AND f.speaks = 1"
     f" WHERE c.succeeded = 1 AND c.operation IN ({', '.join('?' * len(WRITING))})"
 )
 

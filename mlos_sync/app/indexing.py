@@ -149,7 +149,10 @@ def prepare(
             progress(number, total)
     result.changes = plan(comparison, result.hashed, _known_hashes(index.db, comparison))
     if result.changes.added:
-        result.origins = _origins(result, observed.absent | git.staged_away(index.workspace.root))
+        root = index.workspace.root
+        found = _origins(result, observed.absent | git.staged_away(root))
+        old = git.blobs_at(root, "HEAD", found) if found else {}  # a file that was there before came from nowhere
+        result.origins = {new: path for new, path in found.items() if new not in old}
     if not accept_deletes:
         _refuse_mass_disappearance(index, result, observed)
     return result

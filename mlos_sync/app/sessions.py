@@ -68,17 +68,17 @@ def take(db: store.Connection, one: Kept) -> set[str]:
         (path, read.sha256, transcripts.READER_VERSION, read.format, one.kept, one.stat),
     )
     names = FIELDS["claims"]
-    raw, session = names.index("raw_path"), names.index("session_id")
-    counts: dict[str, int] = {}
+    raw, session, part = (names.index(name) for name in ("raw_path", "session_id", "part"))
+    counts: dict[tuple[str, str], int] = {}
     claims, changes = [], []
     for number, row in enumerate(read.claims):
-        counts[row[session]] = counts.get(row[session], 0) + 1
+        counts[row[session], row[part]] = counts.get((row[session], row[part]), 0) + 1
         claims.append((path, number, *row[:-1], name_of(row[raw])))
         if row[-1] is not None:
             changes.append((path, number, row[-1], "", "", ""))
     _insert(db, "claims", (*names[:-1], "name"), claims, number=True)
     _insert(db, "claim_changes", ("changes", "bases", "hashes", "blobs"), changes, number=True)
-    told = [(path, *row, counts.get(row[0], 0)) for row in read.sessions]
+    told = [(path, *row, counts.get((row[0], row[1]), 0)) for row in read.sessions]
     _insert(db, "session_files", (*FIELDS["sessions"], "claims"), told)
     _insert(db, "session_commits", FIELDS["commits"], _numbered(path, read.commits), number=True)
     _insert(db, "transcript_problems", FIELDS["problems"], _numbered(path, read.problems), number=True)

@@ -81,7 +81,7 @@ def _of_files(db: store.Connection, session: str, about: Fact) -> list[Fact]:
     by_path: dict[str, list[tuple[str, str | None, str]]] = {}
     for path, operation, at, blobs in db.execute(
         "SELECT c.path, c.operation, c.at, c.blobs || ' ' || coalesce(x.blobs, '') FROM claims c JOIN session_files f ON"
-        " f.transcript = c.transcript AND f.session_id = c.session_id AND f.speaks = 1 LEFT JOIN claim_changes x ON"
+        " f.transcript = c.transcript AND f.session_id = c.session_id AND f.part = c.part AND f.speaks = 1 LEFT JOIN claim_changes x ON"
         " x.transcript = c.transcript AND x.number = c.number WHERE c.session_id = ? AND c.succeeded = 1"
         f" AND c.path IS NOT NULL AND c.operation IN ({', '.join('?' * (len(WRITING) + 1))})"
         " ORDER BY c.transcript, c.number",
@@ -142,11 +142,11 @@ def _take(db: store.Connection, session: str, facts: list[Fact]) -> set[str]:
     for one in facts:
         for operation in (one["operations"] or "edit").split():
             place, at = one["path"], one["first_at"] if operation == "create" else one["last_at"]
-            row = (session, 0, 0, at, operation, "", place, name_of(place), 0, place, 1, "", one["blobs"] or "")
+            row = (session, "", 0, 0, at, operation, "", place, name_of(place), 0, place, 1, "", one["blobs"] or "")
             rows.append((path, len(rows), *row))
     db.executemany(
-        "INSERT INTO claims(transcript, number, session_id, turn, line, at, operation, tool, raw_path, name, subagent,"
-        " path, succeeded, hashes, blobs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO claims(transcript, number, session_id, part, turn, line, at, operation, tool, raw_path, name, subagent,"
+        " path, succeeded, hashes, blobs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
     return touched | {session}

@@ -6,7 +6,7 @@ import hashlib
 from itertools import pairwise
 from typing import Any
 
-from mlos_sync.app import finding, freshness
+from mlos_sync.app import finding, freshness, weighing
 from mlos_sync.app.filtering import since_ms
 from mlos_sync.app.folding import iso
 from mlos_sync.app.opening import Index
@@ -65,7 +65,8 @@ def _latest(found: list[Row], after: int, limit: int | None) -> list[Row]:
 
 
 def _versions(index: Index, path: str) -> list[Row]:
-    """Each content that the file at a path had: since when and until when, by which commit; work that no commit holds is
+    """Each content that the file at a path had: since when and until when, by which commit and, where that is proved, by
+    which sessions; work that no commit holds is
     among them. Contents are compared by hash, so a version that git has is told once."""
     db = index.db
     artifact = store.rows(db, "SELECT * FROM artifacts WHERE file_path = ?", (path,)) or store.rows(
@@ -78,6 +79,9 @@ def _versions(index: Index, path: str) -> list[Row]:
     found.sort(key=lambda one: (one["at"], one["until"] or "9"))
     for one, following in pairwise(found):
         one["until"] = one["until"] or following["since"] or following["at"]
+    makers = weighing.makers_of_contents(db, artifact[0]["id"]) if artifact else {}
+    for one in found:
+        one["sessions"] = sorted(makers.get(one["hash"], set()) | makers.get(one["blob"], set()))
     return found
 
 

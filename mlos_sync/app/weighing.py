@@ -149,7 +149,7 @@ def claims_of(db: store.Connection, session: str, operations: Sequence[str] = WR
         for transcript, number, path, operation, turn, line, at, hashes, more, blobs, other, form in db.execute(
             "SELECT c.transcript, c.number, c.path, c.operation, c.turn, c.line, c.at, c.hashes, coalesce(x.hashes, ''),"
             " c.blobs, coalesce(x.blobs, ''), t.format FROM session_files f"
-            " JOIN claims c ON c.session_id = f.session_id AND c.transcript = f.transcript"
+            " JOIN claims c ON c.session_id = f.session_id AND c.part = f.part AND c.transcript = f.transcript"
             " JOIN transcripts t ON t.path = f.transcript"
             " LEFT JOIN claim_changes x ON x.transcript = c.transcript AND x.number = c.number"
             f" WHERE f.session_id = ? AND f.speaks = 1 AND c.succeeded = 1 AND c.path IS NOT NULL"
@@ -200,6 +200,23 @@ def judge(db: store.Connection, claims: Iterable[PlacedClaim]) -> list[Judged]:
             changes[number] = changes_of(db, names[number])
         found[number].claims.append((claim, prove(claim, *content[number], changes[number])))
     return list(found.values())
+
+
+def makers_of_contents(db: store.Connection, artifact: int) -> dict[str | None, set[str]]:
+    """Content (SHA-256 or git's name) -> the sessions that left it in the file of an artifact."""
+    found: dict[str | None, set[str]] = {}
+    by_agent = {number: session for session, number in sessions.agents(db).items()}
+    for (agent,) in db.execute(
+        "SELECT source_id FROM relationships WHERE source_type = 'agent' AND relationship_type = 'produced'"
+        " AND target_type = 'artifact' AND target_id = ?",
+        (artifact,),
+    ).fetchall():
+        session = by_agent.get(agent)
+        for claim in claims_of(db, session) if session else ():
+            if claim.blobs and artifact_at(db, claim.path) == artifact:
+                for name in (*claim.hashes, *claim.blobs):
+                    found.setdefault(name, set()).add(claim.session)
+    return found
 
 
 def edges(db: store.Connection, root: str, session: str, agent: int, said: dict[int, set[str]]) -> Found:
@@ -261,7 +278,7 @@ def _commits(db: store.Connection, session: str, agent: int, taken: dict[tuple[s
             yield ("agent", agent, "produced", "commit", number), evidence, about
     for transcript, turn, line, at, sha, subject in db.execute(
         "SELECT c.transcript, c.turn, c.line, c.at, c.sha, c.subject FROM session_commits c JOIN session_files f"
-        " ON f.transcript = c.transcript AND f.session_id = c.session_id WHERE c.session_id = ? AND f.speaks = 1"
+        " ON f.transcript = c.transcript AND f.session_id = c.session_id AND f.part = c.part WHERE c.session_id = ? AND f.speaks = 1"
         " GROUP BY c.transcript, c.number",
         (session,),
     ).fetchall():

@@ -42,12 +42,13 @@ def log(
 
 def _line(event: dict[str, Any]) -> str:
     start = f"{event['at']:20}  {event['ref']}  {event['op']:8}"
+    by = f"  by session {', '.join(event['sessions'])}" if event.get("sessions") else ""
     if event["door"] == "sync":
-        return f"{start}  {event['hash'][:12]}  in no commit"
+        return f"{start}  {event['hash'][:12]}  in no commit{by}"
     if "subject" in event:
         content = (event.get("hash") or event["blob"] or "")[:12]
         before = f"  was {event['old_path']}" if event["old_path"] else ""
-        return f"{start}  {content:12}{before}  {event['commit'][:12]} {event['subject']}  ({event['actor']})"
+        return f"{start}  {content:12}{before}  {event['commit'][:12]} {event['subject']}  ({event['actor']}){by}"
     fields = "  ".join(_set(name, value) for name, value in event["fields"].items())
     return f"{start}  {fields}  ({event['actor'] or 'unknown'}, {event['door']})".replace("    (", "  (")
 

@@ -44,10 +44,10 @@ def why(subject: Annotated[str, typer.Argument(metavar="PATH|PATH:LINE|REF")], a
     except UsageError:
         finding.found(index.db, f"artifact:{path}")  # raises with the nearest names
         raise
-    say(_path_lines(found), found, as_json)
+    say(_path_lines(found, line), found, as_json)
 
 
-def _path_lines(found: dict[str, Any]) -> list[str]:
+def _path_lines(found: dict[str, Any], line: int | None = None) -> list[str]:
     artifact = found["artifact"]
     place = artifact["file_path"] or f"{artifact['last_path']} (gone)"
     lines = [f"{place}  {artifact['artifact_type']}  {(artifact['content_hash'] or '')[:12]}"]
@@ -62,7 +62,8 @@ def _path_lines(found: dict[str, Any]) -> list[str]:
         where += [f"commit {one['commit'][:12]}"] if one["commit"] else []
         lines += [f"           {'; '.join(where)}"] if where else []
     if not found["sessions"]:
-        lines.append("  session  unknown: no transcript here claims this file")
+        known = "no session is known for this line" if line else "no transcript here claims this file"
+        lines.append(f"  session  unknown: {known}")
     for one in found["commits"]:
         linked = f" -> {', '.join(one['tasks'])}" if one["tasks"] else ""
         by = f" by {', '.join(name[:13] for name in one['sessions'])}" if one["sessions"] else ""

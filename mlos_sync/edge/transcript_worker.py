@@ -31,10 +31,10 @@ FIELDS = {
         "version", "parent", "cwd", "branch", "base_commit",
     ),
     "claims": (
-        "session_id", "turn", "line", "at", "operation", "tool", "raw_path", "cwd", "subagent", "succeeded", "hashes",
+        "session_id", "part", "turn", "line", "at", "operation", "tool", "raw_path", "cwd", "subagent", "succeeded", "hashes",
         "blobs", "changes",
     ),
-    "commits": ("session_id", "turn", "line", "at", "sha", "subject"),
+    "commits": ("session_id", "part", "turn", "line", "at", "sha", "subject"),
     "problems": ("line", "message"),
 }  # fmt: skip
 
@@ -88,7 +88,7 @@ def rows_of_facts(facts: Iterable[Fact], algorithm: str) -> tuple[list[Any], ...
 
 
 def _plain(fact: Fact) -> tuple[object, ...]:
-    names = FIELDS["sessions" if hasattr(fact, "part") else "commits"]
+    names = FIELDS["sessions" if hasattr(fact, "tool") else "commits"]
     return tuple(getattr(fact, name) for name in names)
 
 
@@ -99,7 +99,7 @@ def _claim(claim: Claim, algorithm: str) -> tuple[object, ...]:
     blobs = " ".join(blob_id(content, algorithm) for content in claim.contents)
     changes = packed(claim.replacements) if claim.succeeded and not claim.contents else None
     return (
-        claim.session_id, claim.turn, claim.line, claim.at, claim.operation, claim.tool, claim.raw_path, claim.cwd,
+        claim.session_id, claim.part, claim.turn, claim.line, claim.at, claim.operation, claim.tool, claim.raw_path, claim.cwd,
         int(claim.subagent), int(claim.succeeded), hashes, blobs, changes,
     )  # fmt: skip
 

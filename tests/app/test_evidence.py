@@ -127,7 +127,9 @@ def test_a_rename_is_followed(repo):
     """The session wrote the file under its old name; the file of today is explained."""
     write(repo, "src/app/new.py", "new and long enough to be told as a rename\n")
     text = markdown(
-        "s-1", wrote("/w/p/src/app/new.py", "new and long enough to be told as a rename\n"), edited("/w/p/docs/guide.md")
+        "s-1",
+        wrote("/w/p/src/app/new.py", "new and long enough to be told as a rename\n"),
+        edited("/w/p/docs/guide.md"),
     )
     write(repo, HISTORY, text)
     sha = save(repo, "new")
@@ -204,7 +206,9 @@ def test_reading_is_consuming(repo):
     write(repo, HISTORY, markdown("s-1", edited("/w/p/src/app/main.py"), looked("/w/p/docs/guide.md")))
     synced(repo)
     assert sessions(repo, "docs/guide.md") == []
-    assert sql(repo, "SELECT relationship_type, json_extract(metadata, '$.mode') FROM relationships ORDER BY 1").split() == [
+    assert sql(
+        repo, "SELECT relationship_type, json_extract(metadata, '$.mode') FROM relationships ORDER BY 1"
+    ).split() == [
         "consumed|read",
         "produced|",
     ]
@@ -250,6 +254,15 @@ def test_what_is_not_clear_is_said(repo):
     with opened(repo) as index:
         found = health.transcripts(index)["health"]
     assert sessions(repo, "docs/guide.md") == []
-    assert found["ambiguous"] == [
-        {"session_id": "s-1", "raw_path": "/w/q/docs/guide.md", "choices": ["docs/guide.md"]}
-    ]
+    assert found["ambiguous"] == [{"session_id": "s-1", "raw_path": "/w/q/docs/guide.md", "choices": ["docs/guide.md"]}]
+
+
+def test_a_file_that_was_there_before_came_from_nowhere(repo):
+    """Two tracked files of one content, one deleted: in an index made from nothing, too, that is no move."""
+    write(repo, "docs/guide.md", "one\n")
+    write(repo, HISTORY, markdown("s-1", edited("/w/p/src/app/main.py"), edited("/w/p/src/app/util.py")))
+    save(repo, "two of one content")
+    (repo / "src/app/main.py").unlink()
+    synced(repo)
+    assert sessions(repo, "docs/guide.md") == []
+    assert_rebuild_is_equal(repo)

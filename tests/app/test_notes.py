@@ -26,7 +26,12 @@ def note(*files, session="s-1", model="claude-opus-4-5"):
     """An authorship note in which one session wrote the first lines of each file."""
     about = {"agent_id": {"tool": "claude", "id": session, "model": model}, "human_author": "Ada"}
     attested = "".join(f"{path}\n  s_0123456789abcd::t_0123456789abcd 1-2\n" for path in files)
-    records = {"schema_version": "authorship/3.0.0", "sessions": {"s_0123456789abcd": about}, "prompts": {}, "humans": {}}
+    records = {
+        "schema_version": "authorship/3.0.0",
+        "sessions": {"s_0123456789abcd": about},
+        "prompts": {},
+        "humans": {},
+    }
     return f"{attested}---\n{json.dumps(records)}"
 
 

@@ -74,7 +74,11 @@ def test_a_clone_answers_from_facts(repo):
     for word in (SECRET, "My plan", "Users", "ada/", "my-secret-plan", "Please"):
         assert word not in told, word
     (agent,) = listed(other, "agent")
-    assert (agent["agent_type"], agent["model"], agent["session_transcript"]) == ("Claude Code", "claude-opus-4-6", None)
+    assert (agent["agent_type"], agent["model"], agent["session_transcript"]) == (
+        "Claude Code",
+        "claude-opus-4-6",
+        None,
+    )
     assert_rebuild_is_equal(other)
     assert_rebuild_is_equal(repo)
 

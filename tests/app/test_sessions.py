@@ -126,7 +126,10 @@ def test_subagents_in_files_of_their_own_belong_to_the_session(repo):
     synced(repo)
     (session,) = health_of(repo)["sessions"]
     assert session["claims"] == 3
-    assert sql(repo, "SELECT evidence FROM relationships WHERE relationship_type = 'produced'").split().count("proved") == 1
+    assert (
+        sql(repo, "SELECT evidence FROM relationships WHERE relationship_type = 'produced'").split().count("proved")
+        == 1
+    )
     assert_rebuild_is_equal(repo)
 
 
@@ -191,7 +194,7 @@ STEPS = st.lists(
 FILES = ["src/app/main.py", "docs/guide.md", "src/app/new.py", "moved/new.py", "README.md", "q/src/app/main.py"]
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_whatever_happens_a_rebuild_knows_the_same(tmp_path_factory, steps):
     """Transcripts, files and commits come and go in any order, with syncs and commands between them: what stands is what

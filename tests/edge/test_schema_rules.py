@@ -441,10 +441,10 @@ ACCEPTED: dict[str, str] = {
     "transcripts": "INSERT INTO transcripts VALUES ('a', 'h', 1, 'claude', 'file', NULL)",
     "session_files": "INSERT INTO session_files(transcript, session_id, part, tool, format, turns, subagent_turns, claims)"
     " VALUES ('a', 's', '', 'Claude Code', 'claude', 1, 0, 0)",
-    "claims": "INSERT INTO claims(transcript, number, session_id, turn, line, operation, tool, raw_path, name, subagent,"
-    " succeeded, hashes, blobs) VALUES ('t', 1, 's', 1, 1, 'write', 'x', 'p', 'p', 0, 1, '', '')",
+    "claims": "INSERT INTO claims(transcript, number, session_id, part, turn, line, operation, tool, raw_path, name, subagent,"
+    " succeeded, hashes, blobs) VALUES ('t', 1, 's', '', 1, 1, 'write', 'x', 'p', 'p', 0, 1, '', '')",
     "claim_changes": "INSERT INTO claim_changes VALUES ('t', 1, x'00', '', '', '')",
-    "session_commits": "INSERT INTO session_commits VALUES ('t', 1, 's', 1, 1, NULL, 'abc1234', 'subject')",
+    "session_commits": "INSERT INTO session_commits VALUES ('t', 1, 's', '', 1, 1, NULL, 'abc1234', 'subject')",
     "transcript_problems": "INSERT INTO transcript_problems VALUES ('t', 1, 1, 'm')",
     "unweighed": "INSERT INTO unweighed VALUES ('s')",
     "events": "INSERT INTO events(id, sum, kind, uid, clock_ms, clock_n, line) VALUES ('i', 's', 'need', 'u', 1, 0, '{}')",

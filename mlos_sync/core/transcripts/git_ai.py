@@ -59,7 +59,7 @@ def parse(note: bytes, commit: str) -> Iterator[Fact]:
         once.add((session.session_id, entry.path))
         yield Claim(
             session_id=session.session_id, turn=0, line=entry.line, at=None, operation="edit", tool=session.tool,
-            raw_path=entry.path, succeeded=True,
+            raw_path=entry.path, succeeded=True, part=commit,
         )  # fmt: skip
     yield from {session.session_id: session for session in reversed(found.agents.values())}.values()
 

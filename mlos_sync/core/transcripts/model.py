@@ -60,7 +60,7 @@ class Claim:
     to `cwd` where that is told; `at` is the time of the turn, `subagent` whether a subagent did it. `succeeded` is False
     when the transcript shows that the operation failed or was refused. `contents` holds what the file may have held
     afterwards, the likeliest first; a hash decides among them. `replacements` holds, where no content is known, how it
-    was changed, in order.
+    was changed, in order. `part` is that of the session it belongs to.
     """
 
     session_id: str
@@ -75,6 +75,7 @@ class Claim:
     replacements: tuple[Replacement, ...] = ()
     cwd: str | None = None
     subagent: bool = False
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class CommitMade:
     at: str | None
     sha: str
     subject: str
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
