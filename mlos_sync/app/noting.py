@@ -8,15 +8,19 @@ checkpoint in a trailer. Neither ref is fetched by a plain clone, so what they t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from mlos_sync.app import sessions, weighing
 from mlos_sync.app.opening import Index
 from mlos_sync.app.sessions import Kept
 from mlos_sync.core import transcripts
-from mlos_sync.core.transcripts.model import Session, gather
+from mlos_sync.core.transcripts.model import Problem, Session, gather
 from mlos_sync.edge import git, store, transcribing
 from mlos_sync.edge.transcribing import Read
 from mlos_sync.edge.transcript_worker import rows_of_facts
+
+if TYPE_CHECKING:
+    from mlos_sync.core.transcripts.entire import Checkpoint
 
 NOTES = "refs/notes/ai"
 BRANCH = "entire/checkpoints/v1"
@@ -74,7 +78,8 @@ def _notes(index: Index, tip: str, known: dict[str, str], found: Notes) -> set[s
         commit = path.replace("/", "")
         if commit in reachable:
             blobs[commit] = blob
-    new = {commit: blob for commit, blob in blobs.items() if known.get(f"{NOTES}:{commit}") != blob}
+    have = git.existing(root, set(blobs.values()))
+    new = {c: blob for c, blob in blobs.items() if blob in have and known.get(f"{NOTES}:{c}") != blob}
     contents = dict(git.blobs(root, sorted(set(new.values()))))
     for commit, blob in sorted(new.items()):
         facts = gather(git_ai.parse(contents[blob], commit))
@@ -90,31 +95,38 @@ def _checkpoints(index: Index, tip: str, known: dict[str, str], found: Notes) ->
     root = index.workspace.root
     tree = git.tree_files(root, tip)
     told = {path: blob for path, (_, blob) in tree.items() if path.endswith("/metadata.json") and path.count("/") == 3}
-    contents = dict(git.blobs(root, sorted(set(told.values()))))
-    newest: dict[str, tuple[str, str]] = {}
+    logs = {path: blob for path, (_, blob) in tree.items() if path.endswith("/full.jsonl")}
+    have = git.existing(root, {*told.values(), *logs.values()})
+    contents = dict(git.blobs(root, sorted(set(told.values()) & have)))
+    copies: dict[str, list[tuple[str, str]]] = {}
     here: set[str] = set()
     for path, blob in sorted(told.items()):
-        about = entire.checkpoint(contents[blob])
+        about = entire.checkpoint(contents[blob]) if blob in contents else None
         if about is None:
             continue
-        place = f"{BRANCH}:{path}"
+        place, log = f"{BRANCH}:{path}", path.removesuffix("metadata.json") + "full.jsonl"
         here.add(place)
         if known.get(place) != blob:
-            named = about.checkpoint_id or path.replace("/", "")[:12]
-            session = Session(
-                session_id=about.session_id, tool=about.agent or "Entire", model=None, format="entire", turns=0,
-                started_at=None, ended_at=None, title=None, part=named, branch=about.branch,
-            )  # fmt: skip
-            found.read.append(Kept(place, "git", Read("entire", blob, *rows_of_facts([session], "sha1"))))
-        log = path.removesuffix("metadata.json") + "full.jsonl"
-        if log in tree:
-            newest[about.session_id] = max(newest.get(about.session_id, ("", "")), (about.created_at or "", log))
-    for _, log in sorted(newest.values()):
-        place, blob = f"{BRANCH}:{log}", tree[log][1]
+            found.read.append(_checkpoint(about, place, blob, missing=log in logs and logs[log] not in have))
+        if logs.get(log) in have:
+            copies.setdefault(about.session_id, []).append((about.created_at or "", log))
+    for _, log in sorted(max(several) for several in copies.values()):
+        place, blob = f"{BRANCH}:{log}", logs[log]
         here.add(place)
         if known.get(place) != blob:
             found.read.append(Kept(place, "git", transcribing.read_blob(root, blob, place, "sha1")))
     return here
+
+
+def _checkpoint(about: Checkpoint, place: str, blob: str, *, missing: bool) -> Kept:
+    """A checkpoint as a part of its session that says nothing but that it is one; commits name it."""
+    session = Session(
+        session_id=about.session_id, tool=about.agent or "Entire", model=None, format="entire", turns=0, started_at=None,
+        ended_at=None, title=None, part=about.checkpoint_id or place, branch=about.branch,
+    )  # fmt: skip
+    message = "its transcript is not in this clone; git fetch --refetch brings it, mlos-sync rebuild reads it"
+    facts: list[Session | Problem] = [session, *([Problem(1, message)] if missing else [])]
+    return Kept(place, "git", Read("entire", blob, *rows_of_facts(facts, "sha1")))
 
 
 def take(index: Index, notes: Notes) -> set[str]:

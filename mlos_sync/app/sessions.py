@@ -208,7 +208,8 @@ def _rejoined(db: store.Connection, recorded: dict[str, str]) -> set[str]:
             store.put(db, key, now[key])
         else:
             db.execute("DELETE FROM meta WHERE key = ?", (key,))
-            _fill(db, before[key], None, None, None)
+            if before[key] not in recorded.values():
+                _fill(db, before[key], None, None, None)
     return {key.partition(":")[2] for key in changed}
 
 
