@@ -53,13 +53,15 @@ def _absorb(index: Index, seen: looking.Look) -> None:
             dirty |= records_naming_files(db)
         refold(db, dirty)
     dating.update(index.workspace.root, db, paths)
-    _follow_history(db, paths)
+    if moved:
+        _follow_history(db, paths)
     journaling.count_pending(db)
 
 
 def _follow_history(db: store.Connection, paths: set[str]) -> None:
-    """What the changed history of these paths means for sessions: a path may be known now, a content may be proved."""
-    if not paths or not db.execute("SELECT 1 FROM session_files LIMIT 1").fetchone():
+    """What the changed history of these paths means for sessions: a path may be known now, a content may be proved; and what
+    new commits say of sessions, though they change nothing."""
+    if not db.execute("SELECT 1 FROM session_files LIMIT 1").fetchone():
         return
     here = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
     weighing.unsettle(db, placing.place(db, placing.affected(db, paths - here)))

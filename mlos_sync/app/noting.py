@@ -129,6 +129,18 @@ def _checkpoint(about: Checkpoint, place: str, blob: str, *, missing: bool) -> K
     return Kept(place, "git", Read("entire", blob, *rows_of_facts(facts, "sha1")))
 
 
+def writers_of_line(index: Index, commit: str, path: str, line: int) -> list[str | None]:
+    """The sessions that the note of a commit says wrote a line of a file as the commit has it; None for one that it does
+    not say. Empty where no note says anything of it."""
+    from mlos_sync.core.transcripts import git_ai
+
+    row = index.db.execute("SELECT content_hash FROM transcripts WHERE path = ?", (f"{NOTES}:{commit}",)).fetchone()
+    for _, data in git.blobs(index.workspace.root, [row[0]] if row else []):
+        ranges = git_ai.ranges(data).get(path, [])
+        return [session for session, first, last in ranges if first <= line <= last]
+    return []
+
+
 def take(index: Index, notes: Notes) -> set[str]:
     """Take in what the refs brought, in the caller's transaction. Returns the sessions that this concerns."""
     db = index.db

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mlos_sync.app import freshness, records, sessions, weighing
+from mlos_sync.app import freshness, noting, records, sessions, weighing
 from mlos_sync.app.opening import Index
 from mlos_sync.core import ids
 from mlos_sync.core.provenance import STRENGTH, PlacedClaim, Proof
@@ -32,14 +32,15 @@ def why_path(index: Index, path: str, line: int | None = None) -> Row:
     names = weighing.names_before(db, path)
     commits = [one for name in names for one in _commits(db, name)]
     only: Only = None
+    origin = None
     if line is not None:
-        sha = repo.commit_of_line(index.workspace.root, path, line)
-        commits = [one for one in commits if one["sha"] == sha]
-        only = {sha} if sha else set()
+        origin = repo.origin_of_line(index.workspace.root, path, line)
+        commits = [one for one in commits if origin and one["sha"] == origin[0]]
+        only = {origin[0]} if origin else set()
     tasks = _tasks(db, artifact["id"], commits)
     return {
         "artifact": artifact,
-        "sessions": _sessions(db, artifact["id"], only),
+        "sessions": _by_note(index, _sessions(db, artifact["id"], only), origin),
         "commits": commits,
         "tasks": tasks,
         "needs": _needs(db, artifact["id"], tasks, commits),
@@ -94,6 +95,12 @@ def session_agent(index: Index, text: str) -> str:
 
 
 # --- sessions of a file
+
+
+def _by_note(index: Index, found: list[Row], origin: tuple[str, str, int] | None) -> list[Row]:
+    """Sessions of a line, narrowed to the one that a note says wrote it, where a note says anything of that line."""
+    told = noting.writers_of_line(index, *origin) if origin else []
+    return [one for one in found if one["session_id"] in told or one["evidence"] == "proved"] if told else found
 
 
 def _sessions(db: store.Connection, artifact: int, only: Only) -> list[Row]:

@@ -24,13 +24,17 @@ def make_repository(folder: str) -> None:
         ) from None
 
 
-def commit_of_line(root: str, path: str, line: int) -> str | None:
-    """The commit that last touched a line of a tracked file in HEAD (1-based); None when blame does not know."""
+def origin_of_line(root: str, path: str, line: int) -> tuple[str, str, int] | None:
+    """(commit, the file's path in it, the line there) that a line of a tracked file in HEAD comes from, lines from 1; None
+    when blame does not know."""
     import git as gitpython
 
     with contextlib.closing(gitpython.Repo(root)) as repository:
         try:
-            entries = list(repository.blame_incremental("HEAD", path, L=f"{line},{line}"))
+            told = repository.git.blame("--porcelain", f"-L{line},{line}", "HEAD", "--", path)
         except (gitpython.GitCommandError, ValueError):
             return None
-    return str(entries[0].commit.hexsha) if entries else None
+    head, *rest = told.split("\n")
+    sha, before, *_ = head.split(" ")
+    name = next((row.removeprefix("filename ") for row in rest if row.startswith("filename ")), path)
+    return sha, name, int(before)

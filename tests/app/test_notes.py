@@ -174,3 +174,31 @@ def test_a_clone_reads_the_checkpoints_of_its_remote(repo, tmp_path):
     save(repo, "new")
     synced(repo)
     assert [one[:2] for one in explained(repo, "src/app/new.py")] == [("s-1", "proved")]
+
+
+def test_a_note_says_who_wrote_a_line(repo):
+    """Two sessions in one commit, each with lines of its own; a line that a person wrote is nobody's session."""
+    write(repo, "src/app/new.py", "a\nb\nc\nd\n")
+    sha = save(repo, "new")
+    both = {
+        "s_0123456789abcd": {"agent_id": {"tool": "claude", "id": "s-1", "model": "m"}},
+        "s_ba9876543210ff": {"agent_id": {"tool": "cursor", "id": "s-2", "model": "m"}},
+    }
+    attested = (
+        "src/app/new.py\n  s_0123456789abcd::t_0123456789abcd 1\n  s_ba9876543210ff::t_0123456789abcd 2-3\n  h_01 4\n"
+    )
+    records = {
+        "schema_version": "authorship/3.0.0",
+        "sessions": both,
+        "prompts": {},
+        "humans": {"h_01": {"author": "A"}},
+    }
+    annotate(repo, f"{attested}---\n{json.dumps(records)}", sha)
+    synced(repo)
+    assert [sorted(one[0] for one in explained(repo, "src/app/new.py", line)) for line in (None, 1, 2, 3, 4)] == [
+        ["s-1", "s-2"],
+        ["s-1"],
+        ["s-2"],
+        ["s-2"],
+        [],
+    ]
