@@ -131,6 +131,57 @@ def test_commits_are_those_that_aider_printed():
     ]
 
 
+OLD = "\n# aider chat started at 2024-06-11 02:29:05\n\n" + said(
+    "Aider v0.37.0", "Models: gpt-4o with diff edit format, weak model gpt-3.5-turbo", "Git repo: .git with 31 files"
+)
+
+
+def test_versions_that_count_no_tokens_go_on_in_words_of_their_own():
+    """Aider 0.37: the edits follow the answer at once, or behind what it asks about them."""
+    lines = (
+        "Allow creation of new file src\\b.ts? y",
+        "Committing a.py before applying edits.",
+        "Commit 637317c Add b",
+        "Applied edit to src\\b.ts",
+        "Applied edit to a.py",
+        "Commit 8c7927a aider: Add b",
+    )
+    shown = pair("x\n", "y\n") + "\n" + pair("", "z\n", "src\\b.ts")
+    found = reading(
+        OLD
+        + asked("go")
+        + f"\nHere:\n\n{shown}\n\n"
+        + said(*lines)
+        + asked("/undo")
+        + said("Commit `8c7927a` was reset.")
+    )
+    assert [(claim.operation, claim.raw_path) for claim in found.claims] == [("create", "src\\b.ts"), ("edit", "a.py")]
+    assert found.claims[0].contents == (b"z\n",) and found.claims[1].replacements[0].new == b"y\n"
+    assert [made.sha for made in found.commits] == ["637317c", "8c7927a"]
+    assert (found.sessions[0].model, found.sessions[0].turns) == ("gpt-4o", 3)
+    quoted = reading(OLD + asked("go") + "\nHere:\n\n```\n\n" + said(*lines) + "\n```\n")
+    assert not quoted.claims and not quoted.commits
+
+
+def test_tags_fence_what_holds_backticks():
+    """The editor of an architect writes whole files, in the fences that their text leaves free."""
+    head = start(edit_format="architect") + said("Editor model: o3 with editor-whole edit format")
+    text = "a.md\n<source>\n# A\n```sh\nls\n```\n</source>\nb.py\n<source>\nx\n</source>"
+    found = reading(head + answer(text, "Applied edit to a.md", "Applied edit to b.py"))
+    assert [claim.contents for claim in found.claims] == [(b"# A\n```sh\nls\n```\n",), (b"x\n",)]
+
+
+def test_a_commit_may_have_a_message_of_several_lines():
+    """A weak model wraps its message in a fence; the first line tells of the commit."""
+    message = "> Commit 87eaafd ```\nfeat: x\n```  \n> Commit abc1234 Here is the message:\n\n```\nfeat: y\n```  \n"
+    found = reading(start() + answer("Ok.", "Applied edit to a.py") + message + said("Commit abc1235 z"))
+    assert [(made.sha, made.subject) for made in found.commits] == [
+        ("87eaafd", "```"),
+        ("abc1234", "Here is the message:"),
+        ("abc1235", "z"),
+    ]
+
+
 QUOTED = "Tokens: 1k sent, 2 received.", "Applied edit to fake.py", "Commit fffffff Fake"
 
 

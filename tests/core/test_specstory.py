@@ -888,12 +888,12 @@ def chunk(body: str, numbers: str) -> str:
 def test_chunks_of_cursor_are_whole_when_their_numbers_are_right():
     """A mark and a blank stand before each line; the extension escapes HTML in the text."""
     body = "    a(1 &lt; 2 &amp;&amp; &#96;x&#96;)\n-   b\n+   c\n\n  d"
-    assert changed(chunk(body, "-5,4 +5,4"), EXTENSION) == [
-        (b"  a(1 < 2 && `x`)\n  b\n\nd\n", b"  a(1 < 2 && `x`)\n  c\n\nd\n")
-    ]
+    expected = [(b"  a(1 < 2 && `x`)\n  b\n\nd", b"  a(1 < 2 && `x`)\n  c\n\nd")]
+    assert changed(chunk(body, "-5,4 +5,4"), EXTENSION) == expected
     assert changed(chunk(body, "-5,5 +5,4"), EXTENSION) == []
-    assert changed(chunk("+ a\n+ b && c", "-0,0 +1,2"), EXTENSION) == [(b"", b"a\nb && c\n")]
-    assert changed(chunk("+ a\n+ b", "-3,0 +4,2"), EXTENSION) == [(b"", b"a\nb\n")]
+    assert changed(chunk("  a\n- b\n+ c\n  ", "-1,3 +1,3"), EXTENSION) == [(b"a\nb\n", b"a\nc\n")]
+    assert changed(chunk("+ a\n+ b && c", "-0,0 +1,2"), EXTENSION) == [(b"", b"a\nb && c")]
+    assert changed(chunk("+ a\n+ b", "-3,0 +4,2"), EXTENSION) == []
 
 
 def test_old_and_new_text_of_an_edit_are_pieces_of_the_file():

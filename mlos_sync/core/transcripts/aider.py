@@ -1,9 +1,9 @@
 """Aider's chat history, `.aider.chat.history.md`: many sessions in one file, which aider appends to.
 
-Seen from aider 0.85, with the words of older versions where noted. Three voices share the file: `#### ` what the user
+Seen from aider 0.37 (June 2024) to 0.86. Three voices share the file: `#### ` what the user
 typed, `> ` what aider itself says, and bare text of the model, which may quote both of the others. What aider writes ends
 with two blanks, and stands behind the start of a session, a line of the user's, or the count of tokens that follows each
-answer; only there it is believed.
+answer; only there it is believed. Version 0.37 counted none, so that there its own words about edits must do.
 Times are local without a zone, so that they name sessions but date nothing.
 """
 
@@ -22,8 +22,11 @@ LONGEST_MESSAGE = 1 << 26  # characters of one answer that are kept for the edit
 _START = re.compile(r"# aider chat started at (?P<date>\d{4}-\d\d-\d\d) (?P<clock>\d\d:\d\d:\d\d)", re.ASCII)
 # `> Aider v0.86.1`, `> Aider v0.85.2.dev10+gabc`
 _VERSION = re.compile(r"Aider v(?P<version>\d[\w.+-]{0,40})")
-# `> Main model: gpt-4o with diff edit format`; before 0.59 `> Model: …` and `> Models: gpt-4 with diff edit format, weak …`
+# `> Main model: gpt-4o with diff edit format`, `> Model: o1 with architect edit format`,
+# `> Models: gpt-4o with diff edit format, weak model gpt-3.5-turbo` 0.37
 _MODEL = re.compile(r"(?:Main model|Models?): (?P<model>\S{1,200}) with (?P<format>[\w-]{1,40}) edit format.*")
+# `> Editor model: gpt-4o with editor-whole edit format`: who edits for an architect
+_EDITOR = re.compile(r"Editor model: \S{1,200} with (?P<format>[\w-]{1,40}) edit format.*")
 # `> Tokens: 3.2k sent, 66 received. Cost: $0.0086 message, $0.0086 session.`, `> Tokens: 5k sent, 1k cache write, …`
 _TOKENS = re.compile(r"Tokens: [\d.,]+[kM]? sent, .*")
 # `> ^C again to exit`, `> ^C KeyboardInterrupt`: the answer before was interrupted, perhaps inside a fence
@@ -32,13 +35,23 @@ _INTERRUPTED = re.compile(r"\^C (?:again to exit|KeyboardInterrupt)")
 _APPLIED = re.compile(r"Applied edit to (?P<path>.+)")
 # `> Create new file? (Y)es/(N)o [Yes]: y`, behind a line that is the file's name
 _CREATE = re.compile(r"Create new file\?.*: [yY](?:es)?")
+# `> Allow creation of new file src/a.ts? y` 0.37
+_ALLOWED = re.compile(r"Allow creation of new file (?P<path>.+)\? [yY](?:es)?")
+# How aider 0.37 goes on behind an answer, which it does not count: `> Committing a.py before applying edits.`,
+# `> Allow edits to a.py which was not previously added to chat? y`, `> Skipping edits to a.py`
+_UNCOUNTED = re.compile(
+    r"Applied edit to \S|Commit [0-9a-f]{7} \S|Committing .+ before applying edits\.|Skipping edits to \S"
+    r"|Allow (?:creation of new file|edits to) \S"
+)
+# 0.37 counts no tokens, 0.83 to 0.86 do, and those between were not seen: one that does shows it by doing so.
+_COUNTED_SINCE = (0, 50)
 # `> Commit abc1234 feat: a subject`
 _COMMIT = re.compile(r"Commit (?P<sha>[0-9a-f]{7,40}) (?P<subject>.*)")
 # `<<<<<<< SEARCH`, `=======`, `>>>>>>> REPLACE`: five to nine marks are accepted, as by aider
 _SEARCH = re.compile(r"<{5,9} SEARCH>?\s*")
 _DIVIDER = re.compile(r"={5,9}\s*")
 _REPLACE = re.compile(r">{5,9} REPLACE\s*")
-_FENCE = re.compile(r"(?P<run>`{3,})(?P<info>[^`]*)")
+_FENCE = re.compile(r"(?P<run>`{3,})(?P<info>[^`]*)|<(?P<tag>source|code|pre|codeblock|sourcecode)>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +102,10 @@ class _Answer:
 
     def _text(self, line: str) -> None:
         """A line outside of a pair: it may open or close a fence, and what stands in one may be a whole file."""
-        match = _FENCE.fullmatch(line.rstrip()) if line[:3] == "```" else None
-        if match is not None and not self.fence:
-            self.fence, self.path, self.whole = match["run"], _named(self.previous), []
-        elif match is not None and match["run"] == self.fence and not match["info"]:
+        match = _FENCE.fullmatch(line.rstrip()) if line[:1] in ("`", "<") and not self.fence else None
+        if match is not None:  # a tag fences what holds backticks itself
+            self.fence, self.path, self.whole = match["run"] or f"</{match['tag']}>", _named(self.previous), []
+        elif self.fence and line.rstrip() == self.fence:
             if self.path and self.whole:
                 self.shown.append(_Shown(self.path, None, _joined(self.whole)))
             self.fence, self.path, self.whole = "", "", []
@@ -113,6 +126,7 @@ class _Chat:
     version: str | None = None
     model: str | None = None
     edit_format: str = ""
+    counted: bool = False
     models: dict[str, int] = field(default_factory=dict)
     believed: bool = True
     answered: bool = False
@@ -188,12 +202,11 @@ def _step(chat: _Chat, number: int, line: str, previous: str) -> Iterator[Fact]:
         _asked(chat, previous)
     elif chat.believed and line[:2] == "> ":
         chat.open_message = True  # a message of several lines, the last of which ends with two blanks
+        yield from _committed(chat, number, line[2:])
     elif chat.believed and (chat.open_message or not apart):
         chat.open_message = chat.open_message and not ends
     elif chat.believed:
-        chat.believed = chat.answered = False
-        chat.answer = _Answer()
-        chat.created = set()
+        _answers(chat)
         chat.answer.take(line)
     else:
         chat.answer.take(line)
@@ -205,7 +218,31 @@ def _resumes(chat: _Chat, line: str) -> bool:
     An answer that quotes a history does so in a fence, so a count in an open one is the answer's own.
     """
     text = line[2:].strip()
-    return _INTERRUPTED.fullmatch(text) is not None or (not chat.answer.fence and _TOKENS.fullmatch(text) is not None)
+    if chat.answer.fence:
+        return _INTERRUPTED.fullmatch(text) is not None
+    told = _TOKENS.fullmatch(text) or _INTERRUPTED.fullmatch(text)
+    return told is not None or (not _counts(chat) and _UNCOUNTED.match(text) is not None)
+
+
+def _counts(chat: _Chat) -> bool:
+    """Whether this version counts the tokens of each answer."""
+    return chat.counted or chat.version is None or _release(chat.version) >= _COUNTED_SINCE
+
+
+def _release(version: str) -> tuple[int, int]:
+    """`0.37.0` -> (0, 37)"""
+    match = re.match(r"(\d{1,6})\.(\d{1,6})", version)
+    return (int(match[1]), int(match[2])) if match else _COUNTED_SINCE
+
+
+def _answers(chat: _Chat) -> None:
+    """The model begins to speak; what aider said before it is over."""
+    chat.believed = chat.answered = False
+    chat.answer = _Answer()
+    chat.created = set()
+    chat.turns += 1
+    if chat.model:
+        chat.models[chat.model] = chat.models.get(chat.model, 0) + 1
 
 
 def _asked(chat: _Chat, previous: str) -> None:
@@ -220,22 +257,32 @@ def _said(chat: _Chat, number: int, text: str) -> Iterator[Fact]:
     """One line of aider's own, behind the `> `."""
     said, chat.said = chat.said, text
     if _TOKENS.fullmatch(text):
+        chat.believed = chat.answered = chat.counted = True
+    elif not chat.believed and _UNCOUNTED.match(text):
         chat.believed = chat.answered = True
-        chat.turns += 1
-        if chat.model:
-            chat.models[chat.model] = chat.models.get(chat.model, 0) + 1
-    elif (applied := _APPLIED.fullmatch(text)) and chat.answered:
+    if (applied := _APPLIED.fullmatch(text)) and chat.answered:
         yield from _applied(chat, number, applied["path"])
-    elif commit := _COMMIT.fullmatch(text):
-        yield CommitMade(chat.session_id, chat.turns, number, None, commit["sha"], plain(commit["subject"]))
     elif _CREATE.fullmatch(text):
         chat.created.add(said)
+    elif allowed := _ALLOWED.fullmatch(text):
+        chat.created.add(allowed["path"])
     elif _INTERRUPTED.fullmatch(text):
         chat.believed, chat.answered = True, False
     elif version := _VERSION.fullmatch(text):
         chat.version = version["version"]
     elif model := _MODEL.fullmatch(text):
         chat.model, chat.edit_format = model["model"], model["format"]
+    elif editor := _EDITOR.fullmatch(text):
+        chat.edit_format = editor["format"]
+    else:
+        yield from _committed(chat, number, text)
+
+
+def _committed(chat: _Chat, number: int, text: str) -> Iterator[CommitMade]:
+    """The commit that a line tells of; its message may run over several lines, of which this has the first."""
+    commit = _COMMIT.fullmatch(text.strip())
+    if commit is not None:
+        yield CommitMade(chat.session_id, chat.turns, number, None, commit["sha"], plain(commit["subject"]))
 
 
 def _applied(chat: _Chat, number: int, path: str) -> Iterator[Claim]:
@@ -247,7 +294,7 @@ def _applied(chat: _Chat, number: int, path: str) -> Iterator[Claim]:
     created = path in chat.created
     contents: tuple[bytes, ...] = ()
     replacements: tuple[Replacement, ...] = ()
-    if chat.edit_format.startswith("whole") and len(shown) == 1 and not pairs:
+    if chat.edit_format in ("whole", "editor-whole") and len(shown) == 1 and not pairs:
         contents = (_bytes(shown[0].new),)
     elif created and len(pairs) == 1 and not pairs[0].old:
         contents = (_bytes(pairs[0].new),)

@@ -16,7 +16,7 @@ from mlos_sync.core.transcripts.specstory_parts import Parts, last_label
 from mlos_sync.core.transcripts.stamps import parsed
 
 # `@@ -5,7 +5,7 @@`: the head of a chunk of Cursor, with the numbers of its lines before and after
-_HEAD = re.compile(r"@@ -\d+(?:,(?P<old>\d{1,9}))? \+\d+(?:,(?P<new>\d{1,9}))? @@.*")
+_HEAD = re.compile(r"@@ -(?P<start>\d+)(?:,(?P<old>\d{1,9}))? \+\d+(?:,(?P<new>\d{1,9}))? @@.*")
 # `*** End of File` behind the last hunk of a patch, Codex
 _END_OF_FILE = "*** End of File"
 _LABELS = ("oldString", "newString")
@@ -36,7 +36,7 @@ def hunks(lines: Sequence[str], escaped: bool = False) -> tuple[Replacement, ...
             if line.rstrip() not in (_END_OF_FILE, _NO_NEWLINE):
                 hunk.append(line)
             continue
-        replacement = _hunk(hunk, 1)
+        replacement = _hunk(hunk)
         if any(text.strip() for text in hunk) and replacement is None:
             return ()
         if replacement is not None and replacement.old != replacement.new:
@@ -113,17 +113,21 @@ def _chunk(lines: Sequence[str]) -> Replacement | None:
     """One chunk of Cursor: a head with the numbers of lines, then lines marked by `+ `, `- ` or two blanks.
 
     The blank behind the mark is Cursor's own; should a version leave it out, one mark is tried as well. The numbers in
-    the head decide whether the chunk is whole.
+    the head decide whether the chunk is whole. The lines are those between line feeds: a file that ends with one has an
+    empty last line, so that they are joined without another. Nothing but a new file begins with nothing.
     """
     head = _HEAD.fullmatch(lines[0].rstrip())
     if head is None or any(line[:3] == "@@ " for line in lines[1:]):
         return None
     body = list(lines[1:])
-    while body and not body[-1].strip() and len(body) > 1 and _count(body, "-") > int(head["old"] or 1):
-        body.pop()
     if _count(body, "-") != int(head["old"] or 1) or _count(body, "+") != int(head["new"] or 1):
         return None
-    return _hunk(body, 2 if all(line[1:2] in ("", " ") for line in body) else 1, empty=head["old"] == "0")
+    width = 2 if all(line[1:2] in ("", " ") for line in body) else 1
+    old = "\n".join(line[width:] for line in body if line[:1] != "+")
+    new = "\n".join(line[width:] for line in body if line[:1] != "-")
+    if any(line[:1] not in ("+", "-", " ", "") for line in body) or (not old and int(head["start"]) > 1) or old == new:
+        return None
+    return Replacement(_bytes(old), _bytes(new))
 
 
 def _count(lines: Sequence[str], mark: str) -> int:
@@ -149,21 +153,18 @@ def _pair(parts: Parts, fence: Fence, lines: Sequence[str]) -> Replacement | Non
     return Replacement(_bytes(old), _bytes(new)) if old and old != new else None
 
 
-def _hunk(lines: Sequence[str], width: int, empty: bool = False) -> Replacement | None:
-    """The lines of a hunk with marks of this width; None where one has no mark, or nothing says where it belongs.
-
-    `empty` allows for text that is added to an empty or absent file.
-    """
+def _hunk(lines: Sequence[str]) -> Replacement | None:
+    """The lines of a hunk; None where one has no mark, or nothing says where it belongs."""
     old, new = [], []
     for line in lines:
-        mark, text = line[:1] or " ", line[width:]
+        mark, text = line[:1] or " ", line[1:]
         if mark not in " +-":
             return None
         if mark != "+":
             old.append(text + "\n")
         if mark != "-":
             new.append(text + "\n")
-    if not old and not (empty and new):
+    if not old:
         return None
     return Replacement(_bytes("".join(old)), _bytes("".join(new)))
 

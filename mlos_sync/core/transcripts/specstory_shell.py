@@ -56,11 +56,7 @@ def command_of(parts: Parts) -> str | None:
         text = "\n".join(line.removesuffix("\r") for line in parts.block.lines[fence.start + 1 : fence.end])
         return html.unescape(text) if parts.block.extension else text
     match = _IN_SUMMARY.fullmatch(parts.block.summary)
-    if match is None:
-        end = parts.fences[0].start if parts.fences else len(parts.block.lines)
-        ticked = [found for index, line in parts.prose if index < end and (found := _one_line(line))]
-        match = ticked[-1] if ticked else None
-    return match["command"] if match else None
+    return match["command"] if match else _inline(parts)[1]
 
 
 def command_line(parts: Parts) -> int:
@@ -70,8 +66,7 @@ def command_line(parts: Parts) -> int:
         return fence.start + 1
     if _IN_SUMMARY.fullmatch(parts.block.summary):
         return parts.block.summary_at
-    end = parts.fences[0].start if parts.fences else len(parts.block.lines)
-    return max((index for index, line in parts.prose if index < end and _one_line(line)), default=0)
+    return _inline(parts)[0]
 
 
 def directory(parts: Parts) -> str | None:
@@ -114,6 +109,24 @@ def commits(parts: Parts, command: str) -> Iterator[tuple[int, str, str]]:
         if match is not None and match["sha"] not in seen:
             seen.add(match["sha"])
             yield index, match["sha"], match["subject"].strip()
+
+
+def _inline(parts: Parts) -> tuple[int, str | None]:
+    """The command in backticks between the summary and the output, and the index of its line.
+
+    Before version 2.0 one of several lines stood so as well: "`git commit -m "a" to the line that ends with "b"`".
+    """
+    end = parts.fences[0].start if parts.fences else len(parts.block.lines)
+    before = [(index, line) for index, line in parts.prose if index < end]
+    ticked = [(index, found["command"]) for index, line in before if (found := _one_line(line))]
+    if ticked:
+        return ticked[-1]
+    first = next((index for index, line in before if line[:1] == "`"), None)
+    last = max((index for index, line in before if line[-1:] == "`"), default=0)
+    if first is None or last <= first:
+        return 0, None
+    lines = [line.removesuffix("\r") for line in parts.block.lines[first : last + 1]]
+    return first, "\n".join(lines).rstrip()[1:-1]
 
 
 def _one_line(line: str) -> re.Match[str] | None:
