@@ -86,8 +86,8 @@ def _truncated(copies: dict[str, list[Row]]) -> list[Row]:
 
 
 _EDITS = (
-    "FROM claims c JOIN session_files f ON f.transcript = c.transcript AND f.session_id = c.session_id AND f.part = c.part AND f.speaks = 1"
-    f" WHERE c.succeeded = 1 AND c.operation IN ({', '.join('?' * len(WRITING))})"
+    "FROM claims c JOIN session_files f USING (transcript, session_id, part)"
+    f" WHERE f.speaks = 1 AND c.succeeded = 1 AND c.operation IN ({', '.join('?' * len(WRITING))})"
 )
 
 

@@ -135,10 +135,9 @@ def writers_of_line(index: Index, commit: str, path: str, line: int) -> list[str
     from mlos_sync.core.transcripts import git_ai
 
     row = index.db.execute("SELECT content_hash FROM transcripts WHERE path = ?", (f"{NOTES}:{commit}",)).fetchone()
-    for _, data in git.blobs(index.workspace.root, [row[0]] if row else []):
-        ranges = git_ai.ranges(data).get(path, [])
-        return [session for session, first, last in ranges if first <= line <= last]
-    return []
+    notes = dict(git.blobs(index.workspace.root, [row[0]] if row else []))
+    note = notes.get(row[0], b"") if row else b""
+    return [session for session, first, last in git_ai.ranges(note).get(path, []) if first <= line <= last]
 
 
 def take(index: Index, notes: Notes) -> set[str]:

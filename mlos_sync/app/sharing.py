@@ -80,9 +80,9 @@ def _is_called_by_words(session: str, transcript: str) -> bool:
 def _of_files(db: store.Connection, session: str, about: Fact) -> list[Fact]:
     by_path: dict[str, list[tuple[str, str | None, str]]] = {}
     for path, operation, at, blobs in db.execute(
-        "SELECT c.path, c.operation, c.at, c.blobs || ' ' || coalesce(x.blobs, '') FROM claims c JOIN session_files f ON"
-        " f.transcript = c.transcript AND f.session_id = c.session_id AND f.part = c.part AND f.speaks = 1 LEFT JOIN claim_changes x ON"
-        " x.transcript = c.transcript AND x.number = c.number WHERE c.session_id = ? AND c.succeeded = 1"
+        "SELECT c.path, c.operation, c.at, c.blobs || ' ' || coalesce(x.blobs, '') FROM claims c JOIN session_files f"
+        " USING (transcript, session_id, part) LEFT JOIN claim_changes x ON"
+        " x.transcript = c.transcript AND x.number = c.number WHERE c.session_id = ? AND f.speaks = 1 AND c.succeeded = 1"
         f" AND c.path IS NOT NULL AND c.operation IN ({', '.join('?' * (len(WRITING) + 1))})"
         " ORDER BY c.transcript, c.number",
         (session, *WRITING, "delete"),

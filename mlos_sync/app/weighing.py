@@ -149,7 +149,7 @@ def claims_of(db: store.Connection, session: str, operations: Sequence[str] = WR
         for transcript, number, path, operation, turn, line, at, hashes, more, blobs, other, form in db.execute(
             "SELECT c.transcript, c.number, c.path, c.operation, c.turn, c.line, c.at, c.hashes, coalesce(x.hashes, ''),"
             " c.blobs, coalesce(x.blobs, ''), t.format FROM session_files f"
-            " JOIN claims c ON c.session_id = f.session_id AND c.part = f.part AND c.transcript = f.transcript"
+            " JOIN claims c USING (transcript, session_id, part)"
             " JOIN transcripts t ON t.path = f.transcript"
             " LEFT JOIN claim_changes x ON x.transcript = c.transcript AND x.number = c.number"
             f" WHERE f.session_id = ? AND f.speaks = 1 AND c.succeeded = 1 AND c.path IS NOT NULL"
@@ -165,7 +165,8 @@ def changes_of(db: store.Connection, paths: Iterable[str]) -> list[Change]:
         (Change(*row), status)
         for path in paths
         for *row, status in db.execute(
-            "SELECT k.sha, k.authored_at, k.committed_at, c.blob, c.status FROM commit_changes c JOIN commits k ON k.id = c.commit_id"
+            "SELECT k.sha, k.authored_at, k.committed_at, c.blob, c.status FROM commit_changes c"
+            " JOIN commits k ON k.id = c.commit_id"
             " WHERE c.path = ?",
             (path,),
         )
@@ -278,7 +279,7 @@ def _commits(db: store.Connection, session: str, agent: int, taken: dict[tuple[s
             yield ("agent", agent, "produced", "commit", number), evidence, about
     for transcript, turn, line, at, sha, subject in db.execute(
         "SELECT c.transcript, c.turn, c.line, c.at, c.sha, c.subject FROM session_commits c JOIN session_files f"
-        " ON f.transcript = c.transcript AND f.session_id = c.session_id AND f.part = c.part WHERE c.session_id = ? AND f.speaks = 1"
+        " USING (transcript, session_id, part) WHERE c.session_id = ? AND f.speaks = 1"
         " GROUP BY c.transcript, c.number",
         (session,),
     ).fetchall():

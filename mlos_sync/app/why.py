@@ -319,7 +319,7 @@ def transcript_claims(index: Index, session: str) -> Row:
     claims = []
     for row in store.rows(
         db,
-        "SELECT c.* FROM claims c JOIN session_files f ON f.transcript = c.transcript AND f.session_id = c.session_id AND f.part = c.part"
+        "SELECT c.* FROM claims c JOIN session_files f USING (transcript, session_id, part)"
         " WHERE c.session_id = ? AND f.speaks = 1 GROUP BY c.transcript, c.number ORDER BY f.part <> '', c.transcript,"
         " c.number",
         (session,),

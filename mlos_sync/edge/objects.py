@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import IO
 
 from mlos_sync.edge import git
@@ -44,7 +44,7 @@ def heads(root: str, names: list[str]) -> Iterator[tuple[str, bytes]]:
         process.wait()
 
 
-def pieces(root: str, name: str) -> Iterator[bytes]:
+def pieces(root: str, name: str) -> Generator[bytes, None, None]:
     """A blob's bytes, a mebibyte at a time. Raises SurroundingsError when it is not here."""
     process = git.stream(root, "cat-file", "blob", name)
     assert process.stdout is not None and process.stderr is not None  # noqa: S101 - told by PIPE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -64,12 +65,12 @@ def read_files(root: str, places: Sequence[Place], algorithm: str) -> Iterator[t
 
 def read_blob(root: str, blob: str, path: str, algorithm: str) -> Read:
     """What is in a transcript that git holds as a blob; its hash is git's. Raises SurroundingsError when it is not here."""
-    pieces = objects.pieces(root, blob)
-    first = next(pieces, b"")
-    reader = transcripts.recognise(first)
-    if reader is None:
-        return Read("", blob, (), (), (), ())
-    return Read(reader, blob, *rows_of(_lines(itertools.chain([first], pieces)), path, reader, algorithm))
+    with contextlib.closing(objects.pieces(root, blob)) as pieces:
+        first = next(pieces, b"")
+        reader = transcripts.recognise(first)
+        if reader is None:
+            return Read("", blob, (), (), (), ())
+        return Read(reader, blob, *rows_of(_lines(itertools.chain([first], pieces)), path, reader, algorithm))
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:

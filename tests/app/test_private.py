@@ -12,7 +12,7 @@ from mlos_sync.app import health, why
 from mlos_sync.app.sharing import is_tellable
 
 PATH = ".specstory/history/2026-02-16_13-04-52Z-my-secret-plan.md"
-SECRET = "ghp_" + "a1B2" * 9  # noqa: S105 - made up
+SECRET = "ghp_" + "a1B2" * 9
 
 
 @pytest.fixture

@@ -152,8 +152,7 @@ def test_an_agent_that_somebody_recorded_is_the_session(repo):
     change(repo, "agent", "agent:1", status="completed")
     rows = {row["uid"]: row for row in listed(repo, "agent")}
     assert rows[agent["uid"]]["model"] == "claude-opus-4-6" and rows[agent["uid"]]["completed_at"]
-    events = [event for event in run(repo, "log", "agent:1", "--json").json["events"]]
-    assert "claude-opus-4-6" not in str(events)
+    assert "claude-opus-4-6" not in str(run(repo, "log", "agent:1", "--json").json["events"])
     change(repo, "agent", "agent:1", session_transcript=None)
     rows = {row["uid"]: row for row in listed(repo, "agent")}
     assert rows[agent["uid"]]["model"] is None and len(rows) == 3
@@ -175,9 +174,7 @@ def test_what_is_malformed_is_named_with_its_line(repo):
 PIECES = [
     edited("/w/p/src/app/main.py"),
     edited("/w/p/docs/guide.md"),
-    wrote("/w/p/src/app/new.py", "new\n"),
-    wrote("/w/p/docs/guide.md", "guide\n"),
-    wrote("/w/p/moved/new.py", "new\n"),
+    *(wrote(f"/w/p/{path}", f"{path} 1\n") for path in ("src/app/new.py", "docs/guide.md", "moved/new.py")),
     looked("/w/p/src/app/main.py"),
     edited("/w/q/src/app/main.py"),
     ran("git commit -m x", "[main abc1234] x"),
@@ -200,8 +197,8 @@ def test_whatever_happens_a_rebuild_knows_the_same(tmp_path_factory, steps):
     """Transcripts, files and commits come and go in any order, with syncs and commands between them: what stands is what
     an index made from nothing would have."""
     repo = workspace(tmp_path_factory.mktemp("walk"))
-    for path in FILES[:2]:
-        write(repo, path, "one\n")
+    for path in FILES[:2]:  # of two files of one content, an index made anew cannot tell which was moved
+        write(repo, path, f"{path} 0\n")
     save(repo, "files")
     for what, one, other in steps:
         step(repo, what, one, other)
@@ -220,10 +217,10 @@ def step(repo, what, one, other):
         text = markdown(f"s-{one % 3}", *PIECES[other % 4 :: 2], *two()[: one % 3])
         write(repo, f"{HISTORY}/t{other % 3}.md", text)
     elif what == "log":
-        steps = [changed(f"/w/p/{path}", "one", "two", before=None), made(f"/w/p/{target}", "new\n")]
+        steps = [changed(f"/w/p/{path}", " 0", " 2", before=None), made(f"/w/p/{target}", f"{target} 1\n")]
         write(repo, f"logs/{one % 2}.jsonl", log(f"s-{other % 4}", *steps))
     elif what in ("file", "touch"):
-        write(repo, path, ["one\n", "two\n", "new\n", "guide\n"][other % 4])
+        write(repo, path, f"{path} {other % 4}\n")
     elif what == "commit":
         save(repo, f"c {one}\n\nSession: s-{other % 3}")
     elif what == "remove" and (repo / path).exists():

@@ -36,10 +36,8 @@ def test_a_file_tells_its_session_commit_task_and_need(repo):
     assert session["commit"] == found["commits"][0]["sha"] and found["commits"][0]["sessions"] == ["session-one"]
     assert [one["status"] for one in found["tasks"]] == ["open"] and found["needs"][0]["title"] == "Say why"
     lines = run(repo, "why", "src/app/new.py").out.splitlines()
-    assert (
-        lines[1].split()
-        == "session Claude Code (claude-opus-4-6) session-one: create at 2026-02-16T13:04:52Z [proved]".split()
-    )
+    told = "session Claude Code (claude-opus-4-6) session-one: create at 2026-02-16T13:04:52Z [proved]"
+    assert " ".join(lines[1].split()) == told
     assert f"{HISTORY}:{session['line']}, turn 2; commit {session['commit'][:12]}" in lines[2]
 
 
