@@ -10,14 +10,19 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from mlos_sync.app import noting, placing, sessions, sharing, weighing
 from mlos_sync.app.indexing import Plan, object_format
 from mlos_sync.app.opening import Index
-from mlos_sync.app.sessions import Kept
 from mlos_sync.core import transcripts
 from mlos_sync.edge import git, store, transcribing
+from mlos_sync.edge.transcribing import Kept
 
+if TYPE_CHECKING:
+    from mlos_sync.app.noting import Notes
+
+NOTES = "refs/notes/ai"  # of git-ai
+CHECKPOINTS = "entire/checkpoints/v1"  # the branch of Entire
 FACTS = "facts"  # the value of `transcripts.share` by which facts of private transcripts are journaled
 
 
@@ -29,7 +34,7 @@ class Collected:
     gone: list[str] = field(default_factory=list)
     moved: list[tuple[str, str]] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
-    notes: noting.Notes | None = None
+    notes: Notes | None = None
 
     def __bool__(self) -> bool:
         return bool(self.read or self.gone or self.moved or self.notes)
@@ -52,8 +57,32 @@ def collect(index: Index, plan: Plan) -> Collected:
             found.read.append(Kept(path, "file", read))
         else:
             found.gone.append(path)  # a newer reader knows that it is none
-    found.notes = noting.collect(index)
+    found.notes = _noted(index)
     return found
+
+
+def _noted(index: Index) -> Notes | None:
+    """What git keeps beside the branches, where that is not as it was when it was taken in."""
+    names = (NOTES, f"refs/heads/{CHECKPOINTS}", f"refs/remotes/*/{CHECKPOINTS}")
+    tips = git.tips(index.workspace.root, *names)
+    before = store.get(index.db, "notes")
+    if not tips and not before:
+        return None
+    reachable = git.head(index.workspace.root) if NOTES in tips else ""
+    seen = " ".join(
+        (*(f"{name} {sha}" for name, sha in sorted(tips.items())), str(reachable), str(transcripts.READER_VERSION))
+    )
+    if seen == before:
+        return None
+    from mlos_sync.app import noting
+
+    return noting.collect(index, tips, seen)
+
+
+def _outdated(db: store.Connection) -> list[str]:
+    """Transcripts of the work tree that an older reader read."""
+    sql = "SELECT path FROM transcripts WHERE reader <> ? AND kept = 'file'"
+    return [path for (path,) in db.execute(sql, (transcripts.READER_VERSION,))]
 
 
 def _of_plan(db: store.Connection, plan: Plan, found: Collected) -> list[transcribing.Place]:
@@ -67,7 +96,7 @@ def _of_plan(db: store.Connection, plan: Plan, found: Collected) -> list[transcr
         else:
             came.append(new)
             found.gone += [old] if old in known else []
-    came += [path for path in sessions.outdated(db) if path not in came]
+    came += [path for path in _outdated(db) if path not in came]
     gone = {*changes.deleted, *changes.modified} & known.keys()
     wanted = [path for path in came if path in known or _is_transcript(plan, path)]
     wanted = [path for path in wanted if path not in changes.modified or _is_transcript(plan, path)]
@@ -138,6 +167,8 @@ def _of_private(
 
 def apply(index: Index, plan: Plan, found: Collected) -> None:
     """Take in what was collected and what the plan's files mean for claims, inside the caller's transaction, capture off."""
+    from mlos_sync.app import noting, placing, sessions, weighing
+
     db, changes = index.db, plan.changes
     touched: set[str] = set()
     for path in found.gone:
@@ -176,4 +207,8 @@ def _malformed(db: store.Connection, path: str) -> dict[str, str]:
 
 def share(index: Index) -> bool:
     """Journal the facts of private transcripts, where the config says so: in the caller's transaction, capture on."""
-    return index.workspace.config.transcripts.share == FACTS and sharing.publish(index.db)
+    if index.workspace.config.transcripts.share != FACTS:
+        return False
+    from mlos_sync.app import sharing
+
+    return sharing.publish(index.db)

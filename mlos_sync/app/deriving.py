@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlos_sync.app import sessions, sharing, weighing
 from mlos_sync.app.annotations import overlay
-from mlos_sync.app.weighing import Edge, Found
-from mlos_sync.core.provenance import stronger
 from mlos_sync.core.vocabulary import TABLE_OF
 from mlos_sync.edge import store
 
-Wanted = dict[Edge, tuple[str, dict[str, Any]]]  # evidence, metadata
+if TYPE_CHECKING:
+    from mlos_sync.app.weighing import Edge, Found
 
 
 # Three sorts of derived edges: from the evidence of sessions, from messages of commits, and from columns of records. All
@@ -60,7 +58,11 @@ def update_edges(db: store.Connection, root: str) -> None:
 
 def _follow_records(db: store.Connection, changed: list[tuple[str, str]]) -> None:
     """Records that files and sessions follow: annotations, facts, agents that stand for a session."""
-    kinds = {kind for kind, _ in changed}
+    kinds = {kind for kind, _ in changed} & {"annotation", "fact", "agent"}
+    if not kinds and store.get(db, "file_edges") != "cut":
+        return
+    from mlos_sync.app import sessions, sharing, weighing  # for few commands: it takes 15 ms
+
     if "annotation" in kinds:
         overlay(db)
         sources = "SELECT path FROM annotations WHERE uid = ?"
@@ -80,6 +82,8 @@ def _weigh(db: store.Connection, root: str) -> None:
     waiting = [session for (session,) in db.execute("SELECT session_id FROM unweighed ORDER BY session_id").fetchall()]
     if not waiting:
         return
+    from mlos_sync.app import sessions, weighing
+
     said, rows = weighing.said_sources(db), sessions.agents(db)
     touched: set[int] = set()
     which = f"{_FROM_FILES} AND source_type = 'agent' AND source_id = ?"
@@ -121,7 +125,9 @@ def _make(
     db: store.Connection, found: Iterable[tuple[Edge, str, dict[str, Any]]], which: str, values: tuple[int, ...] = ()
 ) -> None:
     """Make the derived edges of one sort what they should be; edges that somebody declared are left alone."""
-    wanted: Wanted = {}
+    from mlos_sync.core.provenance import stronger
+
+    wanted: dict[Edge, tuple[str, dict[str, Any]]] = {}  # evidence, metadata
     for edge, evidence, metadata in found:
         if edge in wanted:
             before, kept = wanted[edge]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlos_sync.app import dating, deriving, events, history, journaling, looking, placing, weighing
+from mlos_sync.app import dating, deriving, events, history, journaling, looking
 from mlos_sync.app.folding import refold
 from mlos_sync.app.opening import Index, writing
 from mlos_sync.edge import store
@@ -63,6 +63,8 @@ def _follow_history(db: store.Connection, paths: set[str]) -> None:
     new commits say of sessions, though they change nothing."""
     if not db.execute("SELECT 1 FROM session_files LIMIT 1").fetchone():
         return
+    from mlos_sync.app import placing, weighing  # for few commands: it takes 10 ms
+
     here = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
     weighing.unsettle(db, placing.place(db, placing.affected(db, paths - here)))
     weighing.unsettle_paths(db, paths)

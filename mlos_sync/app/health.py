@@ -22,7 +22,7 @@ def transcripts(index: Index) -> Row:
     for row in store.rows(db, "SELECT * FROM session_files ORDER BY transcript"):
         copies.setdefault(row["session_id"], []).append(row)
     found = []
-    for session, (_, _, tool, model, title, started, ended, kept) in sorted(sessions.speaking(db).items()):
+    for session, (_, tool, model, title, started, ended, kept) in sorted(sessions.speaking(db).items()):
         mine = [row for row in copies[session] if row["speaks"]]
         found.append(
             {

@@ -11,19 +11,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlos_sync.app import sessions, weighing
+from mlos_sync.app.collecting import CHECKPOINTS, NOTES
+from mlos_sync.app.indexing import object_format
 from mlos_sync.app.opening import Index
-from mlos_sync.app.sessions import Kept
 from mlos_sync.core import transcripts
 from mlos_sync.core.transcripts.model import Problem, Session, gather
 from mlos_sync.edge import git, store, transcribing
-from mlos_sync.edge.transcribing import Read
+from mlos_sync.edge.transcribing import Kept, Read
 from mlos_sync.edge.transcript_worker import rows_of_facts
 
 if TYPE_CHECKING:
     from mlos_sync.core.transcripts.entire import Checkpoint
-
-NOTES = "refs/notes/ai"
-BRANCH = "entire/checkpoints/v1"
 
 
 @dataclass(slots=True)
@@ -41,29 +39,25 @@ class Notes:
         return [one.path for one in self.read]
 
 
-def collect(index: Index) -> Notes | None:
-    """Read what the refs hold and the index has not; None where they are as they were."""
-    db, root = index.db, index.workspace.root
-    tips = git.tips(root, NOTES, f"refs/heads/{BRANCH}", f"refs/remotes/*/{BRANCH}")
-    reachable = git.head(root) if NOTES in tips else ""
-    seen = (
-        " ".join(f"{name} {sha}" for name, sha in sorted(tips.items())) + f" {reachable} {transcripts.READER_VERSION}"
-    )
-    if seen == store.get(db, "notes", f"  {transcripts.READER_VERSION}") or (not tips and not store.get(db, "notes")):
-        return None
+def collect(index: Index, tips: dict[str, str], seen: str) -> Notes:
+    """Read what the refs hold and the index has not: `tips` has the name and commit of each ref."""
     found = Notes(seen)
-    known = dict(db.execute("SELECT path, content_hash FROM transcripts WHERE kept = 'git'").fetchall())
-    outdated = {
-        path for (path,) in db.execute("SELECT path FROM transcripts WHERE reader <> ?", (transcripts.READER_VERSION,))
+    known = {
+        path: content
+        for path, content, reader in index.db.execute(
+            "SELECT path, content_hash, reader FROM transcripts WHERE kept = 'git'"
+        )
+        if reader == transcripts.READER_VERSION
     }
     here: set[str] = set()
     if NOTES in tips:
-        here |= _notes(index, tips[NOTES], {p: h for p, h in known.items() if p not in outdated}, found)
+        here |= _notes(index, tips[NOTES], known, found)
     for name, sha in sorted(tips.items()):
-        if name.endswith(BRANCH):
-            here |= _checkpoints(index, sha, {p: h for p, h in known.items() if p not in outdated}, found)
+        if name.endswith(CHECKPOINTS):
+            here |= _checkpoints(index, sha, known, found)
             break  # the local branch comes before the remote one, which holds the same
-    found.gone = sorted(known.keys() - here)
+    rows = index.db.execute("SELECT path FROM transcripts WHERE kept = 'git'").fetchall()
+    found.gone = sorted({path for (path,) in rows} - here)
     return found
 
 
@@ -104,17 +98,17 @@ def _checkpoints(index: Index, tip: str, known: dict[str, str], found: Notes) ->
         about = entire.checkpoint(contents[blob]) if blob in contents else None
         if about is None:
             continue
-        place, log = f"{BRANCH}:{path}", path.removesuffix("metadata.json") + "full.jsonl"
+        place, log = f"{CHECKPOINTS}:{path}", path.removesuffix("metadata.json") + "full.jsonl"
         here.add(place)
         if known.get(place) != blob:
             found.read.append(_checkpoint(about, place, blob, missing=log in logs and logs[log] not in have))
         if logs.get(log) in have:
             copies.setdefault(about.session_id, []).append((about.created_at or "", log))
     for _, log in sorted(max(several) for several in copies.values()):
-        place, blob = f"{BRANCH}:{log}", logs[log]
+        place, blob = f"{CHECKPOINTS}:{log}", logs[log]
         here.add(place)
         if known.get(place) != blob:
-            found.read.append(Kept(place, "git", transcribing.read_blob(root, blob, place, "sha1")))
+            found.read.append(Kept(place, "git", transcribing.read_blob(root, blob, place, object_format(index))))
     return here
 
 

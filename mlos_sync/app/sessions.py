@@ -8,35 +8,32 @@ row, and what it does not say itself is filled in; else a derived one stands for
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlos_sync.app import folding
 from mlos_sync.core import transcripts
 from mlos_sync.core.ids import derived_uid
 from mlos_sync.edge import store
-from mlos_sync.edge.transcribing import Read
 from mlos_sync.edge.transcript_worker import FIELDS
+
+if TYPE_CHECKING:
+    from mlos_sync.edge.transcribing import Kept
 
 TABLES = ("session_files", "claims", "claim_changes", "session_commits", "transcript_problems")
 JOURNAL = "journal:"  # what stands for the path of a transcript where only facts are known
 _ENDED = ("completed", "failed")
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A transcript to take in: where it is kept (see `bookkeeping.TranscriptFile`) and what was read."""
+class Speaker(NamedTuple):
+    """The file that speaks for a session, and what it says."""
 
-    path: str
+    transcript: str
+    tool: str
+    model: str | None
+    title: str | None
+    started_at: str | None
+    ended_at: str | None
     kept: str
-    read: Read
-    stat: str | None = None
-
-
-def outdated(db: store.Connection) -> list[str]:
-    """Transcripts of the work tree that an older reader read."""
-    sql = "SELECT path FROM transcripts WHERE reader <> ? AND kept = 'file'"
-    return [path for (path,) in db.execute(sql, (transcripts.READER_VERSION,))]
 
 
 def forget(db: store.Connection, path: str) -> set[str]:
@@ -118,22 +115,24 @@ def choose(db: store.Connection, sessions: Iterable[str]) -> None:
         )
 
 
-# One row a session: its main part where there is one, and the times of all parts.
-SPEAKING = """
-SELECT f.session_id, f.transcript, f.tool, f.model, f.title,
-    (SELECT min(o.started_at) FROM session_files o WHERE o.session_id = f.session_id AND o.speaks = 1) AS started_at,
-    (SELECT max(o.ended_at) FROM session_files o WHERE o.session_id = f.session_id AND o.speaks = 1) AS ended_at,
-    t.kept
+_SPEAKING = """
+SELECT f.session_id, f.transcript, f.tool, f.model, f.title, f.started_at, f.ended_at, t.kept
 FROM session_files f JOIN transcripts t ON t.path = f.transcript WHERE f.speaks = 1
 ORDER BY f.session_id, f.part <> '', f.turns DESC, f.transcript
 """
 
 
-def speaking(db: store.Connection) -> dict[str, tuple[Any, ...]]:
-    """Session id -> the first row of `SPEAKING` for it."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for row in db.execute(SPEAKING).fetchall():
-        found.setdefault(row[0], row)
+def speaking(db: store.Connection) -> dict[str, Speaker]:
+    """Session id -> what its main part says of it, or its fullest where it has none here; the times are those of all."""
+    found: dict[str, Speaker] = {}
+    for session, *about in db.execute(_SPEAKING).fetchall():
+        first = found.get(session)
+        one = Speaker(*about)
+        if first is not None:
+            starts = [at for at in (first.started_at, one.started_at) if at]
+            ends = [at for at in (first.ended_at, one.ended_at) if at]
+            one = first._replace(started_at=min(starts, default=None), ended_at=max(ends, default=None))
+        found[session] = one
     return found
 
 
@@ -177,8 +176,7 @@ def update_agents(db: store.Connection) -> set[str]:
     recorded = joined(db)
     wanted: dict[str, tuple[Any, ...]] = {}
     session_of: dict[str, str] = {}
-    for session, row in speaking(db).items():
-        _, transcript, tool, model, title, started, ended, kept = row
+    for session, (transcript, tool, model, title, started, ended, kept) in speaking(db).items():
         place = transcript if kept in ("file", "private") and not transcript.startswith(("/", "~")) else None
         if session in recorded:
             _fill(db, recorded[session], model, title, ended)

@@ -62,9 +62,9 @@ def publish(db: store.Connection) -> bool:
 
 def _found(db: store.Connection) -> list[Fact]:
     """What may be told of the sessions that private transcripts speak for."""
-    private = {session: row for session, row in sessions.speaking(db).items() if row[-1] == "private"}
+    private = {session: row for session, row in sessions.speaking(db).items() if row.kept == "private"}
     found = []
-    for session, (_, transcript, tool, model, _, started, ended, _) in private.items():
+    for session, (transcript, tool, model, _, started, ended, _) in private.items():
         if not is_tellable(session) or _is_called_by_words(session, transcript):
             continue
         about: Fact = {"tool": _told(tool), "model": _told(model), "started_at": started, "ended_at": ended}

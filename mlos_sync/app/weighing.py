@@ -101,10 +101,15 @@ def _said_to_have_made(db: store.Connection, artifacts: Collection[int | None]) 
 
 def said_sources(db: store.Connection, only: Collection[int | None] | None = None) -> dict[int, set[str]]:
     """Artifact -> the sessions that its frontmatter, or somebody's word on it, names as where it came from."""
-    rows = db.execute(
-        "SELECT id, coalesce(file_path, ''), json_extract(own, '$.source_transcript'), NULL FROM artifacts"
+    sql = (
+        "SELECT id, file_path, json_extract(own, '$.source_transcript'), NULL FROM artifacts"
         " WHERE own LIKE '%\"source_transcript\"%' AND file_path IS NOT NULL"
-    ).fetchall()
+    )
+    rows = (
+        [row for number in only for row in db.execute(f"{sql} AND id = ?", (number,))]
+        if only
+        else db.execute(sql).fetchall()
+    )
     for path, source in db.execute("SELECT path, source_transcript FROM annotations WHERE source_transcript <> ''"):
         number = artifact_at(db, path)
         if number is not None:

@@ -125,7 +125,7 @@ def _session_row(db: store.Connection, agent: int, session: str | None, evidence
     (told,) = store.rows(db, "SELECT agent_type, model, session_transcript FROM agents WHERE id = ?", (agent,))
     speaker = sessions.speaking(db).get(session) if session else None
     return {
-        "session_id": session, "agent": f"agent:{agent}", "tool": speaker[2] if speaker else told["agent_type"],
+        "session_id": session, "agent": f"agent:{agent}", "tool": speaker.tool if speaker else told["agent_type"],
         "model": told["model"], "operations": about.get("operations", []), "first_at": about.get("first_at"),
         "last_at": about.get("last_at"), "transcript": about.get("transcript") or told["session_transcript"],
         "turn": about.get("turn"), "line": about.get("line"), "commit": about.get("commit"), "evidence": evidence,
@@ -334,4 +334,9 @@ def transcript_claims(index: Index, session: str) -> Row:
             | {"succeeded": bool(row["succeeded"]), "subagent": bool(row["subagent"]), "evidence": evidence}
             | {"commit": commit, "choices": (row["choices"] or "").split("\n") if row["choices"] else []}
         )
-    return {"session": session, "agent": agent, "transcript": sessions.speaking(db)[session][1], "claims": claims}
+    return {
+        "session": session,
+        "agent": agent,
+        "transcript": sessions.speaking(db)[session].transcript,
+        "claims": claims,
+    }

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ from mlos_sync.core import transcripts
 from mlos_sync.core.paths import to_bytes
 from mlos_sync.edge import objects
 from mlos_sync.edge.child import Child
-from mlos_sync.edge.transcript_worker import rows_of
 
 BATCH = 8
 ALONE = 4  # up to so many files one worker is enough; a second costs more than it saves
@@ -37,10 +35,22 @@ class Read:
     problems: Sequence[Row]
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A transcript to take in: where it is kept (see `bookkeeping.TranscriptFile`) and what was read."""
+
+    path: str
+    kept: str
+    read: Read
+    stat: str | None = None
+
+
 def read_files(root: str, places: Sequence[Place], algorithm: str) -> Iterator[tuple[str, Read | str]]:
     """(workspace path, what is in the file, or why it could not be read) of each. `algorithm` is git's object format."""
     if not places:
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     count = 1 if len(places) <= ALONE else min(4, os.cpu_count() or 1)
     batches = [places[n : n + BATCH] for n in range(0, len(places), BATCH)]
     workers = [Child("transcript_worker.py", root, algorithm) for _ in range(count)]
@@ -65,6 +75,8 @@ def read_files(root: str, places: Sequence[Place], algorithm: str) -> Iterator[t
 
 def read_blob(root: str, blob: str, path: str, algorithm: str) -> Read:
     """What is in a transcript that git holds as a blob; its hash is git's. Raises SurroundingsError when it is not here."""
+    from mlos_sync.edge.transcript_worker import rows_of
+
     with contextlib.closing(objects.pieces(root, blob)) as pieces:
         first = next(pieces, b"")
         reader = transcripts.recognise(first)

@@ -266,3 +266,18 @@ def test_a_file_that_was_there_before_came_from_nowhere(repo):
     synced(repo)
     assert sessions(repo, "docs/guide.md") == []
     assert_rebuild_is_equal(repo)
+
+
+def test_a_repository_of_sha256_proves_too(tmp_path):
+    """Git's names of contents are longer there."""
+    repo = workspace(tmp_path, "--object-format=sha256")
+    write(repo, "src/app/main.py", "one\n")
+    save(repo, "files")
+    steps = [changed("/w/p/src/app/main.py", "one", "two", before=None), made("/w/p/docs/x.md", "x\n")]
+    write(repo, "logs/s-3.jsonl", log("s-3", *steps, at="2099-01-01T00:00:00.000Z"))
+    write(repo, "docs/x.md", "x\n")
+    write(repo, "src/app/main.py", "two\n")
+    save(repo, "two")
+    synced(repo)
+    assert [row[:2] for row in sessions(repo, "src/app/main.py")] == [("s-3", "proved")]
+    assert [row[:2] for row in sessions(repo, "docs/x.md")] == [("s-3", "proved")]

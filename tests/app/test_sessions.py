@@ -242,4 +242,4 @@ def test_speaking_is_chosen_once(repo):
         write(repo, f"{HISTORY}/{name}.md", markdown("s-1", *two()))
     synced(repo)
     with opened(repo) as index:
-        assert sessions.speaking(index.db)["s-1"][1] == f"{HISTORY}/a.md"
+        assert sessions.speaking(index.db)["s-1"].transcript == f"{HISTORY}/a.md"
