@@ -116,8 +116,12 @@ def _produced(db: store.Connection, agent: int) -> set[int]:
 
 
 def _made_elsewhere(db: store.Connection) -> set[int]:
-    """Artifacts whose transcript has gone."""
-    sql = "SELECT id FROM artifacts WHERE made_in IS NOT NULL AND made_in NOT IN (SELECT path FROM transcripts)"
+    """Artifacts that no edge says any more were made where their row says: a session went, and its edges with it."""
+    sql = (
+        "SELECT id FROM artifacts a WHERE made_in IS NOT NULL AND NOT EXISTS (SELECT 1 FROM relationships r WHERE"
+        " r.target_type = 'artifact' AND r.target_id = a.id AND r.relationship_type = 'produced'"
+        " AND json_extract(r.metadata, '$.transcript') = a.made_in)"
+    )
     return {number for (number,) in db.execute(sql)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cli import add, assert_rebuild_is_equal, change, git, listed, opened, run, save, sql, synced, workspace, write
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from transcribed import changed, edited, log, looked, made, markdown, ran, wrote
 
@@ -193,6 +193,9 @@ FILES = ["src/app/main.py", "docs/guide.md", "src/app/new.py", "moved/new.py", "
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS)
+@example(steps=[("transcript", 0, 0), ("agent", 0, 1), ("transcript", 1, 0)])  # the record's session became another
+@example(steps=[("transcript", 0, 0), ("commit", 0, 1), ("commit", 0, 0)])  # a commit that changes nothing names one
+@example(steps=[("transcript", 0, 0), ("log", 0, 1), ("log", 0, 0)])  # the session that made a file went away
 def test_whatever_happens_a_rebuild_knows_the_same(tmp_path_factory, steps):
     """Transcripts, files and commits come and go in any order, with syncs and commands between them: what stands is what
     an index made from nothing would have."""
