@@ -38,7 +38,7 @@ def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "harbor"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/transcripts.md"])
 def test_commands_in_the_docs_run(page, vault):
     """Every command shown is typed, in order, and succeeds."""
     commands = console(ROOT / page)

@@ -56,6 +56,8 @@ def read(root: int, name: bytes, path: str, algorithm: str) -> object:
             rows = rows_of(_hashed(file, sha), path, reader, algorithm) if reader else ([], [], [], [])
         except OSError as error:
             return error.strerror or "cannot be read"
+        except Exception as error:  # one bad file must not keep all others from being read; it is named
+            return f"the reader failed ({type(error).__name__}: {error}); please report it"
     return reader or "", sha.hexdigest(), *rows
 
 
