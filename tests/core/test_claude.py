@@ -293,7 +293,8 @@ def test_only_the_message_of_a_progress_line_counts():
     shell = {**first, "data": {"type": "bash_progress", "output": quoted, "fullOutput": '"agent_progress"'}}
     bare = {**first, "data": {"type": "agent_progress", "prompt": "x", "agentId": "c3"}}
     odd = {**first, "data": {"type": "agent_progress", "message": {"type": "progress", "data": first["data"]}}}
-    transcript = read(said("x"), first, shell, bare, odd)
+    kin = {**first, "data": {**progress(other)["data"], "type": "skill_progress", "after": "agent_progress"}}
+    transcript = read(said("x"), first, shell, bare, odd, kin)
     assert (transcript.claims, parts(transcript)) == ([], [("", 1, 1), ("agent-a1b2", 1, 0)])
 
 
@@ -328,6 +329,13 @@ def test_titles_by_their_weight():
     ]:
         (session,) = (session for session in read(*lines).sessions if session.session_id == SESSION)
         assert session.title == title
+
+
+def test_the_summary_of_a_subagent_is_the_title_of_its_part():
+    """In a file of its own the message that a summary ends with is the subagent's."""
+    summary = {"type": "summary", "summary": "Short words", "leafUuid": "leaf-1"}
+    transcript = read(*side([said("x", uuid="leaf-1")]), summary, name="agent-a1b2.jsonl")
+    assert [(session.part, session.title) for session in transcript.sessions] == [("agent-a1b2", "Short words")]
 
 
 def test_an_sdk_stream_has_neither_times_nor_details():
@@ -628,6 +636,8 @@ def test_recognition_is_by_content():
         {"type": "file-history-snapshot", "messageId": "x", "snapshot": {}},
         {"type": "queue-operation", "operation": "enqueue", "sessionId": "x"},
         {"type": "system", "subtype": "init", "session_id": "x"},
+        {"type": "stream_event", "event": {"type": "message_start"}, "session_id": "x"},
+        progress(said("x")),
     ):
         assert claude.recognise(logs.lines(line)[0])
     assert claude.recognise(logs.lines(said("x" * 70_000))[0][:65_536])
