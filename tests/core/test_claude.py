@@ -57,6 +57,22 @@ def result(
     return entry("user", {"role": "user", "content": [block]}, **{"second": 5, **told, **members})
 
 
+def progress(of: dict[str, Any], agent: str = "a1b2", **members: Any) -> dict[str, Any]:
+    """The line that tells a message of a subagent, as versions 2.1.12 to 2.1.42 write it."""
+    kept = ("type", "timestamp", "message", "requestId", "uuid", "toolUseResult")
+    message = {key: of[key] for key in kept if key in of}
+    around = {"parentUuid": None, "isSidechain": False, "userType": "external", "cwd": of["cwd"]}
+    session = {"sessionId": of["sessionId"], "version": "2.1.29", "gitBranch": "main", "slug": "some-calm-words"}
+    data = {"message": message, "normalizedMessages": [], "type": "agent_progress", "prompt": "task", "agentId": agent}
+    tail = {"toolUseID": "agent_msg_1", "parentToolUseID": "toolu_parent", "uuid": f"outer-{next(ids)}"}
+    return {**around, **session, "type": "progress", "data": {**data, **members}, **tail, "timestamp": of["timestamp"]}
+
+
+def side(entries: list[dict[str, Any]], agent: str = "a1b2") -> list[dict[str, Any]]:
+    """The same messages as lines of a subagent."""
+    return [{**entry, "isSidechain": True, "agentId": agent} for entry in entries]
+
+
 def done(tool: str, arguments: dict[str, Any], details: Any, **more: Any) -> list[dict[str, Any]]:
     """A call and its result."""
     asked = call(tool, arguments)
@@ -151,13 +167,150 @@ def test_sidechains_in_the_file_are_told_apart():
 @pytest.mark.parametrize(("name", "members"), [("x.jsonl", {"agentId": "a1b2"}), ("s/subagents/agent-a1b2.jsonl", {})])
 def test_the_file_of_a_subagent_is_a_part(name, members):
     """`agent-<id>.jsonl` has the id of the session, and is told by its lines or, in old ones, by its name."""
-    side = {"isSidechain": True, **members} if members else {}
-    asked = call("Read", {"file_path": "/w/a.py"}, **side)
-    transcript = read(said("x", **side), asked, result(asked, None, **side), name=name)
+    members = {"isSidechain": True, **members} if members else {}
+    asked = call("Read", {"file_path": "/w/a.py"}, **members)
+    made = {"type": "ai-title", "sessionId": SESSION, "aiTitle": "Made"}
+    transcript = read(said("x", **members), asked, result(asked, None, **members), *[made][bool(members) :], name=name)
     (session,) = transcript.sessions
     assert (session.session_id, session.part) == (SESSION, "agent-a1b2")
-    assert (session.turns, session.subagent_turns, session.model) == (0, 2, "claude-opus-4-5")
-    assert transcript.claims[0].subagent
+    assert (session.turns, session.subagent_turns, session.model) == (2, 0, "claude-opus-4-5")
+    (claim,) = transcript.claims
+    assert (claim.subagent, claim.part, claim.turn) == (True, "agent-a1b2", 2)
+
+
+def parts(transcript: Transcript) -> list[tuple[str, int, int]]:
+    return [(session.part, session.turns, session.subagent_turns) for session in transcript.sessions]
+
+
+def test_each_subagent_in_the_file_is_a_part():
+    """Their turns are counted each by itself, and all of them in the main part; claims and commits say whose they are."""
+    git = done("Bash", {"command": "git commit -m x"}, {**BASH, "stdout": "[main abc1234] x"})
+    transcript = read(
+        said("x"),
+        *side([said("task"), *edit("a", "b", "a\n")], "one"),
+        *side([said("task"), *git], "two"),
+        *edit("b", "c", "b\n"),
+        said("old", isSidechain=True),
+        said("no id of a file", isSidechain=True, agentId="../x"),
+    )
+    assert parts(transcript) == [("", 2, 6), ("agent-one", 2, 0), ("agent-two", 2, 0)]
+    assert [(claim.part, claim.turn, claim.subagent) for claim in transcript.claims] == [
+        ("agent-one", 2, True),
+        ("", 2, False),
+    ]
+    assert [(commit.part, commit.turn, commit.sha) for commit in transcript.commits] == [("agent-two", 2, "abc1234")]
+    assert {session.session_id for session in transcript.sessions} == {SESSION}
+
+
+def test_parts_belong_to_their_own_session():
+    """One file with two sessions, and a subagent of the same id in each."""
+    first = side([said("x", sessionId="s-1"), said("y", sessionId="s-1")])
+    transcript = read(said("x", sessionId="s-1"), *first, said("x"), *side([said("x")]))
+    assert [
+        (session.session_id, *told) for session, told in zip(transcript.sessions, parts(transcript), strict=True)
+    ] == [
+        ("s-1", "", 1, 2),
+        ("s-1", "agent-a1b2", 2, 0),
+        (SESSION, "", 1, 1),
+        (SESSION, "agent-a1b2", 1, 0),
+    ]
+
+
+# --- what progress lines tell of subagents
+
+
+def test_a_progress_line_tells_what_a_subagent_did():
+    """Its message has its own time, model and details; the line around it has the circumstances."""
+    task = said("task", second=2)
+    asked = call("Write", {"file_path": "/w/a.py", "content": "x\n"}, second=3)
+    asked["message"]["model"] = "claude-haiku-4-5"
+    answer = result(asked, None, "File created successfully at: /w/a.py", second=4)
+    change = edit("a", "b", "a\n")
+    transcript = read(said("x"), *map(progress, (task, asked, answer, *change)))
+    main, part = transcript.sessions
+    assert (main.part, main.turns, main.subagent_turns, main.model) == ("", 1, 3, None)
+    assert (part.part, part.turns, part.subagent_turns, part.model) == ("agent-a1b2", 3, 0, "claude-haiku-4-5")
+    assert (part.started_at, part.ended_at) == ("2026-01-19T10:00:00Z", "2026-01-19T10:00:05Z")
+    assert (part.session_id, part.cwd, part.branch, part.version) == (SESSION, "/home/x/p", "main", "2.1.29")
+    created, edited = transcript.claims
+    assert (created.operation, created.contents, created.line) == ("create", (b"x\n", b"x\r\n"), 3)
+    assert (created.at, created.cwd, created.turn) == ("2026-01-19T10:00:04Z", "/home/x/p", 2)
+    assert (edited.operation, edited.contents, edited.line) == ("edit", (b"b\n", b"b\r\n"), 6)
+    assert all(claim.succeeded and claim.subagent and claim.part == "agent-a1b2" for claim in transcript.claims)
+
+
+def test_a_progress_line_mostly_has_no_details():
+    """The text of the result decides, and the call has the replacement."""
+    arguments = {"file_path": "/w/a.py", "old_string": "a", "new_string": "b", "replace_all": True}
+    good = done("Edit", arguments, None, text="The file /w/a.py has been updated successfully.")
+    bad = done("Edit", arguments, "Error: denied", text="Permission for this tool use was denied.", error=True)
+    git = done("Bash", {"command": "git commit -m x"}, None, text="[main abc1234] x\n 1 file changed")
+    removed = done("Bash", {"command": "rm a.py"}, None, text="(no content)", error=False)
+    transcript = read(said("x"), *map(progress, (*good, *bad, *git, *removed, call("Write", arguments))))
+    assert logs.told(transcript) == [
+        ("edit", "/w/a.py", True),
+        ("edit", "/w/a.py", False),
+        ("delete", "a.py", True),
+        ("write", "/w/a.py", False),
+    ]
+    assert transcript.claims[0].replacements == (Replacement(b"a", b"b", everywhere=True),)
+    assert transcript.claims[1].replacements == ()
+    assert [(commit.sha, commit.part, commit.line) for commit in transcript.commits] == [("abc1234", "agent-a1b2", 7)]
+
+
+def test_a_part_is_the_same_wherever_it_is_told():
+    """In progress lines, in sidechain lines, in a file of its own."""
+    messages = [said("task"), *edit("a", "b", "a\n"), *done("Read", {"file_path": "/w/a.py"}, None)]
+    told = [
+        read(*map(progress, messages)),
+        read(*side(messages)),
+        read(*messages, name="s/subagents/agent-a1b2.jsonl"),
+    ]
+    assert told[0].claims == told[1].claims == told[2].claims
+    found = [next(session for session in one.sessions if session.part) for one in told]
+    assert {(one.session_id, one.part, one.turns, one.model) for one in found} == {
+        (SESSION, "agent-a1b2", 3, "claude-opus-4-5")
+    }
+    assert [[session.part for session in one.sessions] for one in told] == [["", "agent-a1b2"], *[["agent-a1b2"]] * 2]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 0), (0, 2), (2, 0), (1, 2)])
+def test_what_is_told_twice_counts_once(order):
+    """By the same uuid, or (2) with other uuids and the same ids of message and call."""
+    messages = edit("a", "b", "a\n")
+    again = [{**message, "uuid": f"other-{next(ids)}"} for message in messages]
+    ways = (list(map(progress, messages)), side(messages), list(map(progress, again)))
+    transcript = read(said("x"), *ways[order[0]], *ways[order[1]])
+    assert (len(transcript.claims), parts(transcript)) == (1, [("", 1, 1), ("agent-a1b2", 1, 0)])
+    assert transcript.claims[0].part == "agent-a1b2"
+
+
+def test_only_the_message_of_a_progress_line_counts():
+    """`normalizedMessages` (to 2.1.15) repeats those before; other kinds, and later lines of this kind, have none."""
+    other = call("Write", {"file_path": "/w/b.py", "content": "x"})
+    quoted = b"".join(logs.lines(progress(other))).decode()
+    first = progress(said("task"), normalizedMessages=[other], prompt=quoted)
+    shell = {**first, "data": {"type": "bash_progress", "output": quoted, "fullOutput": '"agent_progress"'}}
+    bare = {**first, "data": {"type": "agent_progress", "prompt": "x", "agentId": "c3"}}
+    odd = {**first, "data": {"type": "agent_progress", "message": {"type": "progress", "data": first["data"]}}}
+    kin = {**first, "data": {**progress(other)["data"], "type": "skill_progress", "after": "agent_progress"}}
+    transcript = read(said("x"), first, shell, bare, odd, kin)
+    assert (transcript.claims, parts(transcript)) == ([], [("", 1, 1), ("agent-a1b2", 1, 0)])
+
+
+def test_a_progress_line_of_nobody_is_a_sidechain():
+    """Without a sound id of the subagent it cannot be a part."""
+    for agent in (None, "", 7, "a/b", "\ud800", "x" * 500):
+        transcript = read(said("x"), *(progress(line, agent=agent) for line in edit("a", "b", "a\n")))
+        assert parts(transcript) == [("", 1, 1)]
+        assert [(claim.part, claim.subagent) for claim in transcript.claims] == [("", True)]
+
+
+def test_a_broken_progress_line_is_a_problem():
+    """One that is cut, and one that is glued to the next line."""
+    lines = logs.lines(*map(progress, edit("a", "b", "a\n")))
+    transcript = read(*logs.lines(said("x")), lines[0].rstrip() + lines[1], lines[0][:-40] + b"}\n")
+    assert ([problem.line for problem in transcript.problems], len(transcript.claims)) == ([2, 3], 1)
 
 
 def test_titles_by_their_weight():
@@ -178,6 +331,13 @@ def test_titles_by_their_weight():
         assert session.title == title
 
 
+def test_the_summary_of_a_subagent_is_the_title_of_its_part():
+    """In a file of its own the message that a summary ends with is the subagent's."""
+    summary = {"type": "summary", "summary": "Short words", "leafUuid": "leaf-1"}
+    transcript = read(*side([said("x", uuid="leaf-1")]), summary, name="agent-a1b2.jsonl")
+    assert [(session.part, session.title) for session in transcript.sessions] == [("agent-a1b2", "Short words")]
+
+
 def test_an_sdk_stream_has_neither_times_nor_details():
     """`claude -p --output-format stream-json`: other names, results as text alone."""
     circumstances = {"cwd": "/w", "session_id": "s1", "model": "claude-sonnet-4", "claude_code_version": "2.1.0"}
@@ -192,7 +352,7 @@ def test_an_sdk_stream_has_neither_times_nor_details():
     assert (session.session_id, session.format, session.cwd) == ("s1", "claude-stream-json", "/w")
     assert (session.version, session.model, session.started_at) == ("2.1.0", "claude-sonnet-4", None)
     (claim,) = transcript.claims
-    assert (claim.operation, claim.succeeded, claim.contents, claim.cwd) == ("write", True, (b"x\n", b"x\r\n"), "/w")
+    assert (claim.operation, claim.succeeded, claim.contents, claim.cwd) == ("create", True, (b"x\n", b"x\r\n"), "/w")
 
 
 # --- claims
@@ -379,6 +539,24 @@ def test_a_command_that_did_not_end_well_is_no_claim(details, error):
     assert read(*done("Bash", {"command": "rm a.py"}, details, error=error)).claims == []
 
 
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ("Command running in background with ID: b1. Output is being written to: /tmp/b1.output", {}),
+        ("a line\nCommand was manually backgrounded by user with ID: b1. Output is being written to: /tmp/b1", {}),
+        ("Command did not complete within its 120s timeout and was moved to the background (ID: b1).", {}),
+        ("a line\n<error>Command was aborted before completion</error>", {}),
+        ("", {"run_in_background": True}),
+    ],
+)
+def test_the_text_tells_that_a_command_did_not_end(text, arguments):
+    """Where the result has no details; its commits were made all the same."""
+    assert read(*done("Bash", {"command": "rm a.py", **arguments}, None, text=text, error=False)).claims == []
+    assert logs.told(read(*done("Bash", {"command": "rm a.py"}, None, text="(no content)"))) == [
+        ("delete", "a.py", True)
+    ]
+
+
 def test_commits_are_those_that_git_printed():
     """In the output of a command that commits, even if another part of it failed; not in any other output."""
     command = "git add -A && git commit -m \"$(cat <<'EOF'\nSay it\nEOF\n)\" && git push"
@@ -440,14 +618,13 @@ def test_bytes_that_are_no_text_are_a_problem():
 
 
 def test_idle_lines_are_passed_over_only_where_they_are_idle():
-    """`progress` holds messages of subagents; the word inside of another line changes nothing."""
+    """`progress` of a command holds what it printed; the word inside of another line changes nothing."""
     nested = call("Write", {"file_path": "/w/nested.py", "content": "x"})
-    progress = {**{key: nested[key] for key in ("parentUuid", "isSidechain", "cwd", "sessionId")}, "type": "progress"}
-    progress["data"] = {"type": "agent_progress", "message": nested}
+    running = {**progress(nested), "data": {"type": "bash_progress", "output": "x", "message": nested}}
     kept = call("Write", {"file_path": "/w/kept.py", "content": '{"type":"progress"}', "type": "progress"})
     attachment = {"parentUuid": None, "isSidechain": False, "attachment": {"type": "file", "filename": "/w/b"}}
     first = {"sessionId": SESSION, "data": {"type": "progress"}, **said("x")}
-    transcript = read(first, progress, {**attachment, "type": "attachment", "sessionId": SESSION}, kept)
+    transcript = read(first, running, {**attachment, "type": "attachment", "sessionId": SESSION}, kept)
     assert logs.told(transcript) == [("write", "/w/kept.py", False)]
 
 
@@ -459,6 +636,8 @@ def test_recognition_is_by_content():
         {"type": "file-history-snapshot", "messageId": "x", "snapshot": {}},
         {"type": "queue-operation", "operation": "enqueue", "sessionId": "x"},
         {"type": "system", "subtype": "init", "session_id": "x"},
+        {"type": "stream_event", "event": {"type": "message_start"}, "session_id": "x"},
+        progress(said("x")),
     ):
         assert claude.recognise(logs.lines(line)[0])
     assert claude.recognise(logs.lines(said("x" * 70_000))[0][:65_536])
@@ -500,6 +679,8 @@ PIECES = [
     *done("Write", {"file_path": "/w/a.py", "content": "x"}, {"type": "create", "filePath": "/w/a.py", "content": "x"}),
     *done("Bash", {"command": "git commit -m x && rm a"}, {**BASH, "stdout": "[main abc1234] x"}),
     *done("MultiEdit", {"file_path": "/w/a", "edits": [{"old_string": "a", "new_string": "b"}]}, {"edits": [{}]}),
+    *map(progress, edit("a", "b", "a\n")),
+    progress(said("x"), normalizedMessages=[said("x")]),
     {"type": "summary", "summary": "x", "leafUuid": "y"},
     {"type": "custom-title", "sessionId": SESSION, "customTitle": "x"},
     {"type": "system", "subtype": "init", "session_id": "s", "cwd": "/w", "model": "m"},
@@ -509,8 +690,13 @@ PIECES = [
 @settings(deadline=None, max_examples=150)
 @given(st.lists(logs.spoilt(PIECES) | st.sampled_from(logs.DAMAGE) | st.binary(max_size=50), max_size=12))
 def test_any_damage_is_survived(data):
-    """True lines in any order, with odd values, cut, glued, and other bytes between."""
-    logs.sound(claude, data)
+    """True lines in any order, with odd values, cut, glued, and other bytes between; each part is told, and once."""
+    transcript = logs.sound(claude, data)
+    told = Counter((session.session_id, session.part) for session in transcript.sessions)
+    assert all(times == 1 for times in told.values())
+    assert all((fact.session_id, fact.part) in told for fact in [*transcript.claims, *transcript.commits])
+    assert all(session.subagent_turns == 0 for session in transcript.sessions if session.part)
+    assert all(claim.subagent for claim in transcript.claims if claim.part)
 
 
 @pytest.mark.parametrize("data", logs.DAMAGE)
@@ -520,7 +706,7 @@ def test_known_damage_is_survived(data):
     logs.sound(claude, [*logs.lines(said("x")), data])
 
 
-@pytest.mark.parametrize("kind", ["edits", "calls", "summaries", "hunks", "long", "glued"])
+@pytest.mark.parametrize("kind", ["edits", "calls", "summaries", "hunks", "long", "glued", "parts"])
 def test_reading_takes_linear_time(kind):
     """Four times the log takes about four times as long: in lines, in calls left open, within one line."""
 
@@ -536,6 +722,8 @@ def test_reading_takes_linear_time(kind):
         if kind == "hunks":
             hunks = [hunk(k + 1, "-\ta", "+  b") for k in range(times * 4)]
             return logs.lines(*edit("a", "b", "\ta\n" * times * 4, structuredPatch=hunks, userModified=True))
+        if kind == "parts":
+            return logs.lines(*(progress(said("x"), agent=f"a{k}") for k in range(times)))
         if kind == "long":
             return logs.lines(said('\\"type":"progress",' * times * 20))
         return [b"".join(line.rstrip() for line in logs.lines(*(said("x") for _ in range(times))))]
@@ -595,6 +783,26 @@ def test_every_real_write_has_its_path_and_outcome(corpus):
                     seen[outcome] += 1
                     assert claims[asked[block["tool_use_id"]], outcome] > 0, name
     assert seen == {True: 106, False: 20}
+
+
+@pytest.mark.corpus
+def test_real_subagents_are_parts(corpus):
+    """The progress lines of one log, whose subagent only read, and the files of five others, which hold no file tool."""
+    found = []
+    for name, data in corpus.items():
+        transcript = logs.sound(claude, data, name)
+        claims = Counter(claim.part for claim in transcript.claims)
+        parts = [session for session in transcript.sessions if session.part]
+        found += [(name.rpartition("/")[2], one.turns, claims.pop(one.part, 0)) for one in parts]
+        assert set(claims) <= {""}
+    assert sorted(found) == [
+        ("60-fd31fcf44f-0.jsonl", 17, 3),
+        ("agent-a0ad4f44468bdf20d.jsonl", 2, 0),
+        ("agent-a1b2c3d4e5f6.jsonl", 2, 0),
+        ("agent-ad47cca.jsonl", 2, 0),
+        ("agent-ae9a854.jsonl", 2, 0),
+        ("agent-test-hash-123.jsonl", 2, 0),
+    ]
 
 
 @pytest.mark.corpus

@@ -115,7 +115,7 @@ def ancestors(events: list[Event]) -> dict[str, set[str]]:
 
 
 @given(histories(), st.randoms(use_true_random=False))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_order_and_repetition_do_not_matter(events, rng):
     """Any permutation of the events, each once or more, folds to the same state."""
     state = fold(events)
@@ -127,7 +127,7 @@ def test_order_and_repetition_do_not_matter(events, rng):
 
 
 @given(histories())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_causality_stands_above_every_clock(events):
     """An event comes after all it has seen, and no field keeps a value that a later setter had seen."""
     clocks = effective_clocks({event.id: event for event in events})
@@ -144,7 +144,7 @@ def test_causality_stands_above_every_clock(events):
 
 
 @given(histories())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_heads_are_the_events_that_nobody_has_seen(events):
     """What the next author names in `seen`."""
     named = {one for event in events for one in event.seen}
@@ -152,7 +152,7 @@ def test_heads_are_the_events_that_nobody_has_seen(events):
 
 
 @given(histories())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_conflicts_are_exactly_the_concurrent_values_nobody_settled(events):
     """A loss is a value, other than the winner's, whose setter no setter of that field has seen, and that no deletion has
     seen together with the winner's; all are told, no more."""

@@ -3,11 +3,15 @@
 Known from 1.0.51 (July 2025) to 2.1.220 (2026); also the lines that `claude -p --output-format stream-json` prints,
 which say `session_id` for `sessionId` and have no times. A file may hold several sessions (one that resumed another
 copies its lines under its own id), lines twice, and lines of which only a part was written.
+
+What a subagent does stands in up to three places: in a file of its own, on sidechain lines of the session's file, and in
+`progress` lines there. Each is read as the part `agent-<id>` of the session, so that it is the same wherever it is told.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,20 +27,24 @@ from mlos_sync.core.transcripts.jsonl import (
     stamp_at,
     text_at,
 )
-from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem
+from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem, Session
 from mlos_sync.core.transcripts.sessions import Course
 from mlos_sync.core.transcripts.tools import kind_of
 
 TOOL = "Claude Code"
 FORMAT, STREAM = "claude-jsonl", "claude-stream-json"
 
-# Kinds of lines that hold nothing this reader takes: the bulk of newer logs. `progress` (seen in 2.1.12 to 2.1.42) repeats the
-# messages of subagents, which have their own files.
+# Kinds of lines that hold nothing this reader takes, the bulk of newer logs; but see `_PROGRESS`.
 _IDLE = (
     *("progress", "file-history-snapshot", "queue-operation", "attachment", "permission-mode", "mode", "last-prompt"),
     *("agent-name", "worktree-state", "relocated", "frame-link", "pr-link", "bridge-session", "started", "result"),
-    *("stream_event"),
+    "stream_event",
 )
+# `"type":"progress","data":{"message":{"type":"assistant",…},"normalizedMessages":[],"type":"agent_progress","agentId":…`
+# (seen in 2.1.12 to 2.1.42): a message of a subagent, whose own file need not be there. `bash_progress`, `hook_progress`
+# and others hold no message. The writer spells a word in one way, so that a line without this one has none either; that
+# a line has it, be it in a text, costs but the time to read the line.
+_PROGRESS = b'"agent_progress"'
 _SPOKEN = ("user", "assistant")
 _MARKS = (b'"sessionId"', b'"session_id"', b'"leafUuid"', b'"messageId"')  # no such log is without one of them
 # The top-level members of a line up to its first object or list. A writer puts `type` among them for the idle kinds:
@@ -48,7 +56,7 @@ _IDLE_LINE = re.compile(
     rb'(?:"attachment":\{|"type":"(?:' + b"|".join(kind.encode() for kind in _IDLE) + rb')")',
     re.DOTALL,
 )
-_AGENT_FILE = re.compile(r"agent-[\w-]{1,100}")
+_PART = re.compile(r"agent-[\w-]{1,100}")
 _SESSION_ID = re.compile(r"[^\s/\\\x00-\x1f\ud800-\udfff]{1,200}")
 
 
@@ -57,8 +65,8 @@ class _Log:
     """What is known of a file so far. `seen` and `done` hold hashes: a long log has many lines to remember."""
 
     name: str
-    courses: dict[str, Course] = field(default_factory=dict)
-    agents: dict[str, set[str]] = field(default_factory=dict)  # by session: the ids of subagents that speak in it
+    part: str  # of all lines, where the file is a subagent's
+    courses: dict[tuple[str, str], Course] = field(default_factory=dict)  # by session and part
     pending: dict[str, Call] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)  # uuids, message ids
     done: set[int] = field(default_factory=set)  # calls with a result
@@ -90,11 +98,13 @@ def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
     """The claims, commits and problems of a log as they come, its sessions at the end.
 
     `name` gives the id of a session only where no line has one, and tells the file of a subagent: `agent-<id>.jsonl`.
-    A claim has the time of its result. What was called and never answered did not succeed.
+    A claim has the time of its result. What was called and never answered did not succeed. For each session and part
+    that the file tells there is one `Session`; `subagent_turns` of the main one counts those of all its parts too.
     """
-    log = _Log(name)
+    stem = _stem(name)
+    log = _Log(name, stem if _PART.fullmatch(stem) else "")
     for number, line in enumerate(lines, 1):
-        if _IDLE_LINE.match(line) and b"}{" not in line and line.endswith((b"}\n", b"}\r\n", b"}")):
+        if _IDLE_LINE.match(line) and _PROGRESS not in line and _is_whole(line):
             continue
         for found in parsed(line, number):
             if isinstance(found, Problem):
@@ -103,8 +113,21 @@ def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
                 yield from _line(log, found, number)
     for call in log.pending.values():
         yield from unanswered(call)
+    yield from _sessions(log)
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a line seems to be one object, neither cut nor glued to another."""
+    return b"}{" not in line and line.endswith((b"}\n", b"}\r\n", b"}"))
+
+
+def _sessions(log: _Log) -> Iterator[Session]:
+    """The sessions and their parts, in the order in which they began in the file."""
+    turns: Counter[str] = Counter()
     for course in log.courses.values():
-        course.part = _part(log, course)
+        turns[course.session_id] += course.turns if course.part else 0
+    for course in log.courses.values():
+        course.subagent_turns += 0 if course.part else turns[course.session_id]
         yield course.told()
 
 
@@ -117,8 +140,27 @@ def _line(log: _Log, entry: dict[str, Any], number: int) -> Iterator[Claim | Com
         _course(log, entry).titled(title, rank=1 if kind == "ai-title" else 2)
     elif kind == "system" and text_at(entry, "subtype") == "init":
         _circumstances(_course(log, entry), entry)
+    elif kind == "progress":
+        yield from _progress(log, entry, number)
     elif kind in _SPOKEN and isinstance(entry.get("message"), dict) and _first_time(log.seen, entry.get("uuid")):
         yield from _message(log, entry, number)
+
+
+def _progress(log: _Log, entry: dict[str, Any], number: int) -> Iterator[Claim | CommitMade]:
+    """A message of a subagent, told by the line of the thread that waits for it: read as the sidechain line that it was.
+
+    The message has its own `uuid` and `timestamp`; the line around it has the circumstances. `normalizedMessages`
+    repeats all messages before (to 2.1.15), each of which had a line.
+    """
+    data = object_at(entry, "data")
+    message = object_at(data, "message")
+    if text_at(data, "type") != "agent_progress" or text_at(message, "type") not in _SPOKEN:
+        return
+    _circumstances(_course(log, entry), entry)
+    told: dict[str, Any] = {"timestamp": entry.get("timestamp"), **message}
+    told |= {key: entry[key] for key in ("sessionId", "cwd", "gitBranch", "version") if key in entry}
+    told |= {"isSidechain": True, "agentId": data.get("agentId")}
+    yield from _line(log, told, number)
 
 
 def _message(log: _Log, entry: dict[str, Any], number: int) -> Iterator[Claim | CommitMade]:
@@ -128,11 +170,9 @@ def _message(log: _Log, entry: dict[str, Any], number: int) -> Iterator[Claim | 
     _circumstances(course, entry)
     summary = log.summaries.pop(hash(entry.get("uuid")), None) if isinstance(entry.get("uuid"), str) else None
     course.titled(summary)
-    agent = _agent(log, entry)
-    if agent:
-        log.agents.setdefault(course.session_id, set()).add(agent)
     message = object_at(entry, "message")
-    subagent = bool(agent) or entry.get("isSidechain") is True
+    # In a part of its own a subagent is the one whose turns count; elsewhere it is told apart from the main thread.
+    subagent = not course.part and (entry.get("isSidechain") is True or bool(text_at(entry, "parent_tool_use_id")))
     if entry["type"] == "assistant":
         if _first_time(log.seen, message.get("id")):
             course.turned(subagent)
@@ -164,24 +204,27 @@ def _calls(log: _Log, entry: dict[str, Any], course: Course, subagent: bool, num
             tool=tool,
             arguments=object_at(block, "input"),
             session_id=course.session_id,
+            part=course.part,
             turn=course.turn(subagent),
             line=number,
             at=at,
             cwd=_cwd(entry) or course.cwd,
-            subagent=subagent,
+            subagent=subagent or bool(course.part),
         )
 
 
 def _course(log: _Log, entry: dict[str, Any]) -> Course:
-    """The session of a line; a line that names none belongs to the one before, or to the file."""
+    """The session and part of a line; a line that names no session belongs to the one before, or to the file."""
     identity = text_at(entry, "sessionId", "session_id")
     if not _SESSION_ID.fullmatch(identity):
         identity = log.current or (sound_text(_stem(log.name)) or "unnamed")
     log.current = identity
-    course = log.courses.get(identity)
+    place = (identity, _part(log, entry))
+    course = log.courses.get(place)
     if course is None:
-        course = Course(identity, TOOL, FORMAT if "sessionId" in entry or "session_id" not in entry else STREAM)
-        log.courses[identity] = course
+        form = FORMAT if "sessionId" in entry or "session_id" not in entry else STREAM
+        course = Course(identity, TOOL, form, part=place[1])
+        log.courses[place] = course
     return course
 
 
@@ -208,26 +251,18 @@ def _summary(log: _Log, entry: dict[str, Any]) -> None:
     leaf, title = entry.get("leafUuid"), sound_text(entry.get("summary"))
     if not isinstance(leaf, str) or title is None:
         return
-    if hash(leaf) in log.seen and log.current in log.courses:
-        log.courses[log.current].titled(title)
+    if hash(leaf) in log.seen and (log.current, log.part) in log.courses:
+        log.courses[log.current, log.part].titled(title)
     elif len(log.summaries) < 1000:
         log.summaries[hash(leaf)] = title
 
 
-def _agent(log: _Log, entry: dict[str, Any]) -> str:
-    """The subagent that a line belongs to, or nothing: by `agentId` (seen from 2.0.75), the file, or `parent_tool_use_id`."""
+def _part(log: _Log, entry: dict[str, Any]) -> str:
+    """The part of a line: `agent-<id>` of the subagent it belongs to, by `agentId` (seen from 2.0.75) or by the file."""
     agent = text_at(entry, "agentId")
-    if agent and entry.get("isSidechain") is True:
-        return "agent-" + (sound_text(agent) or "")
-    stem = _stem(log.name)
-    return stem if _AGENT_FILE.fullmatch(stem) else text_at(entry, "parent_tool_use_id")
-
-
-def _part(log: _Log, course: Course) -> str:
-    """`agent-<id>` where the file holds nothing of the session but what one subagent did."""
-    agents = log.agents.get(course.session_id, set())
-    agent = next(iter(agents)) if len(agents) == 1 else ""
-    return agent if agent.startswith("agent-") and not course.turns else ""
+    if agent and entry.get("isSidechain") is True and _PART.fullmatch("agent-" + agent):
+        return "agent-" + agent
+    return log.part
 
 
 def _is_said(entry: dict[str, Any], message: dict[str, Any]) -> bool:

@@ -1,12 +1,13 @@
 """Calls of Claude Code's tools and their results -> claims and commits.
 
 A result stands twice in a log: as text for the model (`tool_result`), and in the form of the tool (`toolUseResult`, a
-string where the call failed). The second has the paths, the contents and the previous text; logs of SDK sessions and of
-hands that trim them lack it, and then the call itself has to do.
+string where the call failed). The second has the paths, the contents and the previous text; logs of SDK sessions, most
+`progress` lines and logs that were trimmed lack it, and then the call itself and the text have to do.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +30,13 @@ _REFUSALS = (
     "[Request interrupted",
     "Permission prompt was aborted",
 )
+# How the text begins where `Write` made a new file (1.0.x to 2.1.42); of others: `The file /w/a.py has been updated …`
+_CREATED = "File created successfully at: "
+# What the text says of a command whose end it does not tell, before or behind what was printed: `Command running in
+# background with ID: b1. Output is …` (2.0.x on), `Command was manually backgrounded by user with ID: b1.`, `Command did
+# not complete within its 120s timeout and was moved to the background (ID: b1).`; `<error>Command was aborted before
+# completion</error>` (1.0.x on)
+_UNENDED = re.compile(r"^Command [^\n]{0,150}background|Command was aborted before completion", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,7 @@ class Call:
     tool: str
     arguments: dict[str, Any]
     session_id: str
+    part: str
     turn: int
     line: int
     at: str | None
@@ -58,7 +67,10 @@ def answered(
     told = details if isinstance(details, dict) else {}
     changes = _plan(told) if call.tool == "ExitPlanMode" else intended(call.tool, call.arguments)
     path = sound_path(told.get("filePath")) or sound_path(object_at(told, "file").get("filePath"))
+    created = shown(block.get("content")).startswith(_CREATED)
     for change in changes:
+        if created and change.operation == "write":
+            change = replace(change, operation="create")
         moved = change.operation in ("move", "delete", "patch")
         if path is not None and not failed and not moved:
             change = _with_result(replace(change, path=path), told)
@@ -77,8 +89,8 @@ def _with_result(change: Change, told: dict[str, Any]) -> Change:
     """A change as its result tells it: created or not, and what the file held afterwards."""
     if change.operation == "read":
         return change
-    if change.operation == "write":
-        operation = "create" if told.get("type") == "create" else "write"
+    if change.operation in ("write", "create"):
+        operation = "create" if told.get("type") == "create" else change.operation
         return replace(change, operation=operation, contents=written(told) or change.contents)
     contents, replacements = edited(told)
     if told.get("userModified") is not True:  # else the call is but the proposal
@@ -109,18 +121,20 @@ def _ran(
         return
     output = text_at(details, "stdout") or shown(block.get("content"))
     for sha, subject in commits(command, output):
-        yield CommitMade(call.session_id, call.turn, line, at, sha, subject)
-    if failed or _unclear(details):
+        yield CommitMade(call.session_id, call.turn, line, at, sha, subject, call.part)
+    if failed or _unclear(call, details, output):
         return
     for change in claimed(command):
         path, cwd = located(change, call.cwd)
         yield _claim(_elsewhere(call, cwd), replace(change, path=path), call.line, at, True)
 
 
-def _unclear(details: Any) -> bool:
+def _unclear(call: Call, details: Any, output: str) -> bool:
     """Whether a command may still run, was stopped, or ended with a status that is only explained."""
+    if call.arguments.get("run_in_background") is True:
+        return True
     if not isinstance(details, dict):
-        return False
+        return _UNENDED.search(output) is not None
     return details.get("interrupted") is True or any(
         details.get(key) for key in ("backgroundTaskId", "returnCodeInterpretation", "is_error")
     )
@@ -151,4 +165,5 @@ def _claim(call: Call, change: Change, line: int, at: str | None, succeeded: boo
         replacements=change.replacements if succeeded else (),
         cwd=call.cwd,
         subagent=call.subagent,
+        part=call.part,
     )
