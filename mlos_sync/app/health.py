@@ -74,7 +74,7 @@ def _truncated(copies: dict[str, list[Row]]) -> list[Row]:
     for session, rows in sorted(copies.items()):
         full = {row["part"]: row for row in rows if row["speaks"]}
         for row in rows:
-            best = full.get(row["part"])
+            best = full.get(row["part"]) if not row["part"] else None  # logs tell of subagents without what they said
             if best is not None and not row["speaks"] and row["format"] != "facts" and row["turns"] < best["turns"]:
                 found.append(
                     {

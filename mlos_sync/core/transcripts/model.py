@@ -18,8 +18,9 @@ class Session:
 
     `tool` is the writer's own word for the agent, `model` the one that spoke most in the main thread, `format` names
     the generation of the file, `turns` counts what was said in the main thread and `subagent_turns` what subagents said.
-    A local time without a zone counts as not told. `part` is empty but where a file holds only what one subagent did
-    under the session's id: parts are joined, copies of one part are not. `parent` is the session that started this one.
+    A local time without a zone counts as not told. `part` is empty for the main thread, and names what
+    one subagent did (`agent-<id>`, wherever it is told) or one note says: parts are joined, copies of one part are not.
+    `parent` is the session that started this one.
     """
 
     session_id: str
