@@ -189,7 +189,7 @@ def _from_commits(db: store.Connection) -> Found:
     )
     for number, sha, key, targets in db.execute(
         "SELECT c.id, c.sha, r.key, r.targets FROM commit_references r JOIN commits c ON c.id = r.commit_id"
-        " WHERE r.targets IS NOT NULL"
+        " WHERE r.targets IS NOT NULL ORDER BY c.committed_at DESC, c.sha, r.key, r.value"
     ).fetchall():
         for target in targets.split():
             kind, _, uid = target.partition(":")

@@ -313,7 +313,8 @@ def _named(db: store.Connection, session: str, agent: int) -> Found:
     """Commits whose message or note names the session, and the files that these changed: declared."""
     for commit, sha, key in db.execute(
         "SELECT s.commit_id, k.sha, s.key FROM commit_sessions s JOIN commits k ON k.id = s.commit_id WHERE s.value IN"
-        " (SELECT ?1 UNION SELECT f.part FROM session_files f WHERE f.session_id = ?1 AND f.part <> '')",
+        " (SELECT ?1 UNION SELECT f.part FROM session_files f WHERE f.session_id = ?1 AND f.part <> '')"
+        " ORDER BY k.committed_at DESC, k.sha, s.key",
         (session,),
     ).fetchall():
         yield ("agent", agent, "produced", "commit", commit), "declared", {"trailer": key}
