@@ -1125,6 +1125,28 @@ def test_reading_takes_linear_time(name, body):
     assert min(seconds(many) for _ in range(2)) < 8 * min(seconds(few) for _ in range(3)) + 0.05
 
 
+PLAN = """
+```text
+User has approved your plan. You can now start coding. Start with updating your todo list if applicable
+
+Your plan has been saved to: /home/x/.claude/plans/a-b.md
+You can refer back to it if needed during implementation.
+
+## Approved Plan:
+Your plan has been saved to: b.md
+```"""
+
+
+def test_an_approved_plan_is_a_file_that_was_written():
+    """Claude Code saves it and says where; a plan that was refused, or that only quotes the words, names no file."""
+    (claim,) = claims(cli("unknown", "ExitPlanMode", PLAN))
+    assert (claim.operation, claim.raw_path, claim.succeeded) == ("write", "/home/x/.claude/plans/a-b.md", True)
+    refusal = PLAN.replace("User has approved your plan", "The user doesn't want to proceed with this tool use")
+    assert claims(cli("unknown", "ExitPlanMode", refusal)) == []
+    assert claims(cli("unknown", "ExitPlanMode", PLAN.replace("/home/x/.claude/plans/a-b.md", ""))) == []
+    assert claims(cli("unknown", "ExitPlanMode", "\nNo plan.\n")) == []
+
+
 # --- the corpus
 
 
