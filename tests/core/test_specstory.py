@@ -384,6 +384,13 @@ def test_a_call_without_a_result_succeeded_if_the_session_went_on(body):
         assert told(cli("write", "MultiEdit", body), rest) == [("edit", "src/a.py", succeeded)]
 
 
+@pytest.mark.parametrize("body", [" `src/a.py`", "Read file: `src/a.py`"])
+def test_a_read_may_show_its_path_alone(body):
+    """Some writers leave out what was read; the words alone, without backticks, are text."""
+    assert told(cli("read", "Read", body)) == [("read", "src/a.py", True)]
+    assert told(cli("read", "Read", body.replace("`", ""))) == []
+
+
 def test_a_claim_has_the_turn_and_time_of_its_speaker():
     """The block belongs to the last speaker line before it."""
     claim = claims(cli("write", "Edit", "\n```text\nThe file /w/a.py has been updated successfully.\n```"))[0]

@@ -76,8 +76,8 @@ _READ_FILE = re.compile(r"Read file: (?P<path>.+)")
 _TICKED = re.compile(r"\*\* `(?P<path>[^`]+)`$")
 # "Path: `src/a.py`" Gemini CLI, Factory Droid, DeepSeek TUI, Antigravity
 _PATH = re.compile(r"Path: `(?P<path>.+)`")
-# "Edit file: `./src/a.ts`" the one line of an `Edit` of Claude Code whose result is not shown
-_EDIT_FILE = re.compile(r"Edit file: `(?P<path>.+)`")
+# "Edit file: `./src/a.ts`" the one line of an `Edit` of Claude Code whose result is not shown; `Read` likewise
+_SHOWN_FILE = re.compile(r"(?:Edit|Read) file: `(?P<path>.+)`")
 # "- filePath: `c:\Users\x\a.yml`" VS Code Copilot
 _INPUT = re.compile(r"- (?:filePath|file_path|targetFile|target_file|path): `(?P<path>.+)`")
 # " `./pkg/a.go`" Claude Code MultiEdit and Read, the line behind the summary
@@ -212,7 +212,7 @@ def _unconfirmed(parts: Parts) -> bool:
     """
     first = parts.block.lines[parts.block.body].rstrip() if parts.block.body < len(parts.block.lines) else ""
     early = parts.block.early and _TICKED.search(parts.block.summary)
-    return bool(early or _LINE.fullmatch(first) or _EDIT_FILE.fullmatch(first)) and not parts.fences
+    return bool(early or _LINE.fullmatch(first) or _SHOWN_FILE.fullmatch(first)) and not parts.fences
 
 
 def _says_created(parts: Parts) -> bool:
@@ -274,7 +274,7 @@ def _in_summary(parts: Parts) -> Iterator[tuple[int, str]]:
 
 def _in_prose(parts: Parts) -> Iterator[tuple[int, str]]:
     for index, line in parts.prose:
-        match = _PATH.fullmatch(line) or _INPUT.fullmatch(line) or _EDIT_FILE.fullmatch(line)
+        match = _PATH.fullmatch(line) or _INPUT.fullmatch(line) or _SHOWN_FILE.fullmatch(line)
         if match is None and index == parts.block.body:
             match = _LINE.fullmatch(line)
         if match is not None:
