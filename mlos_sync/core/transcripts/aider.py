@@ -13,8 +13,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from mlos_sync.core.transcripts.lines import texts
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem, Replacement, Session
-from mlos_sync.core.transcripts.stamps import most_common, plain, texts, usable_path
+from mlos_sync.core.transcripts.sessions import most_common
+from mlos_sync.core.transcripts.sound import encoded, sound_path, sound_text
 
 LONGEST_MESSAGE = 1 << 26  # characters of one answer that are kept for the edits in it
 
@@ -282,12 +284,12 @@ def _committed(chat: _Chat, number: int, text: str) -> Iterator[CommitMade]:
     """The commit that a line tells of; its message may run over several lines, of which this has the first."""
     commit = _COMMIT.fullmatch(text.strip())
     if commit is not None:
-        yield CommitMade(chat.session_id, chat.turns, number, None, commit["sha"], plain(commit["subject"]))
+        yield CommitMade(chat.session_id, chat.turns, number, None, commit["sha"], sound_text(commit["subject"]) or "")
 
 
 def _applied(chat: _Chat, number: int, path: str) -> Iterator[Claim]:
     """The claim for a file that aider edited, with the changes that the answer before shows for that very name."""
-    if not usable_path(path) or "\ufffd" in path:
+    if sound_path(path) is None:
         return
     shown = [change for change in chat.answer.shown if change.path == path]
     pairs = [change for change in shown if change.old is not None]
@@ -295,11 +297,11 @@ def _applied(chat: _Chat, number: int, path: str) -> Iterator[Claim]:
     contents: tuple[bytes, ...] = ()
     replacements: tuple[Replacement, ...] = ()
     if chat.edit_format in ("whole", "editor-whole") and len(shown) == 1 and not pairs:
-        contents = (_bytes(shown[0].new),)
+        contents = (encoded(shown[0].new),)
     elif created and len(pairs) == 1 and not pairs[0].old:
-        contents = (_bytes(pairs[0].new),)
+        contents = (encoded(pairs[0].new),)
     elif chat.answer.size <= LONGEST_MESSAGE:
-        replacements = tuple(Replacement(_bytes(pair.old or ""), _bytes(pair.new)) for pair in pairs)
+        replacements = tuple(Replacement(encoded(pair.old or ""), encoded(pair.new)) for pair in pairs)
     yield Claim(
         session_id=chat.session_id, turn=chat.turns, line=number, at=None, operation="create" if created else "edit",
         tool="Applied edit", raw_path=path, succeeded=True, contents=contents, replacements=replacements,
@@ -313,7 +315,3 @@ def _named(line: str) -> str:
 
 def _joined(lines: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "replace")

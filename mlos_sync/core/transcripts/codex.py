@@ -17,18 +17,10 @@ from typing import Any
 
 from mlos_sync.core.transcripts import codex_exec
 from mlos_sync.core.transcripts.codex_claims import Call, answered, applied, executed, unanswered
-from mlos_sync.core.transcripts.jsonl import (
-    arguments_of,
-    object_at,
-    outlines,
-    parsed,
-    shown,
-    sound_text,
-    stamp_at,
-    text_at,
-)
+from mlos_sync.core.transcripts.jsonl import arguments_of, object_at, outlines, parsed, shown, stamp_at, text_at
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem
-from mlos_sync.core.transcripts.sessions import Course
+from mlos_sync.core.transcripts.sessions import Course, stem_of
+from mlos_sync.core.transcripts.sound import sound_text
 from mlos_sync.core.transcripts.tools import kind_of
 
 TOOL = "Codex CLI"
@@ -226,6 +218,6 @@ def _directory(value: dict[str, Any]) -> str | None:
 
 def _identity_of(name: str) -> str:
     """The id in `rollout-2025-12-29T11-54-27-019b6b08-58f3-7580-9dca-fe3f30a10650.jsonl`, else the name itself."""
-    stem = name.replace("\\", "/").rpartition("/")[2].removesuffix(".jsonl")
+    stem = stem_of(name, ".jsonl")
     match = re.fullmatch(r"rollout-[\dT-]{19}-(.{1,100})", stem)
     return sound_text(match[1] if match else stem) or "unnamed"

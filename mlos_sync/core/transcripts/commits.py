@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mlos_sync.core.transcripts.jsonl import sound_text
+from mlos_sync.core.transcripts.sound import sound_text
 
 # `git commit -m x`, `git -C dir commit`, `git -c user.name=x commit`; also what makes commits without that word
 _COMMAND = re.compile(

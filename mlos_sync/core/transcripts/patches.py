@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mlos_sync.core.transcripts.jsonl import encoded, sound_path
 from mlos_sync.core.transcripts.model import Replacement
+from mlos_sync.core.transcripts.sound import encoded, sound_path
 
 # `*** Update File: src/a.py`; `Modify`, `Create` and `Remove` are seen from models that paraphrase
 _FILE = re.compile(r"\*\*\* (?P<word>Add|Create|Update|Modify|Delete|Remove) File: (?P<path>.+)")

@@ -1,15 +1,19 @@
-"""What a reader learns of a session while it reads, until the session can be told as a whole."""
+"""A session: what a reader learns of it until it can be told as a whole, and its name where the file tells none."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
 from mlos_sync.core.transcripts.model import Session
 
-# Words in the place of a model that name none: `<synthetic>` is Claude Code's own message, `default` Cursor's choice.
-_NO_MODELS = ("", "<synthetic>", "default", "auto", "unknown")
+# Words in the place of a model that name none: `<synthetic>` is Claude Code's own message, `default` Cursor's choice,
+# `copilot/auto` VS Code's
+NO_MODELS = ("", "<synthetic>", "default", "auto", "copilot/auto", "unknown")
 _MOST_MODELS = 1000  # distinct words that are counted; no session has as many, a damaged file may
+# `2025-03-04_06-17-fixing-a-bug.md` SpecStory
+_DATED = re.compile(r"\d{4}-\d\d-\d\d(?!\d)", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -49,7 +53,7 @@ class Course:
     def spoke(self, model: str | None, subagent: bool = False) -> None:
         """A model spoke once."""
         models = self.subagent_models if subagent else self.models
-        if model is not None and model not in _NO_MODELS and (model in models or len(models) < _MOST_MODELS):
+        if model is not None and model not in NO_MODELS and (model in models or len(models) < _MOST_MODELS):
             models[model] += 1
 
     def turned(self, subagent: bool) -> int:
@@ -89,3 +93,21 @@ class Course:
             branch=self.branch,
             base_commit=self.base_commit,
         )
+
+
+def stem_of(name: str, ending: str = ".md") -> str:
+    """The name of a file without its folders, of Windows too, and without this ending."""
+    return name.replace("\\", "/").rpartition("/")[2].removesuffix(ending)
+
+
+def named_session(name: str) -> str:
+    """The session of a file that names none: its stem where that begins with a date, else its path.
+
+    `2025-03-04_06-17-fixing-a-bug.md` is the same session wherever the file lies; `untitled.md` may be anybody's.
+    """
+    return stem if _DATED.match(stem := stem_of(name)) else name
+
+
+def most_common(counts: dict[str, int]) -> str | None:
+    """The name counted most often, the first of several; None where there is none."""
+    return max(counts, key=lambda name: counts[name]) if counts else None

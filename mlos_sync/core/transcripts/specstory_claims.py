@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from mlos_sync.core.transcripts.model import Claim, CommitMade
 from mlos_sync.core.transcripts.shell import claimed, located
+from mlos_sync.core.transcripts.sound import sound_json, sound_text
 from mlos_sync.core.transcripts.specstory_contents import in_parameters, written_file
 from mlos_sync.core.transcripts.specstory_edits import by_path, edited
 from mlos_sync.core.transcripts.specstory_envelope import Block
@@ -35,7 +36,6 @@ from mlos_sync.core.transcripts.specstory_shell import (
     ended_badly,
     ended_well,
 )
-from mlos_sync.core.transcripts.stamps import parsed, plain
 
 # Names without case, `_`, `-` and VS Code's prefix `copilot_`; by writer where only one has the name.
 _KINDS = {
@@ -105,13 +105,13 @@ class Place:
         """The claim of an operation found in a block."""
         return Claim(
             session_id=self.session_id, turn=self.turn, line=block.line + item.index, at=self.at,
-            operation=item.operation, tool=plain(block.name), raw_path=item.path, succeeded=item.succeeded,
+            operation=item.operation, tool=sound_text(block.name) or "", raw_path=item.path, succeeded=item.succeeded,
             contents=item.contents, replacements=item.replacements, cwd=item.cwd, subagent=self.subagent,
         )  # fmt: skip
 
     def commit(self, block: Block, index: int, sha: str, subject: str) -> CommitMade:
         """The commit that a line of a block names."""
-        return CommitMade(self.session_id, self.turn, block.line + index, self.at, sha, plain(subject))
+        return CommitMade(self.session_id, self.turn, block.line + index, self.at, sha, sound_text(subject) or "")
 
 
 def kind_of(block: Block) -> str | None:
@@ -277,13 +277,13 @@ def _in_json(parts: Parts) -> Iterator[tuple[int, str]]:
             if match is not None:
                 yield index, _json_text(match["text"])
             elif line[:2] == '{"':
-                value = parsed(line)
+                value = sound_json(line)
                 found = [value.get(key) for key in _JSON_KEYS] if isinstance(value, dict) else []
                 yield from ((index, text) for text in found if isinstance(text, str))
 
 
 def _json_text(text: str) -> str:
-    value = parsed(text)  # None where a backslash escapes nothing
+    value = sound_json(text)  # None where a backslash escapes nothing
     return value if isinstance(value, str) else ""
 
 

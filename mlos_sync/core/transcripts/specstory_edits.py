@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 
 from mlos_sync.core.transcripts.model import Replacement
+from mlos_sync.core.transcripts.sound import encoded, sound_json
 from mlos_sync.core.transcripts.specstory_envelope import Fence
 from mlos_sync.core.transcripts.specstory_parts import Parts, last_label
-from mlos_sync.core.transcripts.stamps import parsed
 
 # `@@ -5,7 +5,7 @@`: the head of a chunk of Cursor, with the numbers of its lines before and after
 _HEAD = re.compile(r"@@ -(?P<start>\d+)(?:,(?P<old>\d{1,9}))? \+\d+(?:,(?P<new>\d{1,9}))? @@.*")
@@ -71,7 +71,7 @@ def by_path(parts: Parts) -> dict[str, tuple[Replacement, ...]]:
     """The replacements in several files, which VS Code Copilot lists as JSON behind "- replacements:" since 2.7."""
     label = next((index for index, line in parts.prose if line == "- replacements:"), None)
     fence = next((fence for fence in parts.fences if label is not None and label < fence.start <= label + 2), None)
-    value = parsed("\n".join(parts.block.lines[fence.start + 1 : fence.end])) if fence else None
+    value = sound_json("\n".join(parts.block.lines[fence.start + 1 : fence.end])) if fence else None
     found: dict[str, tuple[Replacement, ...]] = {}
     damaged: set[str] = set()
     for item in value if isinstance(value, list) else ():
@@ -80,7 +80,7 @@ def by_path(parts: Parts) -> dict[str, tuple[Replacement, ...]]:
             continue
         if not isinstance(old, str) or not isinstance(new, str) or not old:
             damaged.add(path)
-        found[path] = (*found.get(path, ()), Replacement(_bytes(str(old)), _bytes(str(new))))
+        found[path] = (*found.get(path, ()), Replacement(encoded(str(old)), encoded(str(new))))
     return {path: changes for path, changes in found.items() if path not in damaged}
 
 
@@ -93,7 +93,7 @@ def _labelled(parts: Parts) -> tuple[Replacement, ...] | None:
     if all(text is None for text in texts):
         return None
     old, new = texts
-    return (Replacement(_bytes(old), _bytes(new)),) if old and new is not None and old != new else ()
+    return (Replacement(encoded(old), encoded(new)),) if old and new is not None and old != new else ()
 
 
 def _text(parts: Parts, key: str) -> str | None:
@@ -127,7 +127,7 @@ def _chunk(lines: Sequence[str]) -> Replacement | None:
     new = "\n".join(line[width:] for line in body if line[:1] != "-")
     if any(line[:1] not in ("+", "-", " ", "") for line in body) or (not old and int(head["start"]) > 1) or old == new:
         return None
-    return Replacement(_bytes(old), _bytes(new))
+    return Replacement(encoded(old), encoded(new))
 
 
 def _count(lines: Sequence[str], mark: str) -> int:
@@ -150,7 +150,7 @@ def _pair(parts: Parts, fence: Fence, lines: Sequence[str]) -> Replacement | Non
         return None
     old = "\n".join(removed)
     new = "\n".join(line[1:] for line in lines[len(removed) :])
-    return Replacement(_bytes(old), _bytes(new)) if old and old != new else None
+    return Replacement(encoded(old), encoded(new)) if old and old != new else None
 
 
 def _hunk(lines: Sequence[str]) -> Replacement | None:
@@ -166,7 +166,7 @@ def _hunk(lines: Sequence[str]) -> Replacement | None:
             new.append(text + "\n")
     if not old:
         return None
-    return Replacement(_bytes("".join(old)), _bytes("".join(new)))
+    return Replacement(encoded("".join(old)), encoded("".join(new)))
 
 
 def _unescaped(lines: Sequence[str], escaped: bool) -> list[str]:
@@ -179,7 +179,3 @@ def _unescaped(lines: Sequence[str], escaped: bool) -> list[str]:
     if not escaped or "&" not in text or text.count("&") != sum(1 for _ in _ENTITY.finditer(text)):
         return bare
     return html.unescape(text).split("\n")
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "replace")

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlos_sync.core.transcripts.jsonl import encoded, line_ends, objects_at, sound_path, text_at
+from mlos_sync.core.transcripts.jsonl import line_ends, objects_at, text_at
 from mlos_sync.core.transcripts.model import Replacement
 from mlos_sync.core.transcripts.patches import BEGIN, Change, changes
+from mlos_sync.core.transcripts.sound import encoded, sound_path
 
 # Names without case, `_` and `-`: `write_file` -> `writefile`.
 _KINDS = {

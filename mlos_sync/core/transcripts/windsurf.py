@@ -12,19 +12,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from mlos_sync.core.transcripts.commits import commits
-from mlos_sync.core.transcripts.jsonl import (
-    line_ends,
-    object_at,
-    outlines,
-    parsed,
-    sound_path,
-    sound_text,
-    text_at,
-)
+from mlos_sync.core.transcripts.jsonl import line_ends, object_at, outlines, parsed, text_at
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem
 from mlos_sync.core.transcripts.patches import Change
-from mlos_sync.core.transcripts.sessions import Course
+from mlos_sync.core.transcripts.sessions import Course, stem_of
 from mlos_sync.core.transcripts.shell import claimed, located
+from mlos_sync.core.transcripts.sound import sound_path, sound_text
 
 TOOL = "Windsurf"
 _SPOKEN = ("user_input", "planner_response")
@@ -41,7 +34,7 @@ def recognise(head: bytes) -> bool:
 
 def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
     """The claims, commits and problems of a transcript as they come, its session, named by the file, at the end."""
-    stem = name.replace("\\", "/").rpartition("/")[2].removesuffix(".jsonl")
+    stem = stem_of(name, ".jsonl")
     course = Course(sound_text(stem) or "unnamed", TOOL, "windsurf-jsonl")
     for number, line in enumerate(lines, 1):
         for found in parsed(line, number):
