@@ -111,7 +111,7 @@ class Place:
 
     def commit(self, block: Block, index: int, sha: str, subject: str) -> CommitMade:
         """The commit that a line of a block names."""
-        return CommitMade(self.session_id, self.turn, block.line + index, self.at, sha, sound_text(subject) or "")
+        return CommitMade(self.session_id, self.turn, block.line + index, self.at, sha, subject)
 
 
 def kind_of(block: Block) -> str | None:
