@@ -149,10 +149,17 @@ def test_a_patch_shows_its_hunks():
     assert changed(codex) == changed(raw) == expected
 
 
-@pytest.mark.parametrize("hunks", ["@@\n+only added", "@@\n a\nb?\n-c", "@@\n-a\n+b\n... [truncated]"])
+@pytest.mark.parametrize("hunks", ["@@\n-a\n+b\n@@\n-c\n+d\nb?", "@@\n a\nb?\n-c", "@@\n-a\n+b\n... [truncated]"])
 def test_a_patch_that_is_not_shown_whole_gives_no_replacement(hunks):
-    """Text that could stand anywhere, or lines that no hunk has: the claim stands without its change."""
+    """Lines that no hunk has, in whichever of them: the claim stands without its change."""
     assert changed(cli("write", "apply_patch", f"**Update: `a.py`**\n\n```diff\n{hunks}\n```\n")) == []
+
+
+def test_a_patch_of_a_last_line_without_a_newline_gives_none_either():
+    """Git and Codex mark such a line; a hunk of added lines alone fits an empty file."""
+    hunks = "@@\n-a\n\\ No newline at end of file\n+b\n\\ No newline at end of file"
+    assert changed(cli("write", "apply_patch", f"**Update: `a.py`**\n\n```diff\n{hunks}\n```\n")) == [(b"a", b"b")]
+    assert changed(cli("write", "apply_patch", "**Update: `a.py`**\n\n```diff\n@@\n+a\n```\n")) == [(b"", b"a\n")]
 
 
 def chunk(body: str, numbers: str) -> str:

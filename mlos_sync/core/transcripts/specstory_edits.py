@@ -10,6 +10,7 @@ import html
 import re
 from collections.abc import Sequence
 
+from mlos_sync.core.transcripts import patches
 from mlos_sync.core.transcripts.model import Replacement
 from mlos_sync.core.transcripts.sound import encoded, sound_json
 from mlos_sync.core.transcripts.specstory_envelope import Fence
@@ -17,32 +18,13 @@ from mlos_sync.core.transcripts.specstory_parts import Parts, last_label
 
 # `@@ -5,7 +5,7 @@`: the head of a chunk of Cursor, with the numbers of its lines before and after
 _HEAD = re.compile(r"@@ -(?P<start>\d+)(?:,(?P<old>\d{1,9}))? \+\d+(?:,(?P<new>\d{1,9}))? @@.*")
-# `*** End of File` behind the last hunk of a patch, Codex
-_END_OF_FILE = "*** End of File"
 _LABELS = ("oldString", "newString")
-_NO_NEWLINE = "\\ No newline at end of file"
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#\d{2,5}|#x[0-9a-fA-F]{2,4});")
 
 
 def hunks(lines: Sequence[str], escaped: bool = False) -> tuple[Replacement, ...]:
-    """The replacements of one file's part of a patch: hunks that begin with `@@`, lines marked by blank, `-` or `+`.
-
-    A line without any mark is an empty line of context whose blank was cut. `escaped` undoes the editor's HTML.
-    """
-    found: list[Replacement] = []
-    hunk: list[str] = []
-    for line in [*_unescaped(lines, escaped), "@@"]:
-        if line[:2] != "@@":
-            if line.rstrip() not in (_END_OF_FILE, _NO_NEWLINE):
-                hunk.append(line)
-            continue
-        replacement = _hunk(hunk)
-        if any(text.strip() for text in hunk) and replacement is None:
-            return ()
-        if replacement is not None and replacement.old != replacement.new:
-            found.append(replacement)
-        hunk = []
-    return tuple(found)
+    """The replacements of one file's part of a patch, as `patches.hunks` reads it. `escaped` undoes the editor's HTML."""
+    return patches.hunks(_unescaped(lines, escaped))
 
 
 def edited(parts: Parts) -> tuple[Replacement, ...]:
@@ -151,22 +133,6 @@ def _pair(parts: Parts, fence: Fence, lines: Sequence[str]) -> Replacement | Non
     old = "\n".join(removed)
     new = "\n".join(line[1:] for line in lines[len(removed) :])
     return Replacement(encoded(old), encoded(new)) if old and old != new else None
-
-
-def _hunk(lines: Sequence[str]) -> Replacement | None:
-    """The lines of a hunk; None where one has no mark, or nothing says where it belongs."""
-    old, new = [], []
-    for line in lines:
-        mark, text = line[:1] or " ", line[1:]
-        if mark not in " +-":
-            return None
-        if mark != "+":
-            old.append(text + "\n")
-        if mark != "-":
-            new.append(text + "\n")
-    if not old:
-        return None
-    return Replacement(encoded("".join(old)), encoded("".join(new)))
 
 
 def _unescaped(lines: Sequence[str], escaped: bool) -> list[str]:
