@@ -7,6 +7,10 @@ import hashlib
 import pytest
 from specstory import CLI, CLI_0, CLI_1, EXTENSION, claims, cli, early, extension, reading, told, write_of
 
+from mlos_sync.core.transcripts.specstory_claims import kind_of
+from mlos_sync.core.transcripts.specstory_envelope import Block, walk
+from mlos_sync.core.transcripts.tools import kind_named
+
 # --- Claude Code
 
 
@@ -379,3 +383,12 @@ def test_subagents_of_the_cli_are_told_apart():
     transcript = reading(text.encode())
     assert [(claim.raw_path, claim.subagent) for claim in transcript.claims] == [("/w/a.py", False), ("/w/b.py", True)]
     assert (transcript.sessions[0].turns, transcript.sessions[0].subagent_turns) == (2, 1)
+
+
+def test_a_tool_has_one_kind_in_markdown_and_in_logs():
+    """The name decides in any spelling; for a name that nobody knows the type in the tag does."""
+    for name in ("Write", "write_file", "copilot_createFile", "Read Text File", "str_replace", "run_in_terminal"):
+        (block,) = (found for found in walk(cli("generic", name, "x").split("\n")) if isinstance(found, Block))
+        assert kind_of(block) == kind_named(name) is not None
+    blocks = [found for name in ("move_file", "x") for found in walk(cli("write", name, "x").split("\n"))]
+    assert [kind_of(block) for block in blocks if isinstance(block, Block)] == ["edit", "edit"]

@@ -36,25 +36,7 @@ from mlos_sync.core.transcripts.specstory_shell import (
     ended_badly,
     ended_well,
 )
-
-# Names without case, `_`, `-` and VS Code's prefix `copilot_`; by writer where only one has the name.
-_KINDS = {
-    **dict.fromkeys(("write", "writefile", "writetofile"), "write"),  # the last: Antigravity
-    **dict.fromkeys(("create", "createfile"), "create"),  # Factory Droid, VS Code Copilot
-    **dict.fromkeys(("edit", "multiedit", "notebookedit"), "edit"),  # Claude Code, Factory Droid
-    **dict.fromkeys(("replace", "smartedit"), "edit"),  # Gemini CLI
-    **dict.fromkeys(("searchreplace", "editfile", "editfilev2", "editnotebook", "reapply"), "edit"),  # Cursor
-    **dict.fromkeys(("strreplace", "multistrreplace"), "edit"),  # Cursor CLI
-    **dict.fromkeys(("replacestring", "multireplacestring", "insertedit", "editnotebookfile"), "edit"),  # VS Code
-    **dict.fromkeys(("replacestringinfile", "multireplacestringinfile", "inserteditintofile"), "edit"),  # VS Code
-    **dict.fromkeys(("replacefilecontent", "multireplacefilecontent"), "edit"),  # Antigravity
-    "applypatch": "patch",
-    **dict.fromkeys(("delete", "deletefile"), "delete"),  # Cursor
-    **dict.fromkeys(("read", "readfile", "readfilev2", "viewfile"), "read"),
-    **dict.fromkeys(("bash", "shell", "shellcommand", "execcommand", "execute", "runinterminal"), "shell"),
-    **dict.fromkeys(("runterminalcmd", "runterminalcommand", "runterminalcommandv2"), "shell"),  # Cursor
-    **dict.fromkeys(("runcommand", "runshellcommand", "execshell"), "shell"),  # Antigravity, Gemini CLI, DeepSeek
-}
+from mlos_sync.core.transcripts.tools import kind_named
 
 _BY_TYPE = {"write": "edit", "shell": "shell", "bash": "shell"}  # the last: version 2.0
 
@@ -115,9 +97,12 @@ class Place:
 
 
 def kind_of(block: Block) -> str | None:
-    """What sort of tool this is: an operation of the model or `shell`; None for tools that touch no file."""
-    name = block.name.lower().replace("_", "").replace("-", "").replace(" ", "").removeprefix("copilot")
-    return _KINDS.get(name) or _BY_TYPE.get(block.kind)
+    """What sort of tool this is: an operation of the model or `shell`; None for tools that touch no file.
+
+    A move is told by the type in the tag at best, as no writer shows both of its paths.
+    """
+    kind = kind_named(block.name)
+    return _BY_TYPE.get(block.kind) if kind in (None, "move") else kind
 
 
 def facts_of(block: Block, place: Place, answered: bool = True) -> tuple[Claim | CommitMade, ...]:
