@@ -35,7 +35,6 @@ _IDLE_LINE = re.compile(
 # How a user message begins that the client wrote: `<environment_context>`, `<user_instructions>`, `# AGENTS.md …`
 _INJECTED = re.compile(r"\s*(?:<[a-z_]+>|# AGENTS\.md instructions)")
 _CWD = re.compile(r"\s*<environment_context>.{0,2000}?(?:<cwd>|Current working directory: )(?P<cwd>[^<\n]+)", re.DOTALL)
-_MARKS = (b'"payload"', b'"record_type"', b'"instructions"', b'"thread.started"')  # one of them stands in every log
 _CALLS = ("function_call", "custom_tool_call", "local_shell_call")
 _OUTPUTS = ("function_call_output", "custom_tool_call_output", "local_shell_call_output")
 _SHELLS = ("container.exec", "local_shell", "unified_exec", "shell")
@@ -55,8 +54,6 @@ class _Log:
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins as a rollout of either age, or as the output of `codex exec --json`."""
-    if not any(mark in head for mark in _MARKS):
-        return False
     return any(_is_line(keys) for keys in outlines(head, most=3)) or codex_exec.recognise(head)
 
 

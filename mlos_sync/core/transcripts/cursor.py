@@ -40,7 +40,7 @@ class _Call:
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins as such a transcript: a role and a message with content, and nothing that others add."""
-    return b'"role"' in head and any(
+    return any(
         keys.get("role") in ("user", "assistant") and "message.content" in keys and "type" not in keys
         for keys in outlines(head, most=3)
     )

@@ -43,9 +43,7 @@ class _Log:
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins as a chat of either form: `sessionId` and `projectHash` stand in no other log."""
-    return b'"projectHash"' in head and any(
-        {"sessionId", "projectHash"} <= keys.keys() and "type" not in keys for keys in outlines(head, most=5)
-    )
+    return any({"sessionId", "projectHash"} <= keys.keys() and "type" not in keys for keys in outlines(head, most=5))
 
 
 def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:

@@ -25,7 +25,7 @@ _KINDS = (*_SPOKEN, "code_action", "view_file", "run_command")
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins with lines of such kinds, each with a status and the object that its type names."""
-    first = next(outlines(head, most=3), {}) if b'"status"' in head else {}
+    first = next(outlines(head, most=3), {})
     kind = first.get("type", "")
     return kind in _KINDS and "status" in first and any(key.startswith(kind + ".") for key in first)
 
