@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -169,6 +170,35 @@ def test_no_arrangement_of_the_parts_raises(pieces):
         transcript = reading(text.encode())
         for fact in transcript.claims + transcript.commits:
             assert 1 <= fact.line <= text.count("\n") + 1
+
+
+def test_numbers_without_end_raise_nothing():
+    """Python refuses to read a number of thousands of digits: in the head of a chunk, and in an entity of HTML."""
+    for summary, start in (("a.ts", "1" * 5000), (f"a&#{'1' * 5000};.ts", "1")):
+        body = f"```diff\n@@ -{start},0 +1 @@\n+ a\n```\n"
+        block = extension("write", "search_replace", body, f"Tool use: **search_replace** • Edit file: {summary}")
+        assert len(reading((EXTENSION + block).encode()).sessions) == 1
+
+
+def test_models_without_end_are_not_held():
+    """Only so many distinct words are counted."""
+    speakers = "".join(f"_**Agent (m{number} 2026-02-16 13:05:10Z)**_\n\nx\n\n" for number in range(3000))
+    session = reading((CLI + speakers + "_**Agent (m5 2026-02-16 13:05:10Z)**_\n\nx\n").encode()).sessions[0]
+    assert (session.turns, session.model) == (3003, "m5")
+
+
+def listed(count: int) -> str:
+    """A call of VS Code Copilot's that changes one file so many times."""
+    items = [{"filePath": "/w/a.py", "oldString": "x", "newString": "y"}] * count
+    body = f"\n**Input:**\n\n- replacements:\n\n```\n{json.dumps(items, indent=2)}\n```\n"
+    return CLI + cli("write", "multi_replace_string_in_file", body)
+
+
+def test_many_replacements_in_one_file_take_linear_time():
+    """Each is one more, not a copy of all before."""
+    few, many = listed(4_000).encode(), listed(32_000).encode()
+    assert len(reading(few).claims[0].replacements) == 4_000
+    assert min(seconds(many) for _ in range(2)) < 16 * min(seconds(few) for _ in range(3)) + 0.05
 
 
 def seconds(data: bytes) -> float:

@@ -57,7 +57,8 @@ def read(lines: Iterable[bytes], name: str, reader: str) -> Iterator[Fact]:
     """The facts in a file, given line by line with line ends, as `reader` (of `recognise`) understands it.
 
     `name` is the path of the file in the workspace: the identity of what has no other. Never raises, takes linear
-    time, and holds no more than the file's longest block or line and the contents that edits build on.
+    time, and holds no more than the file's longest block or line (a document is one) and, of a log, the calls that wait
+    for their result and a number for each id that was met.
     """
     return _reader(reader).read(lines, name)
 

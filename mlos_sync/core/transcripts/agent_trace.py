@@ -16,7 +16,7 @@ from typing import Any
 
 from mlos_sync.core.transcripts.lines import texts
 from mlos_sync.core.transcripts.model import Claim, Fact, Problem, Session
-from mlos_sync.core.transcripts.sessions import most_common, named_session
+from mlos_sync.core.transcripts.sessions import count_model, most_common, named_session
 from mlos_sync.core.transcripts.sound import sound_json, sound_path, sound_text
 from mlos_sync.core.transcripts.stamps import moment
 
@@ -207,9 +207,7 @@ def _paths(value: dict[str, Any], tally: _Tally) -> Iterator[str]:
         path = sound_path(item.get("path"))
         contributors = list(_contributors(item.get("conversations")))
         for contributor in contributors:
-            model = sound_text(contributor.get("model_id"))
-            if model:
-                tally.models[model] = tally.models.get(model, 0) + 1
+            count_model(tally.models, sound_text(contributor.get("model_id")))
         people = [contributor.get("type") == "human" for contributor in contributors]
         if path and path not in PSEUDO_FILES and not (people and all(people)):
             yield path

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from mlos_sync.core.transcripts.lines import texts
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem, Replacement, Session
-from mlos_sync.core.transcripts.sessions import most_common
+from mlos_sync.core.transcripts.sessions import count_model, most_common
 from mlos_sync.core.transcripts.sound import encoded, sound_path, sound_text
 
 LONGEST_MESSAGE = 1 << 26  # characters of one answer that are kept for the edits in it
@@ -60,7 +60,6 @@ _FENCE = re.compile(r"(?P<run>`{3,})(?P<info>[^`]*)|<(?P<tag>source|code|pre|cod
 class _Shown:
     """A change that an answer shows for a file: a pair of SEARCH and REPLACE, or a fence with the whole of the file."""
 
-    path: str
     old: str | None
     new: str
 
@@ -69,7 +68,7 @@ class _Shown:
 class _Answer:
     """The model's text since aider last spoke: the changes in it, and which fence is open."""
 
-    shown: list[_Shown] = field(default_factory=list)
+    shown: dict[str, list[_Shown]] = field(default_factory=dict)  # by path
     fence: str = ""
     path: str = ""  # what stands right before the open fence, perhaps the name of a file
     previous: str = ""
@@ -85,7 +84,7 @@ class _Answer:
             return
         if self.new is not None and self.old is not None:
             if _REPLACE.fullmatch(line):
-                self.shown.append(_Shown(self.path, _joined(self.old), _joined(self.new)))
+                self._show(_joined(self.old), _joined(self.new))
                 self.old = self.new = None
                 self.previous = ""
             else:
@@ -102,6 +101,9 @@ class _Answer:
         else:
             self._text(line)
 
+    def _show(self, old: str | None, new: str) -> None:
+        self.shown.setdefault(self.path, []).append(_Shown(old, new))
+
     def _text(self, line: str) -> None:
         """A line outside of a pair: it may open or close a fence, and what stands in one may be a whole file."""
         match = _FENCE.fullmatch(line.rstrip()) if line[:1] in ("`", "<") and not self.fence else None
@@ -109,7 +111,7 @@ class _Answer:
             self.fence, self.path, self.whole = match["run"] or f"</{match['tag']}>", _named(self.previous), []
         elif self.fence and line.rstrip() == self.fence:
             if self.path and self.whole:
-                self.shown.append(_Shown(self.path, None, _joined(self.whole)))
+                self._show(None, _joined(self.whole))
             self.fence, self.path, self.whole = "", "", []
             self.previous = ""
             return
@@ -243,8 +245,7 @@ def _answers(chat: _Chat) -> None:
     chat.answer = _Answer()
     chat.created = set()
     chat.turns += 1
-    if chat.model:
-        chat.models[chat.model] = chat.models.get(chat.model, 0) + 1
+    count_model(chat.models, chat.model)
 
 
 def _asked(chat: _Chat, previous: str) -> None:
@@ -288,10 +289,13 @@ def _committed(chat: _Chat, number: int, text: str) -> Iterator[CommitMade]:
 
 
 def _applied(chat: _Chat, number: int, path: str) -> Iterator[Claim]:
-    """The claim for a file that aider edited, with the changes that the answer before shows for that very name."""
+    """The claim for a file that aider edited, with the changes that the answer before shows for that very name.
+
+    Aider names a file once behind an answer, so that the changes belong to the first line that does.
+    """
     if sound_path(path) is None:
         return
-    shown = [change for change in chat.answer.shown if change.path == path]
+    shown = chat.answer.shown.pop(path, [])
     pairs = [change for change in shown if change.old is not None]
     created = path in chat.created
     contents: tuple[bytes, ...] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass, field
 
 from mlos_sync.core.transcripts.model import Session
@@ -36,8 +35,8 @@ class Course:
     base_commit: str | None = None
     parent: str | None = None
     part: str = ""
-    models: Counter[str] = field(default_factory=Counter)
-    subagent_models: Counter[str] = field(default_factory=Counter)
+    models: dict[str, int] = field(default_factory=dict)
+    subagent_models: dict[str, int] = field(default_factory=dict)
 
     def identified(self, identity: str | None) -> None:
         """The session has this id, unless it had one before, or claims were made in the name of its file."""
@@ -52,9 +51,7 @@ class Course:
 
     def spoke(self, model: str | None, subagent: bool = False) -> None:
         """A model spoke once."""
-        models = self.subagent_models if subagent else self.models
-        if model is not None and model not in NO_MODELS and (model in models or len(models) < _MOST_MODELS):
-            models[model] += 1
+        count_model(self.subagent_models if subagent else self.models, model)
 
     def turned(self, subagent: bool) -> int:
         """A turn begins; its number within its thread (main or subagents), from 1."""
@@ -79,7 +76,7 @@ class Course:
         return Session(
             session_id=self.session_id,
             tool=self.tool,
-            model=models.most_common(1)[0][0] if models else None,
+            model=most_common(models),
             format=self.format,
             started_at=self.started_at,
             ended_at=self.ended_at,
@@ -106,6 +103,12 @@ def named_session(name: str) -> str:
     `2025-03-04_06-17-fixing-a-bug.md` is the same session wherever the file lies; `untitled.md` may be anybody's.
     """
     return stem if _DATED.match(stem := stem_of(name)) else name
+
+
+def count_model(counts: dict[str, int], model: str | None) -> None:
+    """A model spoke once; a word that names none does not count."""
+    if model is not None and model not in NO_MODELS and (model in counts or len(counts) < _MOST_MODELS):
+        counts[model] = counts.get(model, 0) + 1
 
 
 def most_common(counts: dict[str, int]) -> str | None:

@@ -5,6 +5,7 @@ Every reader asks here, whatever its format, so that two logs of one session tel
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from typing import Any
@@ -44,6 +45,14 @@ def sound_json(text: str | bytes) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def unescaped(text: str) -> str:
+    """The text with entities of HTML undone; as it stands where one has more digits than Python reads (`&#111…`)."""
+    try:
+        return html.unescape(text)
+    except ValueError:
+        return text
 
 
 def encoded(text: str) -> bytes:

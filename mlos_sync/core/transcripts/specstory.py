@@ -16,7 +16,7 @@ from itertools import chain, islice
 
 from mlos_sync.core.transcripts.lines import texts
 from mlos_sync.core.transcripts.model import Fact, Problem, Session
-from mlos_sync.core.transcripts.sessions import NO_MODELS, most_common, named_session, stem_of
+from mlos_sync.core.transcripts.sessions import count_model, most_common, named_session, stem_of
 from mlos_sync.core.transcripts.sound import sound_text
 from mlos_sync.core.transcripts.specstory_claims import Place, facts_of
 from mlos_sync.core.transcripts.specstory_envelope import Block, Speaker, walk
@@ -81,8 +81,7 @@ class _Tally:
             self.first = self.first or self.at
             self.last = max(self.last or self.at, self.at)
         model = None if speaker.role == "User" or speaker.sidechain else _model(words)
-        if model:
-            self.models[model] = self.models.get(model, 0) + 1
+        count_model(self.models, model)
 
     def place(self) -> Place:
         """Where a block stands that follows this speaker line."""
@@ -153,10 +152,9 @@ def _preamble(lines: Sequence[str]) -> list[str]:
     return preamble
 
 
-def _model(words: str) -> str | None:
+def _model(words: str) -> str:
     """`claude-opus-4-6`; `model claude-opus-4.5, mode Agent` of the extension without the words around it."""
-    model = words.removeprefix("model ").rpartition(", mode ")[0] or words.removeprefix("model ")
-    return None if model in NO_MODELS else model
+    return words.removeprefix("model ").rpartition(", mode ")[0] or words.removeprefix("model ")
 
 
 def _session(header: _Header, tally: _Tally, name: str) -> Session:

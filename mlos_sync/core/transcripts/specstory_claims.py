@@ -6,14 +6,13 @@ without a path is normal. Every pattern stands with a line that it matches and t
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mlos_sync.core.transcripts.model import Claim, CommitMade
 from mlos_sync.core.transcripts.shell import claimed, located
-from mlos_sync.core.transcripts.sound import sound_json, sound_text
+from mlos_sync.core.transcripts.sound import sound_json, sound_text, unescaped
 from mlos_sync.core.transcripts.specstory_contents import in_parameters, written_file
 from mlos_sync.core.transcripts.specstory_edits import by_path, edited
 from mlos_sync.core.transcripts.specstory_envelope import Block
@@ -234,7 +233,7 @@ def _in_summary(parts: Parts) -> Iterator[tuple[int, str]]:
     if early:
         yield 0, early
     elif bullet:
-        yield parts.block.summary_at, html.unescape(bullet["path"])
+        yield parts.block.summary_at, unescaped(bullet["path"])
     elif ticked:
         yield parts.block.summary_at, ticked["path"]
 
@@ -257,7 +256,7 @@ def _in_json(parts: Parts) -> Iterator[tuple[int, str]]:
             line = parts.block.lines[index]
             if line[:2] not in ("  ", '{"') and line[:1] != "\t":
                 continue
-            line = html.unescape(line) if parts.block.extension else line
+            line = unescaped(line) if parts.block.extension else line
             match = _JSON.fullmatch(line)
             if match is not None:
                 yield index, _json_text(match["text"])

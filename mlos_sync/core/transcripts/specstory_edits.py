@@ -6,18 +6,17 @@ change that could stand anywhere gives none, since a part of a change leads to a
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 
 from mlos_sync.core.transcripts import patches
 from mlos_sync.core.transcripts.model import Replacement
-from mlos_sync.core.transcripts.sound import encoded, sound_json
+from mlos_sync.core.transcripts.sound import encoded, sound_json, unescaped
 from mlos_sync.core.transcripts.specstory_envelope import Fence
 from mlos_sync.core.transcripts.specstory_parts import Parts, last_label
 
 # `@@ -5,7 +5,7 @@`: the head of a chunk of Cursor, with the numbers of its lines before and after
-_HEAD = re.compile(r"@@ -(?P<start>\d+)(?:,(?P<old>\d{1,9}))? \+\d+(?:,(?P<new>\d{1,9}))? @@.*")
+_HEAD = re.compile(r"@@ -(?P<start>\d{1,9})(?:,(?P<old>\d{1,9}))? \+\d{1,9}(?:,(?P<new>\d{1,9}))? @@.*")
 _LABELS = ("oldString", "newString")
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#\d{2,5}|#x[0-9a-fA-F]{2,4});")
 
@@ -54,7 +53,7 @@ def by_path(parts: Parts) -> dict[str, tuple[Replacement, ...]]:
     label = next((index for index, line in parts.prose if line == "- replacements:"), None)
     fence = next((fence for fence in parts.fences if label is not None and label < fence.start <= label + 2), None)
     value = sound_json("\n".join(parts.block.lines[fence.start + 1 : fence.end])) if fence else None
-    found: dict[str, tuple[Replacement, ...]] = {}
+    found: dict[str, list[Replacement]] = {}
     damaged: set[str] = set()
     for item in value if isinstance(value, list) else ():
         path, old, new = (item.get(key) for key in ("filePath", *_LABELS)) if isinstance(item, dict) else (None,) * 3
@@ -62,8 +61,8 @@ def by_path(parts: Parts) -> dict[str, tuple[Replacement, ...]]:
             continue
         if not isinstance(old, str) or not isinstance(new, str) or not old:
             damaged.add(path)
-        found[path] = (*found.get(path, ()), Replacement(encoded(str(old)), encoded(str(new))))
-    return {path: changes for path, changes in found.items() if path not in damaged}
+        found.setdefault(path, []).append(Replacement(encoded(str(old)), encoded(str(new))))
+    return {path: tuple(changes) for path, changes in found.items() if path not in damaged}
 
 
 def _labelled(parts: Parts) -> tuple[Replacement, ...] | None:
@@ -144,4 +143,4 @@ def _unescaped(lines: Sequence[str], escaped: bool) -> list[str]:
     text = "\n".join(bare)
     if not escaped or "&" not in text or text.count("&") != sum(1 for _ in _ENTITY.finditer(text)):
         return bare
-    return html.unescape(text).split("\n")
+    return unescaped(text).split("\n")

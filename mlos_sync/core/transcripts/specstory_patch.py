@@ -6,11 +6,11 @@ envelope here (headings, fences, lists of results) is the writer's.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 
 from mlos_sync.core.transcripts.patches import BEGIN, FILE, MOVE, OPERATIONS
+from mlos_sync.core.transcripts.sound import unescaped
 from mlos_sync.core.transcripts.specstory_contents import added_file
 from mlos_sync.core.transcripts.specstory_edits import hunks
 from mlos_sync.core.transcripts.specstory_envelope import Fence
@@ -84,7 +84,7 @@ def _named(parts: Parts) -> Iterator[Found]:
     for fence in parts.fences:
         yield from _sections(parts, fence)
     applied = _APPLIED.search(parts.block.summary)
-    path = clean(html.unescape(applied["path"])) if applied else None
+    path = clean(unescaped(applied["path"])) if applied else None
     if path:
         yield Found(parts.block.summary_at, "patch", path)
 

@@ -6,11 +6,11 @@ well. Commits count where git printed them: `git commit` says so itself.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 
 from mlos_sync.core.transcripts.commits import commit_in, makes_commits
+from mlos_sync.core.transcripts.sound import unescaped
 from mlos_sync.core.transcripts.specstory_envelope import Fence
 from mlos_sync.core.transcripts.specstory_parts import SHELLS, Parts, failed, result_fence
 
@@ -43,7 +43,7 @@ def command_of(parts: Parts) -> str | None:
         if fence.end >= len(parts.block.lines):
             return None
         text = "\n".join(line.removesuffix("\r") for line in parts.block.lines[fence.start + 1 : fence.end])
-        return html.unescape(text) if parts.block.extension else text
+        return unescaped(text) if parts.block.extension else text
     match = _IN_SUMMARY.fullmatch(parts.block.summary)
     return match["command"] if match else _inline(parts)[1]
 
