@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -35,3 +36,17 @@ def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     return home
+
+
+CAPABILITIES = "-dac_override,-dac_read_search"
+PLAIN_USER = ("setpriv", f"--bounding-set={CAPABILITIES}", f"--inh-caps={CAPABILITIES}")
+
+
+@pytest.fixture
+def as_user() -> tuple[str, ...]:
+    """What to start a program through, so that a folder without rights is closed to it: root may read everything."""
+    if os.geteuid() != 0:
+        return ()
+    if not shutil.which("setpriv"):
+        pytest.skip("NOT TESTED: unreadable files, as this is root and setpriv is missing")
+    return PLAIN_USER

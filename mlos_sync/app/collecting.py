@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlos_sync.app.indexing import Plan, object_format
-from mlos_sync.app.opening import Index
+from mlos_sync.app.opening import Index, writing
 from mlos_sync.core import transcripts
 from mlos_sync.edge import git, store, transcribing
 from mlos_sync.edge.transcribing import Kept
@@ -155,14 +155,21 @@ def _of_private(
     rows = db.execute("SELECT path, stat, reader FROM transcripts WHERE kept = 'private'").fetchall()
     if not private and not rows:
         return {}
-    ours = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
-    ours = (ours | set(plan.hashed)) - set(plan.changes.deleted)
     known = {path: (seen, reader) for path, seen, reader in rows}
+    ours = {path for path in (*private, *known) if _is_artifact(db, plan, path)}
     found.gone += sorted(path for path in known if path not in private and path not in ours)
     current = transcripts.READER_VERSION
     return {
         path: seen for path, (_, seen) in private.items() if path not in ours and known.get(path) != (seen, current)
     }
+
+
+def _is_artifact(db: store.Connection, plan: Plan, path: str) -> bool:
+    """Whether a path is that of an artifact once the plan is carried out."""
+    if path in plan.hashed:
+        return True
+    known = db.execute("SELECT 1 FROM artifacts WHERE file_path = ?", (path,)).fetchone()
+    return known is not None and path not in plan.changes.deleted
 
 
 def apply(index: Index, plan: Plan, found: Collected) -> None:
@@ -183,6 +190,8 @@ def apply(index: Index, plan: Plan, found: Collected) -> None:
     if touched:
         touched |= sessions.update_agents(db)
     weighing.unsettle(db, touched)
+    told = [one.path for one in found.read] + [path for pair in found.moved for path in pair]
+    weighing.unsettle_names(db, [*told, *found.gone])
     moved = [path for pair in changes.moved for path in pair]
     came = {*changes.added, *changes.deleted, *moved}
     again = {one.path for one in found.read} | {new for _, new in found.moved} | placing.affected(db, came)
@@ -203,6 +212,31 @@ def _malformed(db: store.Connection, path: str) -> dict[str, str]:
         return {}
     more = f" (and {len(rows) - 1} more: mlos-sync transcripts)" if len(rows) > 1 else ""
     return {path: f"transcript, line {rows[0][0]}: {rows[0][1]}{more}"}
+
+
+def take_over(index: Index, old: Index) -> None:
+    """Bring from an old index what transcripts told that could not be read now, and whose files are not known to be gone."""
+    here = {path for (path,) in index.db.execute("SELECT path FROM transcripts")}
+    files = {path for (path,) in index.db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
+    kept = [path for (path,) in old.db.execute("SELECT path FROM transcripts WHERE kept = 'file'")]
+    kept = [path for path in kept if path in files and path not in here]
+    if not kept:
+        return
+    from mlos_sync.app import deriving, placing, sessions, weighing
+
+    with writing(index), store.capture(index.db, on=False):
+        for path in kept:
+            for table, key in (("transcripts", "path"), *((table, "transcript") for table in sessions.TABLES)):
+                for row in store.rows(old.db, f"SELECT * FROM {table} WHERE {key} = ?", (path,)):
+                    marks = ", ".join("?" * len(row))
+                    sql = f"INSERT OR REPLACE INTO {table}({', '.join(row)}) VALUES ({marks})"
+                    index.db.execute(sql, list(row.values()))
+        marks = ", ".join("?" * len(kept))
+        told = index.db.execute(f"SELECT DISTINCT session_id FROM session_files WHERE transcript IN ({marks})", kept)
+        touched = {session for (session,) in told}
+        sessions.choose(index.db, touched)
+        weighing.unsettle(index.db, touched | sessions.update_agents(index.db) | placing.place(index.db, kept))
+        deriving.update_edges(index.db, index.workspace.root)
 
 
 def share(index: Index) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mlos_sync.app import dumping, freshness, indexing, journaling
+from mlos_sync.app import collecting, dumping, freshness, indexing, journaling
 from mlos_sync.app.folding import iso
 from mlos_sync.app.indexing import Progress
 from mlos_sync.app.opening import Index, has_database, open_index, try_open
@@ -152,8 +152,8 @@ def rebuild(
 
         def fill(index: Index) -> tuple[int, int, Report]:
             report = sync(index, accept_deletes=True, progress=progress)
-            if old is not None:
-                _bears(indexing.take_over, index, old)
+            if old is not None and _bears(indexing.take_over, index, old):
+                _bears(collecting.take_over, index, old)
             (artifacts,) = index.db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
             (events,) = index.db.execute("SELECT count(*) FROM events WHERE visible = 1").fetchone()
             return artifacts, events, report

@@ -20,7 +20,7 @@ from mlos_sync.edge import store
 
 Edge = tuple[str, int, str, str, int]  # source type and id, relationship type, target type and id
 Found = Iterator[tuple[Edge, str, dict[str, Any]]]  # an edge, its evidence, its metadata
-FEW = 500  # paths that are looked up one by one; for more, all claims are gone through once
+FEW = 500  # paths that are looked up one by one; for more, all sessions are weighed again
 NOTES = "git_ai"  # the format of claims that a note makes: somebody's word, not a log
 
 
@@ -44,23 +44,23 @@ def unsettle_paths(db: store.Connection, paths: Collection[str]) -> None:
     if not db.execute("SELECT 1 FROM session_files LIMIT 1").fetchone():
         return
     if len(paths) > FEW:
-        wanted = _with_names_before(db, paths)
-        rows = db.execute("SELECT DISTINCT session_id, path FROM claims WHERE path IS NOT NULL").fetchall()
-        unsettle(db, {session for session, path in rows if path in wanted})
         unsettle(db, sessions.speaking(db))
         return
-    for path in _with_names_before(db, paths):
-        unsettle(db, {one for (one,) in db.execute("SELECT session_id FROM claims WHERE path = ?", (path,))})
+    for name in {name for path in paths for name in names_before(db, path)}:
+        unsettle(db, {one for (one,) in db.execute("SELECT session_id FROM claims WHERE path = ?", (name,))})
     numbers = {artifact_at(db, path) for path in paths} - {None}
     unsettle(db, _said_to_have_made(db, numbers))
 
 
-def _with_names_before(db: store.Connection, paths: Collection[str]) -> set[str]:
-    if len(paths) > FEW:
-        before = dict(db.execute("SELECT path, old_path FROM commit_changes WHERE status = 'R'").fetchall())
-        more = {before[path] for path in paths if path in before}
-        return set(paths) | more | {before[path] for path in more if path in before}
-    return {name for path in paths for name in names_before(db, path)}
+def unsettle_names(db: store.Connection, transcripts: Collection[str]) -> None:
+    """Have the sessions weighed again that tell of a transcript with the name of one of these, in whatever folder: who
+    names it by that alone means one file of two, or no more."""
+    if len(transcripts) > FEW:
+        unsettle(db, sessions.speaking(db))
+        return
+    for name in {path.rpartition("/")[2] for path in transcripts}:
+        sql = "SELECT session_id FROM session_files WHERE transcript = ?1 OR substr(transcript, -length(?1) - 1) = '/' || ?1"
+        unsettle(db, [session for (session,) in db.execute(sql, (name,)).fetchall()])
 
 
 def names_before(db: store.Connection, path: str, limit: int = 100) -> list[str]:
@@ -73,7 +73,7 @@ def names_before(db: store.Connection, path: str, limit: int = 100) -> list[str]
     for _ in range(limit):
         before = db.execute(
             "SELECT c.old_path FROM commit_changes c JOIN commits k ON k.id = c.commit_id"
-            " WHERE c.path = ? AND c.status = 'R' ORDER BY k.committed_at DESC LIMIT 1",
+            " WHERE c.path = ? AND c.status = 'R' ORDER BY k.committed_at DESC, k.sha LIMIT 1",
             (names[-1],),
         ).fetchone()
         if not before or before[0] in names:

@@ -176,6 +176,22 @@ def test_frontmatter_declares_and_content_proves_more(repo):
     assert_rebuild_is_equal(repo)
 
 
+def test_a_name_that_two_transcripts_have_says_nothing(repo):
+    """The file's name alone is enough for one transcript; with a second of that name it is nobody's, until one goes."""
+    write(repo, HISTORY, markdown("s-1", edited("/w/p/src/app/main.py"), looked("/w/p/docs/guide.md")))
+    write(repo, "docs/d.md", f"---\nsource_transcript: {HISTORY.rpartition('/')[2]}\n---\n\ntext\n")
+    synced(repo)
+    assert [row[0] for row in sessions(repo, "docs/d.md")] == ["s-1"]
+    other = f"old/{HISTORY}"
+    write(repo, other, markdown("s-2", edited("/w/p/src/app/main.py"), looked("/w/p/docs/guide.md")))
+    synced(repo)
+    assert sessions(repo, "docs/d.md") == []
+    (repo / HISTORY).unlink()
+    synced(repo)
+    assert [row[0] for row in sessions(repo, "docs/d.md")] == ["s-2"]
+    assert_rebuild_is_equal(repo)
+
+
 def test_a_trailer_declares_the_commit_and_its_files(repo):
     """`Session: <id>` in a message: whatever that commit changed, somebody says, came from there."""
     write(repo, HISTORY, markdown("s-1", edited("/w/p/src/app/main.py"), looked("/w/p/docs/guide.md")))

@@ -159,6 +159,23 @@ def test_an_agent_that_somebody_recorded_is_the_session(repo):
     assert_rebuild_is_equal(repo)
 
 
+def test_a_folder_that_cannot_be_read_keeps_its_sessions(repo, as_user):
+    """Absence is not deletion: neither a sync nor an index made anew forgets what its transcripts told."""
+    write(repo, f"{HISTORY}/a.md", markdown("s-1", *two()))
+    save(repo, "all")
+    synced(repo)
+    before = [one["session_id"] for one in health_of(repo)["sessions"]]
+    (repo / HISTORY).chmod(0o000)
+    try:
+        for command in ("sync", "rebuild"):
+            run(repo, command, ok=False, before=as_user)
+            told = run(repo, "why", "src/app/main.py", "--json", before=as_user).json["sessions"]
+            assert [one["session_id"] for one in told] == before == ["s-1"], command
+    finally:
+        (repo / HISTORY).chmod(0o755)
+    assert_rebuild_is_equal(repo)
+
+
 def test_what_is_malformed_is_named_with_its_line(repo):
     """A broken line of a log, a block that never closes: the rest is read."""
     text = log("s-1", made("/w/p/src/x.py", "x\n"), made("/w/p/docs/y.md", "y\n"))
@@ -214,6 +231,15 @@ def test_whatever_happens_a_rebuild_knows_the_same(tmp_path_factory, steps):
     assert_rebuild_is_equal(repo)
 
 
+def as_committed(repo, path):
+    """Whether HEAD has the file as it is: where another content moves, only the index that saw it knows from where."""
+    return (
+        (repo / path).exists()
+        and git(repo, "diff", "--quiet", "HEAD", "--", path, check=False).returncode == 0
+        and (git(repo, "cat-file", "-e", f"HEAD:{path}", check=False).returncode == 0)
+    )
+
+
 def step(repo, what, one, other):
     """One thing that happens to a workspace."""
     path, target = FILES[one % len(FILES)], FILES[other % len(FILES)]
@@ -229,7 +255,7 @@ def step(repo, what, one, other):
         save(repo, f"c {one}\n\nSession: s-{other % 3}")
     elif what == "remove" and (repo / path).exists():
         (repo / path).unlink()
-    elif what == "move" and (repo / path).exists() and not (repo / target).exists():
+    elif what == "move" and as_committed(repo, path) and not (repo / target).exists():
         (repo / target).parent.mkdir(parents=True, exist_ok=True)
         (repo / path).rename(repo / target)
     elif what == "reset":

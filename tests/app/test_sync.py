@@ -37,8 +37,6 @@ from gitrepo import commit_file, git, make_repo
 from mlos_sync.app import dumping, setup
 
 OWN = {".gitattributes", ".mlos/config.toml", ".mlos/journal/.gitattributes"}
-CAPABILITIES = "-dac_override,-dac_read_search"
-PLAIN_USER = ("setpriv", f"--bounding-set={CAPABILITIES}", f"--inh-caps={CAPABILITIES}")
 
 
 @pytest.fixture
@@ -46,16 +44,6 @@ def repo(tmp_path):
     repo = workspace(tmp_path)
     synced(repo)
     return repo
-
-
-@pytest.fixture
-def as_user():
-    """What to start a program through, so that a folder without rights is closed to it: root may read everything."""
-    if os.geteuid() != 0:
-        return ()
-    if not shutil.which("setpriv"):
-        pytest.skip("NOT TESTED: unreadable files, as this is root and setpriv is missing")
-    return PLAIN_USER
 
 
 def paths(repo):

@@ -77,11 +77,11 @@ def test_a_record_is_an_edit_of_its_session():
 
 def test_the_flat_form_has_one_file_a_record():
     """Its path is absolute, and its tool the one that edited."""
-    found = reading(lines(flat(), flat("c:\\x\\a.py"), flat(session="f2")))
-    assert [(claim.session_id, claim.raw_path, claim.tool) for claim in found.claims] == [
-        ("f1", "/home/x/a.py", "Edit"),
-        ("f1", "c:\\x\\a.py", "Edit"),
-        ("f2", "/home/x/a.py", "Edit"),
+    found = reading(lines(flat(), flat("c:\\x\\a.py", tool="Write"), flat(session="f2", tool="unheard-of")))
+    assert [(claim.session_id, claim.raw_path, claim.tool, claim.operation) for claim in found.claims] == [
+        ("f1", "/home/x/a.py", "Edit", "edit"),
+        ("f1", "c:\\x\\a.py", "Write", "write"),
+        ("f2", "/home/x/a.py", "unheard-of", "edit"),
     ]
     assert [(session.session_id, session.turns) for session in found.sessions] == [("f1", 2), ("f2", 1)]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from linear import assert_linear
 
 from mlos_sync.core.mapping import Known, Place, map_paths
 from mlos_sync.core.transcripts import read, recognise
@@ -209,22 +209,20 @@ def test_without_a_match_nothing_is_guessed():
     assert mapped("/w/p/new.py", "c:\\w\\new.py", known=set()) == [None, None]
 
 
-def test_many_known_paths_and_many_raw_ones_take_no_time():
-    """A hundred thousand known paths and five thousand raw ones: look-ups only, no scans."""
+def test_many_known_paths_and_many_raw_ones():
+    """A hundred thousand known paths and five thousand raw ones: look-ups only, no scans, or this would take minutes."""
     known = {f"pkg{n % 100}/mod{n % 1000}/file{n}.py" for n in range(100_000)}
     raw = [f"/Users/x/project/pkg{n % 100}/mod{n % 1000}/file{n}.py" for n in range(0, 200_000, 40)]
-    start = time.perf_counter()
     result = mapped(*raw, known=known)
-    assert time.perf_counter() - start < 2
     assert result == [path.removeprefix("/Users/x/project/") for path in raw]
 
 
 def test_many_roots_take_linear_time():
     """Each path in a project of its own: nothing is compared with everything."""
     known = {f"pkg{n}/mod/file.py" for n in range(2000)}
-    start = time.perf_counter()
-    mapped(*(f"/w/p{n}/pkg{n % 2000}/mod/file.py" for n in range(8000)), known=known)
-    assert time.perf_counter() - start < 3
+    assert_linear(
+        lambda times: mapped(*(f"/w/p{n}/pkg{n % 2000}/mod/file.py" for n in range(times)), known=known), 2000
+    )
 
 
 NAMES = st.sampled_from(["a", "b", "src", "..", ".", "", "c:", "~", "Users", "x", ".claude", "worktrees", "%3A", "é"])

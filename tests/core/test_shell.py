@@ -71,6 +71,17 @@ def test_what_is_certain_is_claimed(command, expected):
         "rm a.py || true",
         "rm a.py & ",
         "rm a.py | cat",
+        "ls | rm a.py",
+        "ls && rm a.py | cat && ls",
+        "rm a.py |& cat",
+        "rm a.py && ls | ",
+        "rm a.py && ls | | head",
+        "rm a.py && ls | xargs touch",
+        "rm a.py && make | tail -3",
+        "rm a.py && ls | cat > b.txt",
+        "cat a.py | sed -i 's/a/b/' a.py",
+        "cd lib | cat && rm a.py",
+        "echo x | cd lib && rm a.py",
         "rm a.py; ls",
         "rm a.py\nls",
         "make && rm a.py",
@@ -110,6 +121,29 @@ def test_what_is_certain_is_claimed(command, expected):
 def test_what_is_not_certain_is_no_claim(command):
     """An expansion, a second command whose end is not told, a target that may be a directory: nothing at all."""
     assert done(command) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rm a.py && ls -l | head -3",
+        "rm a.py && grep -rn 'a|b' . 2>&1 | grep -v c | wc -l",
+        "rm a.py && git diff |\n  head",
+        "git log | head -1 && rm a.py",
+        "rm a.py && cat <<'EOF' | grep x\nrm b.py | cat\nEOF",
+        "bash -lc 'rm a.py && ls | wc -l'",
+    ],
+)
+def test_a_pipe_of_commands_that_change_nothing_leaves_the_others_certain(command):
+    """The chain ends well only if its other links did; whether part of the pipe failed does not matter to files."""
+    assert [(change.operation, change.path) for change in claimed(command)] == [("delete", "a.py")]
+
+
+def test_a_patch_in_a_pipe_is_not_certain():
+    """The end of the pipe says nothing of `apply_patch`."""
+    patch = "*** Begin Patch\n*** Add File: a.py\n+x\n*** End Patch\n"
+    assert patch_in(f"apply_patch <<'EOF'\n{patch}EOF") == patch
+    assert patch_in(f"apply_patch <<'EOF' | tail -3\n{patch}EOF") == ""
 
 
 @pytest.mark.parametrize(

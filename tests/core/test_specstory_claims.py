@@ -67,6 +67,13 @@ def test_a_call_without_a_result_succeeded_if_the_session_went_on(body):
         assert told(cli("write", "MultiEdit", body), rest) == [("edit", "src/a.py", succeeded)]
 
 
+@pytest.mark.parametrize("body", [" `src/a.py`", "Read file: `src/a.py`"])
+def test_a_read_may_show_its_path_alone(body):
+    """Some writers leave out what was read; the words alone, without backticks, are text."""
+    assert told(cli("read", "Read", body)) == [("read", "src/a.py", True)]
+    assert told(cli("read", "Read", body.replace("`", ""))) == []
+
+
 def test_a_claim_has_the_turn_and_time_of_its_speaker():
     """The block belongs to the last speaker line before it."""
     claim = claims(cli("write", "Edit", "\n```text\nThe file /w/a.py has been updated successfully.\n```"))[0]
@@ -135,6 +142,28 @@ def test_a_read_that_its_writer_calls_failed_is_one():
     assert told(cli("read", "read_file", shown)) == [("read", "/w/a.py", True)]
     assert told(early_one, head=CLI_0) == [("read", "./a.py", False)]
     assert told(cursor, head=EXTENSION) == [("read", "a.py", False)]
+
+
+PLAN = """
+```text
+User has approved your plan. You can now start coding. Start with updating your todo list if applicable
+
+Your plan has been saved to: /home/x/.claude/plans/a-b.md
+You can refer back to it if needed during implementation.
+
+## Approved Plan:
+Your plan has been saved to: b.md
+```"""
+
+
+def test_an_approved_plan_is_a_file_that_was_written():
+    """Claude Code saves it and says where; a plan that was refused, or that only quotes the words, names no file."""
+    (claim,) = claims(cli("unknown", "ExitPlanMode", PLAN))
+    assert (claim.operation, claim.raw_path, claim.succeeded) == ("write", "/home/x/.claude/plans/a-b.md", True)
+    refusal = PLAN.replace("User has approved your plan", "The user doesn't want to proceed with this tool use")
+    assert claims(cli("unknown", "ExitPlanMode", refusal)) == []
+    assert claims(cli("unknown", "ExitPlanMode", PLAN.replace("/home/x/.claude/plans/a-b.md", ""))) == []
+    assert claims(cli("unknown", "ExitPlanMode", "\nNo plan.\n")) == []
 
 
 # --- Codex and other patches

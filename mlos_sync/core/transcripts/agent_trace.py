@@ -19,6 +19,7 @@ from mlos_sync.core.transcripts.model import Claim, Fact, Problem, Session
 from mlos_sync.core.transcripts.sessions import count_model, most_common, named_session
 from mlos_sync.core.transcripts.sound import sound_json, sound_path, sound_text
 from mlos_sync.core.transcripts.stamps import moment
+from mlos_sync.core.transcripts.tools import kind_of
 
 LONGEST_DOCUMENT = 1 << 26  # characters of a document over several lines; only a damaged file has more
 # What the reference hook writes as a path for what concerns no file
@@ -174,9 +175,10 @@ def _record(value: dict[str, Any], line: int, name: str, tallies: dict[str, _Tal
     tally = tallies.setdefault(session_id, _Tally(flat=flat))
     _count(tally, value, at)
     tool = sound_text(value.get("tool")) or sound_text(metadata.get("tool")) or tally.tool or "Agent Trace"
+    operation = "write" if kind_of(tool) in ("write", "create") else "edit"
     for path in dict.fromkeys(_paths(value, tally)):
         yield Claim(
-            session_id=session_id, turn=tally.records, line=line, at=at, operation="edit", tool=tool,
+            session_id=session_id, turn=tally.records, line=line, at=at, operation=operation, tool=tool,
             raw_path=path, succeeded=True,
         )  # fmt: skip
 

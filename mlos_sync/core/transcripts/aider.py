@@ -10,6 +10,7 @@ Times are local without a zone, so that they name sessions but date nothing.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -53,6 +54,12 @@ _COMMIT = re.compile(r"Commit (?P<sha>[0-9a-f]{7,40}) (?P<subject>.*)")
 _SEARCH = re.compile(r"<{5,9} SEARCH>?\s*")
 _DIVIDER = re.compile(r"={5,9}\s*")
 _REPLACE = re.compile(r">{5,9} REPLACE\s*")
+# `> # 1 SEARCH/REPLACE block failed to match!`, behind which each such block is quoted
+_UNMATCHED = re.compile(r"# \d{1,6} SEARCH/REPLACE blocks? failed to match!")
+# `## SearchReplaceNoExactMatch: This SEARCH block failed to exactly match lines in src/a.py`
+_NO_MATCH = re.compile(r"## SearchReplaceNoExactMatch: This SEARCH block failed to exactly match lines in (?P<path>.+)")
+# `# The other 2 SEARCH/REPLACE blocks were applied successfully.`
+_OTHERS = re.compile(r"# The other (?P<count>\d{1,6}) SEARCH/REPLACE blocks? (?:was|were) applied successfully\.")
 _FENCE = re.compile(r"(?P<run>`{3,})(?P<info>[^`]*)|<(?P<tag>source|code|pre|codeblock|sourcecode)>")
 
 
@@ -60,6 +67,7 @@ _FENCE = re.compile(r"(?P<run>`{3,})(?P<info>[^`]*)|<(?P<tag>source|code|pre|cod
 class _Shown:
     """A change that an answer shows for a file: a pair of SEARCH and REPLACE, or a fence with the whole of the file."""
 
+    path: str
     old: str | None
     new: str
 
@@ -68,7 +76,8 @@ class _Shown:
 class _Answer:
     """The model's text since aider last spoke: the changes in it, and which fence is open."""
 
-    shown: dict[str, list[_Shown]] = field(default_factory=dict)  # by path
+    shown: list[_Shown] = field(default_factory=list)
+    by_path: dict[str, list[_Shown]] | None = None
     fence: str = ""
     path: str = ""  # what stands right before the open fence, perhaps the name of a file
     previous: str = ""
@@ -84,7 +93,7 @@ class _Answer:
             return
         if self.new is not None and self.old is not None:
             if _REPLACE.fullmatch(line):
-                self._show(_joined(self.old), _joined(self.new))
+                self.shown.append(_Shown(self.path, _joined(self.old), _joined(self.new)))
                 self.old = self.new = None
                 self.previous = ""
             else:
@@ -101,8 +110,13 @@ class _Answer:
         else:
             self._text(line)
 
-    def _show(self, old: str | None, new: str) -> None:
-        self.shown.setdefault(self.path, []).append(_Shown(old, new))
+    def changes_of(self, path: str) -> list[_Shown]:
+        """What the whole answer shows for a file; asked again, nothing."""
+        if self.by_path is None:
+            self.by_path = {}
+            for change in self.shown:
+                self.by_path.setdefault(change.path, []).append(change)
+        return self.by_path.pop(path, [])
 
     def _text(self, line: str) -> None:
         """A line outside of a pair: it may open or close a fence, and what stands in one may be a whole file."""
@@ -111,7 +125,7 @@ class _Answer:
             self.fence, self.path, self.whole = match["run"] or f"</{match['tag']}>", _named(self.previous), []
         elif self.fence and line.rstrip() == self.fence:
             if self.path and self.whole:
-                self._show(None, _joined(self.whole))
+                self.shown.append(_Shown(self.path, None, _joined(self.whole)))
             self.fence, self.path, self.whole = "", "", []
             self.previous = ""
             return
@@ -122,7 +136,10 @@ class _Answer:
 
 @dataclass(slots=True)
 class _Chat:
-    """One session as far as it was read. `believed` tells whether the next `> ` line is aider's own."""
+    """One session as far as it was read. `believed` tells whether the next `> ` line is aider's own.
+
+    `refused` holds the changes that aider says it could not make, while it says so.
+    """
 
     session_id: str
     started: str
@@ -138,6 +155,7 @@ class _Chat:
     said: str = ""
     created: set[str] = field(default_factory=set)
     answer: _Answer = field(default_factory=_Answer)
+    refused: _Answer | None = None
 
     def session(self) -> Session:
         """The session; it begins and ends at times that are local to somebody."""
@@ -196,19 +214,25 @@ def _step(chat: _Chat, number: int, line: str, previous: str) -> Iterator[Fact]:
     if not line.strip():
         if not chat.believed:
             chat.answer.take(line)
+        elif chat.refused:
+            chat.refused.take(line)
         return
     ends = line.endswith("  ")
     apart = not previous.strip()
     if line[:2] == "> " and ends and (chat.believed or (apart and _resumes(chat, line))):
-        chat.open_message = False
+        chat.open_message, chat.refused = False, None
         yield from _said(chat, number, line[2:].strip())
     elif line[:5] == "#### " and ends and (apart or chat.believed) and not chat.answer.fence:
         _asked(chat, previous)
     elif chat.believed and line[:2] == "> ":
         chat.open_message = True  # a message of several lines, the last of which ends with two blanks
+        chat.refused = _Answer() if chat.answered and _UNMATCHED.fullmatch(line[2:].rstrip()) else None
         yield from _committed(chat, number, line[2:])
     elif chat.believed and (chat.open_message or not apart):
-        chat.open_message = chat.open_message and not ends
+        quoted = chat.refused is not None and chat.refused.old is not None
+        chat.open_message = chat.open_message and (quoted or not ends)
+        if chat.refused:
+            yield from _refused(chat, chat.refused, number, line)
     elif chat.believed:
         _answers(chat)
         chat.answer.take(line)
@@ -244,6 +268,7 @@ def _answers(chat: _Chat) -> None:
     chat.believed = chat.answered = False
     chat.answer = _Answer()
     chat.created = set()
+    chat.refused = None
     chat.turns += 1
     count_model(chat.models, chat.model)
 
@@ -253,7 +278,7 @@ def _asked(chat: _Chat, previous: str) -> None:
     if previous[:5] != "#### ":
         chat.turns += 1
     chat.believed = True
-    chat.open_message = False
+    chat.open_message, chat.refused = False, None
 
 
 def _said(chat: _Chat, number: int, text: str) -> Iterator[Fact]:
@@ -295,7 +320,7 @@ def _applied(chat: _Chat, number: int, path: str) -> Iterator[Claim]:
     """
     if sound_path(path) is None:
         return
-    shown = chat.answer.shown.pop(path, [])
+    shown = chat.answer.changes_of(path)
     pairs = [change for change in shown if change.old is not None]
     created = path in chat.created
     contents: tuple[bytes, ...] = ()
@@ -310,6 +335,43 @@ def _applied(chat: _Chat, number: int, path: str) -> Iterator[Claim]:
         session_id=chat.session_id, turn=chat.turns, line=number, at=None, operation="create" if created else "edit",
         tool="Applied edit", raw_path=path, succeeded=True, contents=contents, replacements=replacements,
     )  # fmt: skip
+
+
+def _refused(chat: _Chat, refused: _Answer, number: int, line: str) -> Iterator[Claim]:
+    """One line of the message that some blocks did not match: these changed nothing, the others were applied.
+
+    Only here aider tells of what it applied without `Applied edit to`, and by number alone: the blocks of the answer
+    but for those that failed, which the message repeats.
+    """
+    said = line.rstrip() if refused.old is None and not refused.fence else ""
+    if told := _NO_MATCH.fullmatch(said):
+        refused.path = told["path"]
+        yield from _edit(chat, number, refused.path, False)
+    elif told := _OTHERS.fullmatch(said):
+        failed = Counter((change.old, change.new) for change in refused.shown)
+        applied: dict[str, list[Replacement]] = {}
+        shown, chat.answer.shown = chat.answer.shown, []  # which is told once
+        for change in shown:
+            pair = (change.old, change.new)
+            if failed[pair]:
+                failed[pair] -= 1
+            elif change.old is not None:
+                applied.setdefault(change.path, []).append(Replacement(encoded(change.old), encoded(change.new)))
+        if not failed.total() and sum(map(len, applied.values())) == int(told["count"]):
+            for path, replacements in applied.items():
+                yield from _edit(chat, number, path, True, tuple(replacements))
+    refused.take(line)
+
+
+def _edit(
+    chat: _Chat, number: int, path: str, succeeded: bool, replacements: tuple[Replacement, ...] = ()
+) -> Iterator[Claim]:
+    if sound_path(path) is not None:
+        yield Claim(
+            session_id=chat.session_id, turn=chat.turns, line=number, at=None,
+            operation="create" if path in chat.created else "edit", tool="SEARCH/REPLACE", raw_path=path,
+            succeeded=succeeded, replacements=replacements,
+        )  # fmt: skip
 
 
 def _named(line: str) -> str:

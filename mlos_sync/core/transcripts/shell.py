@@ -1,8 +1,9 @@
 """Shell commands -> the changes of files that they certainly make when they end well. Everything else: none.
 
 A command is read only where no expansion can interfere: words are literal, quoted or not; a variable, a glob, a brace,
-a pipe, a subshell or a background job makes the whole command unknown. Links of an `&&` chain must all be known, since
-each might change what another did. The caller must know that the exit status was zero.
+a subshell or a background job makes the whole command unknown. Links of an `&&` chain must all be known, since each
+might change what another did; what a pipe joins must all be known to change nothing, since but the last may have failed.
+The caller must know that the exit status was zero.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ def claimed(command: str) -> tuple[Change, ...]:
         return ()
     found: list[Change] = []
     directory = ""
+    fed = False
     for link in links:
         made = _changes(link, alone=len(links) == 1)
-        if made is None:
+        joined_by_pipe, fed = link.piped or fed, link.piped
+        if made is None or (joined_by_pipe and (made or link.words[:1] == ("cd",))):
             return ()
         if link.words[:1] == ("cd",):
             directory = link.words[1] if link.words[1].startswith("/") else joined(directory, link.words[1])
@@ -46,7 +49,9 @@ def claimed(command: str) -> tuple[Change, ...]:
 def patch_in(command: str) -> str:
     """The text of the patch that a command hands to `apply_patch`, whether or not it succeeded; empty if it does not."""
     links = links_of(_script(command)) if "apply_patch" in command or "applypatch" in command else None
-    return next((text for link in links or () if (text := _patch(link))), "")
+    if links is None or any(link.piped for link in links):
+        return ""
+    return next((text for link in links if (text := _patch(link))), "")
 
 
 def joined(directory: str, path: str) -> str:

@@ -1,4 +1,4 @@
-"""A shell command taken apart: simple commands joined by `&&`, with literal words, redirections and here-documents.
+"""A shell command taken apart: simple commands joined by `&&` or `|`, with literal words, redirections, here-documents.
 
 Whatever a shell would expand, or run in another way, is not taken apart at all.
 """
@@ -18,6 +18,7 @@ _DOUBLE_ESCAPE = re.compile(r'\\(["\\$`])|\\\n')
 _INNER = re.compile(r"[~#!]")  # stand for themselves inside a word, not at its beginning
 _SPACE = re.compile(r"(?:[ \t]|\\\r?\n)++")
 _REDIRECT = re.compile(r"&>>|&>|>>|>\||>&|>|<<<|<<-|<<|<")
+_JOINT = re.compile(r"&&|\|(?![|&])")
 _LINES = re.compile(r"[ \t\r\n]++")
 _COMMENT = re.compile(r"#[^\n]*")
 _MOST_LINKS = 20
@@ -31,12 +32,13 @@ class Link:
     redirects: tuple[tuple[str, str, str], ...] = ()
     given: str | None = None
     expands: bool = False  # the given text may hold expansions
+    piped: bool = False  # what it prints goes to the next
 
 
 def links_of(command: str) -> list[Link] | None:
-    """The simple commands that `&&` joins; None for anything else than such a chain.
+    """The simple commands that `&&` and `|` join; None for anything else than such a chain.
 
-    `cat > a.py <<'EOF'` with its text, `cd x && git mv a b`; not `a; b`, `a | b`, `$(a)`, `a *.py`, `a &`.
+    `cat > a.py <<'EOF'` with its text, `cd x && git mv a b`, `a | b`; not `a; b`, `a || b`, `$(a)`, `a *.py`, `a &`.
     """
     links: list[Link] = []
     words: list[str] = []
@@ -47,10 +49,11 @@ def links_of(command: str) -> list[Link] | None:
         character = command[position : position + 1]
         if character in ("\n", "\r", ";", ""):
             break
-        if command.startswith("&&", position):
-            links.append(Link(tuple(words), tuple(redirects)))
+        joint = _JOINT.match(command, position)
+        if joint is not None:
+            links.append(Link(tuple(words), tuple(redirects), piped=joint[0] == "|"))
             words, redirects = [], []
-            position = _skip_lines(command, position + 2)
+            position = _skip_lines(command, joint.end())
             continue
         operator = _REDIRECT.match(command, position)
         if operator is None:
@@ -89,13 +92,13 @@ def _ended(links: list[Link], command: str, position: int) -> list[Link] | None:
             continue
         operator, word = documents[0][1], documents[0][2]
         if operator.startswith("<<<"):
-            result.append(Link(link.words, others, word + "\n"))
+            result.append(Link(link.words, others, word + "\n", piped=link.piped))
             continue
         text, rest = _document(rest, word, operator.startswith("<<-"))
         if text is None:
             return None
         expands = not operator.endswith("'") and bool(re.search(r"[$`\\]", text))
-        result.append(Link(link.words, others, text, expands))
+        result.append(Link(link.words, others, text, expands, link.piped))
     return result if not rest.strip() else None
 
 

@@ -35,8 +35,9 @@ from mlos_sync.core.transcripts.specstory_shell import (
     ended_badly,
     ended_well,
 )
-from mlos_sync.core.transcripts.tools import kind_named
+from mlos_sync.core.transcripts.tools import bare, kind_named
 
+_PLAN = "exitplanmode"  # Claude Code
 _BY_TYPE = {"write": "edit", "shell": "shell", "bash": "shell"}  # the last: version 2.0
 
 # `The file /Users/x/a.go has been updated successfully.` and `… has been overwritten successfully.` Claude Code
@@ -45,6 +46,9 @@ _UPDATED = re.compile(r"The file (?P<path>.+?) has been (?:updated|overwritten|c
 _CREATED = re.compile(r"File created successfully at: (?P<path>.+)")
 # `Applied 3 edits to /Users/x/a.go:` Claude Code MultiEdit
 _APPLIED = re.compile(r"Applied \d+ edits? to (?P<path>.+?):?")
+# `Your plan has been saved to: /home/x/.claude/plans/a-b.md` Claude Code, behind `User has approved your plan. …`
+_APPROVED = "User has approved your plan"
+_SAVED = re.compile(r"Your plan has been saved to: (?P<path>.+)")
 # `Tool use: **edit_file** • Edit file: src/a b.ts` Cursor, HTML escaped
 _BULLET = re.compile(r" • (?:Edit|Read|Write|Create|Delete) file: (?P<path>.+)")
 # `Read file: src/a.ts` editor extension in G0 and G1, with `undefined` where it lost the path
@@ -53,8 +57,8 @@ _READ_FILE = re.compile(r"Read file: (?P<path>.+)")
 _TICKED = re.compile(r"\*\* `(?P<path>[^`]+)`$")
 # "Path: `src/a.py`" Gemini CLI, Factory Droid, DeepSeek TUI, Antigravity
 _PATH = re.compile(r"Path: `(?P<path>.+)`")
-# "Edit file: `./src/a.ts`" the one line of an `Edit` of Claude Code whose result is not shown
-_EDIT_FILE = re.compile(r"Edit file: `(?P<path>.+)`")
+# "Edit file: `./src/a.ts`" the one line of an `Edit` of Claude Code whose result is not shown; `Read` likewise
+_SHOWN_FILE = re.compile(r"(?:Edit|Read) file: `(?P<path>.+)`")
 # "- filePath: `c:\Users\x\a.yml`" VS Code Copilot
 _INPUT = re.compile(r"- (?:filePath|file_path|targetFile|target_file|path): `(?P<path>.+)`")
 # " `./pkg/a.go`" Claude Code MultiEdit and Read, the line behind the summary
@@ -96,10 +100,12 @@ class Place:
 
 
 def kind_of(block: Block) -> str | None:
-    """What sort of tool this is: an operation of the model or `shell`; None for tools that touch no file.
+    """What sort of tool this is: an operation of the model, `shell` or `plan`; None for tools that touch no file.
 
     A move is told by the type in the tag at best, as no writer shows both of its paths.
     """
+    if bare(block.name) == _PLAN:
+        return "plan"
     kind = kind_named(block.name)
     return _BY_TYPE.get(block.kind) if kind in (None, "move") else kind
 
@@ -192,7 +198,7 @@ def _unconfirmed(parts: Parts) -> bool:
     """
     first = parts.block.lines[parts.block.body].rstrip() if parts.block.body < len(parts.block.lines) else ""
     early = parts.block.early and _TICKED.search(parts.block.summary)
-    return bool(early or _LINE.fullmatch(first) or _EDIT_FILE.fullmatch(first)) and not parts.fences
+    return bool(early or _LINE.fullmatch(first) or _SHOWN_FILE.fullmatch(first)) and not parts.fences
 
 
 def _says_created(parts: Parts) -> bool:
@@ -207,6 +213,20 @@ def _read(parts: Parts) -> Iterator[Found]:
     succeeded = not unread and not refused(parts)
     for index, path in _paths(parts):
         yield Found(index, "read", path, succeeded)
+
+
+def _planned(parts: Parts) -> Iterator[Found]:
+    """The file that holds a plan which the user approved; a refused one names none."""
+    fence = result_fence(parts, whole_file=False)
+    if fence is None:
+        return
+    first, text = first_text(parts, fence)
+    for index in range(first + 1, min(first + 4, fence.end) if text.startswith(_APPROVED) else 0):
+        match = _SAVED.fullmatch(parts.block.lines[index].rstrip())
+        path = clean(match["path"]) if match else None
+        if path:
+            yield Found(index, "write", path)
+            return
 
 
 def _early_read(parts: Parts) -> str | None:
@@ -240,7 +260,7 @@ def _in_summary(parts: Parts) -> Iterator[tuple[int, str]]:
 
 def _in_prose(parts: Parts) -> Iterator[tuple[int, str]]:
     for index, line in parts.prose:
-        match = _PATH.fullmatch(line) or _INPUT.fullmatch(line) or _EDIT_FILE.fullmatch(line)
+        match = _PATH.fullmatch(line) or _INPUT.fullmatch(line) or _SHOWN_FILE.fullmatch(line)
         if match is None and index == parts.block.body:
             match = _LINE.fullmatch(line)
         if match is not None:
@@ -288,4 +308,5 @@ _READERS: dict[str, Callable[[Parts], Iterator[Found] | tuple[Found, ...]]] = {
     "patch": patched,
     "shell": in_shell,
     "read": _read,
+    "plan": _planned,
 }

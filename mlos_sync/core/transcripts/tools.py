@@ -64,7 +64,12 @@ def kind_of(name: str) -> str | None:
 
 def kind_named(name: str) -> str | None:
     """The same for a tool that no server offers, by its name in any spelling; VS Code's begin with `copilot_`."""
-    return _KINDS.get(name.lower().replace("_", "").replace("-", "").replace(" ", "").removeprefix("copilot"))
+    return _KINDS.get(bare(name))
+
+
+def bare(name: str) -> str:
+    """The name of a tool as it is written in every spelling: `copilot_createFile` -> `createfile`."""
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "").removeprefix("copilot")
 
 
 def intended(name: str, arguments: Mapping[str, Any] | str) -> tuple[Change, ...]:
