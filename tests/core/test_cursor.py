@@ -174,7 +174,7 @@ def step(kind: str, status: str = "done", **members: Any) -> dict[str, Any]:
 
 
 def test_a_transcript_of_windsurf():
-    """Whole texts before and after, addresses for paths, kept as written, the exit of every command."""
+    """Whole texts before and after, addresses for paths, the exit of every command."""
     accepted = "ACKNOWLEDGEMENT_TYPE_ACCEPT"
     data = logs.lines(
         *(step("user_input", user_response="Go"), step("planner_response", response="Yes")),
@@ -196,8 +196,8 @@ def test_a_transcript_of_windsurf():
         ("77", "Windsurf", 2)
     ]
     assert logs.told(transcript) == [
-        *(("read", "file:///home/x/p/a%20b.md", True), ("write", "file:///c%3A/x/a.md", True)),
-        *(("create", "file:///w/n.md", False), ("create", "file:///w/e.md", False), ("delete", "f", True)),
+        *(("read", "/home/x/p/a b.md", True), ("write", "c:/x/a.md", True)),
+        *(("create", "/w/n.md", False), ("create", "/w/e.md", False), ("delete", "f", True)),
     ]
     assert (transcript.claims[1].contents, transcript.claims[4].cwd) == ((b"y\n", b"y\r\n"), "/w")
     assert [commit.sha for commit in transcript.commits] == ["abc1234"]

@@ -1,14 +1,15 @@
 """Windsurf's transcripts, one JSON object a line: `~/.windsurf/transcripts/<id>.jsonl` (2026).
 
 A line is `{"type":T,"status":"done",T:{…}}` with T one of `user_input`, `planner_response`, `code_action`, `view_file`,
-`run_command` and others: no ids, no times, no model, so that the file names the session. Paths are addresses,
-`file:///Users/x/a%20b.md` or `file:///c%3A/x/a.md`, and stay so: `mapping` decodes them.
+`run_command` and others: no ids, no times, no model, so that the file names the session. Paths are `file://` addresses.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import unquote
 
 from mlos_sync.core.transcripts.commits import commits
 from mlos_sync.core.transcripts.jsonl import line_ends, object_at, outlines, parsed, text_at
@@ -21,6 +22,7 @@ from mlos_sync.core.transcripts.sound import sound_path, sound_text
 TOOL = "Windsurf"
 _SPOKEN = ("user_input", "planner_response")
 _KINDS = (*_SPOKEN, "code_action", "view_file", "run_command")
+_DRIVE = re.compile(r"/[A-Za-z]:/")
 
 
 def recognise(head: bytes) -> bool:
@@ -49,7 +51,7 @@ def _step(course: Course, entry: dict[str, Any], number: int) -> Iterator[Claim 
     if kind in _SPOKEN:
         course.turned(subagent=False)
     elif kind in ("code_action", "view_file"):
-        path = sound_path(step.get("path"))
+        path = _path(step)
         if path is not None:
             change = Change("read", path) if kind == "view_file" else _written(path, step)
             refused = "REJECT" in text_at(step, "acknowledgement_type")
@@ -69,6 +71,19 @@ def _written(path: str, step: dict[str, Any]) -> Change:
     new = step.get("new_content")
     operation = "write" if isinstance(step.get("original_content"), str) else "create"
     return Change(operation, path, contents=line_ends(new) if isinstance(new, str) else ())
+
+
+def _path(step: dict[str, Any]) -> str | None:
+    """The path in `file:///Users/x/a%20b.md` or `file:///c%3A/x/a.md`.
+
+    Decoded here, though `mapping` could: commands of the same log name the same files by their paths, and `replay`
+    follows a file by one name. Links in markdown stay as written, as they tell of nothing but reads.
+    """
+    text = text_at(step, "path")
+    if not text.startswith("file://"):
+        return sound_path(text)
+    path = unquote(text.removeprefix("file://"))
+    return sound_path(path[1:] if _DRIVE.match(path) else path)
 
 
 def _claim(course: Course, change: Change, tool: str, number: int, succeeded: bool, base: str | None) -> Claim:
