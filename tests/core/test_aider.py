@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linear import assert_linear
 
 from mlos_sync.core.transcripts.aider import read, recognise
 from mlos_sync.core.transcripts.model import Claim, Transcript, gather
@@ -335,3 +336,17 @@ def test_real_histories():
         assert len(found.commits) == data.count(b"\n> Commit ")
         assert all(claim.replacements or claim.contents for claim in found.claims if claim.succeeded)
         assert not found.problems
+
+
+def test_a_file_that_is_named_again_repeats_no_changes():
+    """The changes of an answer belong to the first line behind it; and many of both take no longer than they should."""
+
+    def history(count: int) -> bytes:
+        pair = "a.py\n<<<<<<< SEARCH\nx\n=======\ny\n>>>>>>> REPLACE\n"
+        head = "# aider chat started at 2025-06-02 11:47:49\n\n> Aider v0.86.1  \n\n#### go  \n\n"
+        tokens = "\n> Tokens: 3.2k sent, 66 received. Cost: $0.0086 message, $0.0086 session.  \n"
+        return (head + pair * count + tokens + "> Applied edit to a.py  \n" * count).encode()
+
+    claims = gather(read(io.BytesIO(history(3)), "a")).claims
+    assert [len(claim.replacements) for claim in claims] == [3, 0, 0]
+    assert_linear(lambda times: gather(read(io.BytesIO(history(times)), "a")), 2_000)

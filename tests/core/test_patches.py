@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlos_sync.core.transcripts.model import Replacement
-from mlos_sync.core.transcripts.patches import Change, changes, unified
+from mlos_sync.core.transcripts.patches import Change, changes, hunks, unified
 
 
 def wrapped(*lines: str) -> str:
@@ -37,6 +37,14 @@ def test_a_pure_addition_replaces_nothing_or_its_context():
     """A hunk of added lines alone has an empty `old`; one with context has the context on both sides."""
     (change,) = changes(wrapped("*** Update File: a", "@@", "+x", "@@", " y", "+z", "*** End of File"))
     assert change.replacements == (Replacement(b"", b"x\n"), Replacement(b"y\n", b"y\nz\n"))
+
+
+def test_a_hunk_that_is_damaged_takes_the_others_with_it():
+    """A part of a change would lead to a file that never was."""
+    lines = ["@@", "-a", "+b", "@@", "-c", "... [truncated]", "@@", "-e", "+f"]
+    assert hunks(lines) == ()
+    assert changes(wrapped("*** Update File: a", *lines)) == (Change("patch", "a"),)
+    assert hunks([*lines[:3], *lines[6:]]) == (Replacement(b"a\n", b"b\n"), Replacement(b"e\n", b"f\n"))
 
 
 def test_lines_that_lost_their_blank_are_context():

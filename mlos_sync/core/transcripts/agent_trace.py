@@ -14,8 +14,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from mlos_sync.core.transcripts.lines import texts
 from mlos_sync.core.transcripts.model import Claim, Fact, Problem, Session
-from mlos_sync.core.transcripts.stamps import moment, most_common, named_session, parsed, path_of, texts, word
+from mlos_sync.core.transcripts.sessions import count_model, most_common, named_session
+from mlos_sync.core.transcripts.sound import sound_json, sound_path, sound_text
+from mlos_sync.core.transcripts.stamps import moment
 from mlos_sync.core.transcripts.tools import kind_of
 
 LONGEST_DOCUMENT = 1 << 26  # characters of a document over several lines; only a damaged file has more
@@ -58,7 +61,7 @@ def recognise(head: bytes) -> bool:
     start = head.lstrip()
     if start[:1] not in (b"{", b"["):
         return False
-    record = parsed(start.partition(b"\n")[0])
+    record = sound_json(start.partition(b"\n")[0])
     if isinstance(record, list):
         record = record[0] if record else None
     if isinstance(record, dict):
@@ -98,7 +101,7 @@ def _values(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
         text = line.strip()
         if not text:
             continue
-        value = parsed(text)
+        value = sound_json(text)
         if value is None and alone and text[-1] in "{[,":
             yield from _document(chain([(number, line)], source))
         elif isinstance(value, list):
@@ -136,7 +139,9 @@ def _document(source: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Any]]:
             value, at = decoder.raw_decode(document, at)
         except (ValueError, RecursionError):
             yield line, Problem(line, "no JSON")
-            rest = ((number, parsed(text)) for number, text in enumerate(kept[line - first :], line) if text[:1] == "{")
+            rest = (
+                (number, sound_json(text)) for number, text in enumerate(kept[line - first :], line) if text[:1] == "{"
+            )
             yield from ((number, value) for number, value in rest if isinstance(value, dict))
             return
         yield line, value
@@ -164,12 +169,12 @@ def _record(value: dict[str, Any], line: int, name: str, tallies: dict[str, _Tal
     """The claims of one record, which is counted for its session."""
     metadata = value["metadata"] if isinstance(value.get("metadata"), dict) else {}
     flat = "files" not in value
-    told = [word(keys.get(key)) for keys in (value if flat else metadata, metadata) for key in _SESSION_KEYS]
+    told = [sound_text(keys.get(key)) for keys in (value if flat else metadata, metadata) for key in _SESSION_KEYS]
     session_id = next(filter(None, told), None) or named_session(name)
     at = moment(value.get("timestamp"))
     tally = tallies.setdefault(session_id, _Tally(flat=flat))
     _count(tally, value, at)
-    tool = word(value.get("tool")) or word(metadata.get("tool")) or tally.tool or "Agent Trace"
+    tool = sound_text(value.get("tool")) or sound_text(metadata.get("tool")) or tally.tool or "Agent Trace"
     operation = "write" if kind_of(tool) in ("write", "create") else "edit"
     for path in dict.fromkeys(_paths(value, tally)):
         yield Claim(
@@ -182,10 +187,10 @@ def _count(tally: _Tally, value: dict[str, Any], at: str | None) -> None:
     tool, vcs = value.get("tool"), value.get("vcs")
     tally.records += 1
     if isinstance(tool, dict):
-        tally.tool = tally.tool or word(tool.get("name"))
-        tally.version = tally.version or word(tool.get("version"))
+        tally.tool = tally.tool or sound_text(tool.get("name"))
+        tally.version = tally.version or sound_text(tool.get("version"))
     if tally.records == 1 and isinstance(vcs, dict) and vcs.get("type") == "git":
-        revision = word(vcs.get("revision"))
+        revision = sound_text(vcs.get("revision"))
         tally.base = revision if revision and _REVISION.fullmatch(revision) else None
     if at:
         tally.first = min(tally.first or at, at)
@@ -196,17 +201,15 @@ def _paths(value: dict[str, Any], tally: _Tally) -> Iterator[str]:
     """The files that an agent had a hand in; what a person alone wrote is no claim. Counts the models on the way."""
     files = value.get("files")
     if not isinstance(files, list):
-        path = path_of(value.get("file_path"))
+        path = sound_path(value.get("file_path"))
         files = [{"path": path}] if path else []
     for item in files:
         if not isinstance(item, dict):
             continue
-        path = path_of(item.get("path"))
+        path = sound_path(item.get("path"))
         contributors = list(_contributors(item.get("conversations")))
         for contributor in contributors:
-            model = word(contributor.get("model_id"))
-            if model:
-                tally.models[model] = tally.models.get(model, 0) + 1
+            count_model(tally.models, sound_text(contributor.get("model_id")))
         people = [contributor.get("type") == "human" for contributor in contributors]
         if path and path not in PSEUDO_FILES and not (people and all(people)):
             yield path

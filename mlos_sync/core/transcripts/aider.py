@@ -14,8 +14,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from mlos_sync.core.transcripts.lines import texts
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem, Replacement, Session
-from mlos_sync.core.transcripts.stamps import most_common, plain, texts, usable_path
+from mlos_sync.core.transcripts.sessions import count_model, most_common
+from mlos_sync.core.transcripts.sound import encoded, sound_path, sound_text
 
 LONGEST_MESSAGE = 1 << 26  # characters of one answer that are kept for the edits in it
 
@@ -75,6 +77,7 @@ class _Answer:
     """The model's text since aider last spoke: the changes in it, and which fence is open."""
 
     shown: list[_Shown] = field(default_factory=list)
+    by_path: dict[str, list[_Shown]] | None = None
     fence: str = ""
     path: str = ""  # what stands right before the open fence, perhaps the name of a file
     previous: str = ""
@@ -106,6 +109,14 @@ class _Answer:
             self.path = _named(named) if named and not _FENCE.fullmatch(named) else self.path
         else:
             self._text(line)
+
+    def changes_of(self, path: str) -> list[_Shown]:
+        """What the whole answer shows for a file; asked again, nothing."""
+        if self.by_path is None:
+            self.by_path = {}
+            for change in self.shown:
+                self.by_path.setdefault(change.path, []).append(change)
+        return self.by_path.pop(path, [])
 
     def _text(self, line: str) -> None:
         """A line outside of a pair: it may open or close a fence, and what stands in one may be a whole file."""
@@ -259,8 +270,7 @@ def _answers(chat: _Chat) -> None:
     chat.created = set()
     chat.refused = None
     chat.turns += 1
-    if chat.model:
-        chat.models[chat.model] = chat.models.get(chat.model, 0) + 1
+    count_model(chat.models, chat.model)
 
 
 def _asked(chat: _Chat, previous: str) -> None:
@@ -300,24 +310,27 @@ def _committed(chat: _Chat, number: int, text: str) -> Iterator[CommitMade]:
     """The commit that a line tells of; its message may run over several lines, of which this has the first."""
     commit = _COMMIT.fullmatch(text.strip())
     if commit is not None:
-        yield CommitMade(chat.session_id, chat.turns, number, None, commit["sha"], plain(commit["subject"]))
+        yield CommitMade(chat.session_id, chat.turns, number, None, commit["sha"], sound_text(commit["subject"]) or "")
 
 
 def _applied(chat: _Chat, number: int, path: str) -> Iterator[Claim]:
-    """The claim for a file that aider edited, with the changes that the answer before shows for that very name."""
-    if not usable_path(path) or "\ufffd" in path:
+    """The claim for a file that aider edited, with the changes that the answer before shows for that very name.
+
+    Aider names a file once behind an answer, so that the changes belong to the first line that does.
+    """
+    if sound_path(path) is None:
         return
-    shown = [change for change in chat.answer.shown if change.path == path]
+    shown = chat.answer.changes_of(path)
     pairs = [change for change in shown if change.old is not None]
     created = path in chat.created
     contents: tuple[bytes, ...] = ()
     replacements: tuple[Replacement, ...] = ()
     if chat.edit_format in ("whole", "editor-whole") and len(shown) == 1 and not pairs:
-        contents = (_bytes(shown[0].new),)
+        contents = (encoded(shown[0].new),)
     elif created and len(pairs) == 1 and not pairs[0].old:
-        contents = (_bytes(pairs[0].new),)
+        contents = (encoded(pairs[0].new),)
     elif chat.answer.size <= LONGEST_MESSAGE:
-        replacements = tuple(Replacement(_bytes(pair.old or ""), _bytes(pair.new)) for pair in pairs)
+        replacements = tuple(Replacement(encoded(pair.old or ""), encoded(pair.new)) for pair in pairs)
     yield Claim(
         session_id=chat.session_id, turn=chat.turns, line=number, at=None, operation="create" if created else "edit",
         tool="Applied edit", raw_path=path, succeeded=True, contents=contents, replacements=replacements,
@@ -337,12 +350,13 @@ def _refused(chat: _Chat, refused: _Answer, number: int, line: str) -> Iterator[
     elif told := _OTHERS.fullmatch(said):
         failed = Counter((change.old, change.new) for change in refused.shown)
         applied: dict[str, list[Replacement]] = {}
-        for change in chat.answer.shown:
+        shown, chat.answer.shown = chat.answer.shown, []  # which is told once
+        for change in shown:
             pair = (change.old, change.new)
             if failed[pair]:
                 failed[pair] -= 1
             elif change.old is not None:
-                applied.setdefault(change.path, []).append(Replacement(_bytes(change.old), _bytes(change.new)))
+                applied.setdefault(change.path, []).append(Replacement(encoded(change.old), encoded(change.new)))
         if not failed.total() and sum(map(len, applied.values())) == int(told["count"]):
             for path, replacements in applied.items():
                 yield from _edit(chat, number, path, True, tuple(replacements))
@@ -352,7 +366,7 @@ def _refused(chat: _Chat, refused: _Answer, number: int, line: str) -> Iterator[
 def _edit(
     chat: _Chat, number: int, path: str, succeeded: bool, replacements: tuple[Replacement, ...] = ()
 ) -> Iterator[Claim]:
-    if usable_path(path) and "\ufffd" not in path:
+    if sound_path(path) is not None:
         yield Claim(
             session_id=chat.session_id, turn=chat.turns, line=number, at=None,
             operation="create" if path in chat.created else "edit", tool="SEARCH/REPLACE", raw_path=path,
@@ -367,7 +381,3 @@ def _named(line: str) -> str:
 
 def _joined(lines: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "replace")

@@ -17,18 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlos_sync.core.transcripts.claude_claims import Call, answered, unanswered
-from mlos_sync.core.transcripts.jsonl import (
-    object_at,
-    objects_at,
-    outlines,
-    parsed,
-    shown,
-    sound_text,
-    stamp_at,
-    text_at,
-)
+from mlos_sync.core.transcripts.jsonl import object_at, objects_at, outlines, parsed, shown, stamp_at, text_at
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem, Session
 from mlos_sync.core.transcripts.sessions import Course
+from mlos_sync.core.transcripts.sound import sound_text
 from mlos_sync.core.transcripts.tools import kind_of
 
 TOOL = "Claude Code"

@@ -14,10 +14,11 @@ from typing import Any
 
 from mlos_sync.core.transcripts.claude_contents import edited, written
 from mlos_sync.core.transcripts.commits import commits
-from mlos_sync.core.transcripts.jsonl import object_at, shown, sound_path, text_at
+from mlos_sync.core.transcripts.jsonl import object_at, shown, text_at
 from mlos_sync.core.transcripts.model import Claim, CommitMade
 from mlos_sync.core.transcripts.patches import Change
 from mlos_sync.core.transcripts.shell import claimed, located
+from mlos_sync.core.transcripts.sound import sound_path
 from mlos_sync.core.transcripts.tools import command_in, intended, kind_of
 
 # How `toolUseResult` begins when it is a string that tells of a failure: `Error: File has not been read yet. …`,

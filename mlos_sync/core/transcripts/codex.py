@@ -17,18 +17,10 @@ from typing import Any
 
 from mlos_sync.core.transcripts import codex_exec
 from mlos_sync.core.transcripts.codex_claims import Call, answered, applied, executed, unanswered
-from mlos_sync.core.transcripts.jsonl import (
-    arguments_of,
-    object_at,
-    outlines,
-    parsed,
-    shown,
-    sound_text,
-    stamp_at,
-    text_at,
-)
+from mlos_sync.core.transcripts.jsonl import arguments_of, object_at, outlines, parsed, shown, stamp_at, text_at
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem
-from mlos_sync.core.transcripts.sessions import Course
+from mlos_sync.core.transcripts.sessions import Course, stem_of
+from mlos_sync.core.transcripts.sound import sound_text
 from mlos_sync.core.transcripts.tools import kind_of
 
 TOOL = "Codex CLI"
@@ -43,7 +35,6 @@ _IDLE_LINE = re.compile(
 # How a user message begins that the client wrote: `<environment_context>`, `<user_instructions>`, `# AGENTS.md …`
 _INJECTED = re.compile(r"\s*(?:<[a-z_]+>|# AGENTS\.md instructions)")
 _CWD = re.compile(r"\s*<environment_context>.{0,2000}?(?:<cwd>|Current working directory: )(?P<cwd>[^<\n]+)", re.DOTALL)
-_MARKS = (b'"payload"', b'"record_type"', b'"instructions"', b'"thread.started"')  # one of them stands in every log
 _CALLS = ("function_call", "custom_tool_call", "local_shell_call")
 _OUTPUTS = ("function_call_output", "custom_tool_call_output", "local_shell_call_output")
 _SHELLS = ("container.exec", "local_shell", "unified_exec", "shell")
@@ -63,8 +54,6 @@ class _Log:
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins as a rollout of either age, or as the output of `codex exec --json`."""
-    if not any(mark in head for mark in _MARKS):
-        return False
     return any(_is_line(keys) for keys in outlines(head, most=3)) or codex_exec.recognise(head)
 
 
@@ -226,6 +215,6 @@ def _directory(value: dict[str, Any]) -> str | None:
 
 def _identity_of(name: str) -> str:
     """The id in `rollout-2025-12-29T11-54-27-019b6b08-58f3-7580-9dca-fe3f30a10650.jsonl`, else the name itself."""
-    stem = name.replace("\\", "/").rpartition("/")[2].removesuffix(".jsonl")
+    stem = stem_of(name, ".jsonl")
     match = re.fullmatch(r"rollout-[\dT-]{19}-(.{1,100})", stem)
     return sound_text(match[1] if match else stem) or "unnamed"

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlos_sync.core.transcripts.commits import commits
-from mlos_sync.core.transcripts.jsonl import encoded, object_at, shown, sound_path, text_at
+from mlos_sync.core.transcripts.jsonl import object_at, shown, text_at
 from mlos_sync.core.transcripts.model import Claim, CommitMade
 from mlos_sync.core.transcripts.patches import Change, changes, unified
 from mlos_sync.core.transcripts.shell import claimed, joined, located, patch_in, unquoted
+from mlos_sync.core.transcripts.sound import encoded, sound_path
 from mlos_sync.core.transcripts.tools import command_in, intended, kind_of
 
 # How outputs tell the exit status, before the output itself:

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mlos_sync.core.transcripts.commits import commits
-from mlos_sync.core.transcripts.jsonl import objects_at, outlines, parsed, sound_path, sound_text, text_at
+from mlos_sync.core.transcripts.jsonl import objects_at, outlines, parsed, text_at
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem
 from mlos_sync.core.transcripts.patches import Change
 from mlos_sync.core.transcripts.sessions import Course
 from mlos_sync.core.transcripts.shell import claimed, located
+from mlos_sync.core.transcripts.sound import sound_path, sound_text
 
 _KINDS = {"add": "create", "update": "patch", "delete": "delete"}
 

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlos_sync.core.transcripts.commits import commits
-from mlos_sync.core.transcripts.jsonl import object_at, objects_at, outlines, parsed, shown, sound_text, text_at
+from mlos_sync.core.transcripts.jsonl import object_at, objects_at, outlines, parsed, shown, text_at
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem
-from mlos_sync.core.transcripts.sessions import Course
+from mlos_sync.core.transcripts.sessions import Course, stem_of
+from mlos_sync.core.transcripts.sound import sound_text
 from mlos_sync.core.transcripts.tools import command_in, intended, kind_of
 
 TOOL = "Cursor"
@@ -39,7 +40,7 @@ class _Call:
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins as such a transcript: a role and a message with content, and nothing that others add."""
-    return b'"role"' in head and any(
+    return any(
         keys.get("role") in ("user", "assistant") and "message.content" in keys and "type" not in keys
         for keys in outlines(head, most=3)
     )
@@ -48,7 +49,7 @@ def recognise(head: bytes) -> bool:
 def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
     """The claims, commits and problems of a transcript as they come, its session, named by the file, at the end."""
     place = name.replace("\\", "/")
-    course = Course(sound_text(place.rpartition("/")[2].removesuffix(".jsonl")) or "unnamed", TOOL, "cursor-jsonl")
+    course = Course(sound_text(stem_of(place, ".jsonl")) or "unnamed", TOOL, "cursor-jsonl")
     above = _SUBAGENT.search(place)
     course.parent = sound_text(above["parent"]) if above else None
     calls: list[_Call] = []

@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
+from mlos_sync.core.transcripts.lines import texts
 from mlos_sync.core.transcripts.model import Fact, Problem, Session
-from mlos_sync.core.transcripts.stamps import named_session, plain, texts
+from mlos_sync.core.transcripts.sessions import named_session
+from mlos_sync.core.transcripts.sound import sound_text
 
 HEADER_LINES = 10
 _EXPORTED = re.compile(r"_Exported on \S.{0,80} from Cursor(?: \((?P<version>[^()]{1,60})\))?_")
@@ -37,7 +39,7 @@ def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
     if exported is None:
         yield Problem(1, "no export of Cursor")
         return
-    title = next((plain(match["title"]) for line in head if (match := _TITLE.fullmatch(line.strip()))), None)
+    title = next((sound_text(match["title"]) for line in head if (match := _TITLE.fullmatch(line.strip()))), None)
     yield Session(
         session_id=named_session(name), tool="Cursor", model=None, format="cursor-export", started_at=None,
         ended_at=None, title=title, turns=turns, version=exported["version"],

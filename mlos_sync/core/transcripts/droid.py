@@ -20,12 +20,12 @@ from mlos_sync.core.transcripts.jsonl import (
     outlines,
     parsed,
     shown,
-    sound_text,
     stamp_at,
     text_at,
 )
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem
-from mlos_sync.core.transcripts.sessions import Course
+from mlos_sync.core.transcripts.sessions import Course, stem_of
+from mlos_sync.core.transcripts.sound import sound_text
 from mlos_sync.core.transcripts.tools import command_in, intended, kind_of
 
 TOOL = "Factory Droid CLI"
@@ -42,13 +42,13 @@ class _Call:
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins with the line that starts a session."""
-    first = next(outlines(head, most=3), {}) if b'"session_start"' in head else {}
+    first = next(outlines(head, most=3), {})
     return first.get("type") == "session_start" and "id" in first
 
 
 def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
     """The claims, commits and problems of a session as they come, the session at the end."""
-    course = Course(sound_text(name.rpartition("/")[2].removesuffix(".jsonl")) or "unnamed", TOOL, "droid-jsonl")
+    course = Course(sound_text(stem_of(name, ".jsonl")) or "unnamed", TOOL, "droid-jsonl")
     calls: dict[str, _Call] = {}
     for number, line in enumerate(lines, 1):
         for found in parsed(line, number):

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from mlos_sync.core.transcripts.stamps import moment, parsed, path_of, word
+from mlos_sync.core.transcripts.sound import sound_json, sound_path, sound_text
+from mlos_sync.core.transcripts.stamps import moment
 
 # `2026-01-05-4555072a-e039-4937-b6ea-dcb86152dd55`: a date before the agent's own id, until January 2026
 _DATED_ID = re.compile(r"\d{4}-\d\d-\d\d-(?P<id>[0-9a-fA-F]{8}-[0-9a-fA-F-]{4,60})", re.ASCII)
@@ -50,27 +51,27 @@ class Root:
 
 def checkpoint(metadata: bytes) -> Checkpoint | None:
     """A session's `metadata.json`, or None where it is no JSON object or names no session."""
-    value = parsed(metadata.removeprefix(b"\xef\xbb\xbf"))
-    entire_id = word(value.get("session_id")) if isinstance(value, dict) else None
+    value = sound_json(metadata.removeprefix(b"\xef\xbb\xbf"))
+    entire_id = sound_text(value.get("session_id")) if isinstance(value, dict) else None
     if entire_id is None:
         return None
     return Checkpoint(
         checkpoint_id=_checkpoint_id(value), session_id=native_id(entire_id), entire_id=entire_id,
-        agent=_agent(value.get("agent")), created_at=moment(value.get("created_at")), branch=word(value.get("branch")),
+        agent=_agent(value.get("agent")), created_at=moment(value.get("created_at")), branch=sound_text(value.get("branch")),
         files_touched=_paths(value.get("files_touched")), first_line=_first_line(value),
-        transcript_path=path_of(value.get("transcript_path")),
+        transcript_path=sound_path(value.get("transcript_path")),
     )  # fmt: skip
 
 
 def root(metadata: bytes) -> Root | None:
     """A checkpoint's own `metadata.json`, or None where it is no JSON object. Sessions' paths have no leading slash."""
-    value = parsed(metadata.removeprefix(b"\xef\xbb\xbf"))
+    value = sound_json(metadata.removeprefix(b"\xef\xbb\xbf"))
     if not isinstance(value, dict):
         return None
     listed = value.get("sessions")
     entries = [item.get("metadata") for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
     return Root(
-        checkpoint_id=_checkpoint_id(value), branch=word(value.get("branch")),
+        checkpoint_id=_checkpoint_id(value), branch=sound_text(value.get("branch")),
         files_touched=_paths(value.get("files_touched")),
         sessions=tuple(path.lstrip("/") for path in _paths(entries)),
     )  # fmt: skip
@@ -83,13 +84,13 @@ def native_id(entire_id: str) -> str:
 
 
 def _checkpoint_id(value: dict[str, Any]) -> str | None:
-    found = word(value.get("checkpoint_id"))
+    found = sound_text(value.get("checkpoint_id"))
     return found if found and _CHECKPOINT_ID.fullmatch(found) else None
 
 
 def _agent(value: Any) -> str | None:
     """The agent's name; `Agent` is what a version wrote that did not know it."""
-    found = word(value)
+    found = sound_text(value)
     return None if found == "Agent" else found
 
 
@@ -104,5 +105,5 @@ def _first_line(value: dict[str, Any]) -> int:
 
 def _paths(value: Any) -> tuple[str, ...]:
     """The paths of a list, each once; what is no path is left out."""
-    found = [path for item in value if (path := path_of(item))] if isinstance(value, list) else []
+    found = [path for item in value if (path := sound_path(item))] if isinstance(value, list) else []
     return tuple(dict.fromkeys(found))

@@ -16,9 +16,10 @@ from itertools import chain
 from typing import Any
 
 from mlos_sync.core.transcripts.gemini_claims import Asked, pending_claims, settled
-from mlos_sync.core.transcripts.jsonl import objects_at, outlines, parsed, sound_text, stamp_at, text_at
+from mlos_sync.core.transcripts.jsonl import objects_at, outlines, parsed, stamp_at, text_at
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem
 from mlos_sync.core.transcripts.sessions import Course
+from mlos_sync.core.transcripts.sound import sound_json, sound_text
 
 TOOL = "Gemini CLI"
 _BOM = b"\xef\xbb\xbf"
@@ -42,9 +43,7 @@ class _Log:
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins as a chat of either form: `sessionId` and `projectHash` stand in no other log."""
-    return b'"projectHash"' in head and any(
-        {"sessionId", "projectHash"} <= keys.keys() and "type" not in keys for keys in outlines(head, most=5)
-    )
+    return any({"sessionId", "projectHash"} <= keys.keys() and "type" not in keys for keys in outlines(head, most=5))
 
 
 def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
@@ -175,10 +174,7 @@ class _Places:
 
 
 def _object(data: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(data.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
+    value = sound_json(data.decode("utf-8", "replace"))
     return value if isinstance(value, dict) else None
 
 

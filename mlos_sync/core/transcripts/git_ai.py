@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlos_sync.core.transcripts.model import Claim, Fact, Problem, Session
-from mlos_sync.core.transcripts.stamps import moment, parsed, path_of, word
+from mlos_sync.core.transcripts.sessions import NO_MODELS
+from mlos_sync.core.transcripts.sound import sound_json, sound_path, sound_text
+from mlos_sync.core.transcripts.stamps import moment
 
 DIVIDER = "---"
 LARGEST_LINE = 1 << 31
@@ -85,7 +87,7 @@ def _taken_apart(note: bytes, commit: str) -> _Note:
     if divider is None:
         return _Note((), {}, (Problem(1, "no line `---` between the files and the records of a note"),))
     entries, problems = _entries(lines[:divider])
-    value = parsed("\n".join(lines[divider + 1 :]))
+    value = sound_json("\n".join(lines[divider + 1 :]))
     if not isinstance(value, dict):
         return _Note(entries, {}, (*problems, Problem(divider + 2, "the records of a note are no JSON object")))
     return _Note(entries, _agents(value, commit), problems)
@@ -102,7 +104,7 @@ def _entries(lines: list[str]) -> tuple[tuple[_Entry, ...], tuple[Problem, ...]]
             continue
         if line[:1] not in " \t":
             quoted = len(line) > 2 and line[0] == line[-1] == '"'
-            path = path_of(line[1:-1] if quoted else line)
+            path = sound_path(line[1:-1] if quoted else line)
             if path is None:
                 problems.append(Problem(number, "a file name that can be none"))
             continue
@@ -121,7 +123,7 @@ def _record_key(key: str) -> str:
 
 def _agents(value: dict[str, Any], commit: str) -> dict[str, Session]:
     """The sessions by key, from `sessions` and `prompts`; a record without an agent's session id is left out."""
-    schema = word(value.get("schema_version")) or "authorship"
+    schema = sound_text(value.get("schema_version")) or "authorship"
     found: dict[str, Session] = {}
     for name in ("sessions", "prompts"):
         records = value.get(name)
@@ -129,14 +131,14 @@ def _agents(value: dict[str, Any], commit: str) -> dict[str, Session]:
             agent = record.get("agent_id") if isinstance(record, dict) else None
             if not isinstance(agent, dict) or key.startswith(_PERSON):
                 continue
-            identity = word(agent.get("id"))
+            identity = sound_text(agent.get("id"))
             if identity is None:
                 continue
-            model = word(agent.get("model"))
+            model = sound_text(agent.get("model"))
             turns, started, ended = _said(record.get("messages"))
             found[key] = Session(
-                session_id=identity, tool=word(agent.get("tool")) or "git-ai", format=schema, title=None,
-                model=None if model in ("unknown", "default", "auto") else model,
+                session_id=identity, tool=sound_text(agent.get("tool")) or "git-ai", format=schema, title=None,
+                model=None if model in NO_MODELS else model,
                 started_at=started, ended_at=ended, turns=turns, part=commit,
             )  # fmt: skip
     return found

@@ -9,19 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Any
 
 from mlos_sync.core.transcripts.model import Problem
-from mlos_sync.core.transcripts.stamps import to_utc
+from mlos_sync.core.transcripts.sound import encoded, sound_json
+from mlos_sync.core.transcripts.stamps import moment
 
-LONGEST_PATH = 4096
 _BOM = b"\xef\xbb\xbf"
 _DECODER = json.JSONDecoder()
 _BLANK = re.compile(r"[ \t\r\n]*")
-_UNSOUND = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")  # in a path: damage, or no UTF-8
-_USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.\d{1,9})?Z", re.ASCII)
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 # A token of JSON as far as an outline needs it: a string, one that is cut off, a bracket, a comma, another scalar.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?P<end>"?+)(?P<colon>\s*+:)?|[{}\[\],]|[^\s"{}\[\],:]++', re.DOTALL)
 
@@ -132,11 +128,7 @@ def objects_at(value: Any, key: str) -> list[dict[str, Any]]:
 
 def arguments_of(value: Any) -> dict[str, Any]:
     """The arguments of a call, which Codex and others write as JSON in a string: `"{\\"cmd\\":\\"ls\\"}"`."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return {}
+    value = sound_json(value) if isinstance(value, str) else value
     return value if isinstance(value, dict) else {}
 
 
@@ -151,39 +143,7 @@ def shown(value: Any) -> str:
 
 def stamp_at(value: Any, key: str = "timestamp") -> str | None:
     """The time under a key as `2026-02-16T13:04:52Z`, or None."""
-    found = value.get(key) if isinstance(value, dict) else None
-    if not isinstance(found, str) or len(found) > 60:
-        return None
-    if _USUAL.fullmatch(found):  # nearly every line has one: the calendar is asked once for the lines of a minute
-        return f"{found[:19]}Z" if _is_minute(found[:16]) else None
-    return to_utc(found)
-
-
-@lru_cache(maxsize=64)
-def _is_minute(text: str) -> bool:
-    return to_utc(text + "Z") is not None
-
-
-def sound_path(value: Any) -> str | None:
-    """A path as written, or None for what can be none: no string, empty, endless, damaged, no UTF-8."""
-    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_PATH or _UNSOUND.search(value):
-        return None
-    return value
-
-
-def sound_text(value: Any) -> str | None:
-    """A short text to keep, such as an id, a model or a title: in one line, without what UTF-8 cannot hold; or None."""
-    if not isinstance(value, str):
-        return None
-    return " ".join(_UNSOUND.sub(" ", value[:1000]).split())[:300] or None
-
-
-def encoded(text: str) -> bytes:
-    """The bytes of a file with this text. Half a surrogate pair becomes U+FFFD, as the writers' runtimes write it."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return _SURROGATE.sub("\ufffd", text).encode()
+    return moment(value.get(key)) if isinstance(value, dict) else None
 
 
 def line_ends(*texts: str) -> tuple[bytes, ...]:

@@ -10,14 +10,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mlos_sync.core.transcripts.jsonl import encoded, sound_path
 from mlos_sync.core.transcripts.model import Replacement
+from mlos_sync.core.transcripts.sound import encoded, sound_path
 
 # `*** Update File: src/a.py`; `Modify`, `Create` and `Remove` are seen from models that paraphrase
-_FILE = re.compile(r"\*\*\* (?P<word>Add|Create|Update|Modify|Delete|Remove) File: (?P<path>.+)")
+FILE = re.compile(r"\*\*\* (?P<word>Add|Create|Update|Modify|Delete|Remove) File: (?P<path>.+)")
 # `*** Move to: src/new.py`, the line behind `*** Update File: src/old.py`
-_MOVE = re.compile(r"\*\*\* Move to: (?P<path>.+)")
-_OPERATIONS = {"Add": "create", "Create": "create", "Update": "patch", "Modify": "patch"}
+MOVE = re.compile(r"\*\*\* Move to: (?P<path>.+)")
+OPERATIONS = {
+    **dict.fromkeys(("Add", "Create"), "create"),
+    **dict.fromkeys(("Update", "Modify"), "patch"),
+    **dict.fromkeys(("Delete", "Remove"), "delete"),
+}
 BEGIN = "*** Begin Patch"
 _END = "*** End Patch"
 _END_OF_FILE = "*** End of File"
@@ -52,7 +56,7 @@ def changes(patch: str) -> tuple[Change, ...]:
         bare = line.strip()
         if bare == _END:
             break
-        if _FILE.fullmatch(bare) and line.startswith("*** "):
+        if FILE.fullmatch(bare) and line.startswith("*** "):
             found += _section(section)
             section = []
         section.append(line)
@@ -60,17 +64,25 @@ def changes(patch: str) -> tuple[Change, ...]:
 
 
 def hunks(lines: Sequence[str]) -> tuple[Replacement, ...]:
-    """The replacements of a run of diff lines, one for each stretch between `@@` lines that changes anything."""
+    """The replacements of a run of diff lines, one for each stretch between `@@` lines that changes anything.
+
+    All or nothing: where one stretch has a line that no hunk has, there are none, since a part of a change leads to a
+    file that never was. A stretch of added lines alone has an empty `old`, which fits an empty file and no other.
+    """
     found: list[Replacement] = []
     hunk: list[str] = []
     for line in [*lines, "@@"]:
-        if line.startswith("@@"):
+        if not line.startswith("@@"):
+            if line.rstrip() != _END_OF_FILE:
+                hunk.append(line)
+            continue
+        if any(text.strip() for text in hunk):
             replacement = _replacement(hunk)
-            if replacement is not None:
+            if replacement is None:
+                return ()
+            if replacement.old != replacement.new:
                 found.append(replacement)
-            hunk = []
-        elif line.rstrip() != _END_OF_FILE:
-            hunk.append(line)
+        hunk = []
     return tuple(found)
 
 
@@ -83,13 +95,13 @@ def unified(diff: str) -> tuple[Replacement, ...]:
 
 def _section(lines: Sequence[str]) -> Iterator[Change]:
     """The changes of one file: its `*** … File:` line and what follows it."""
-    match = _FILE.fullmatch(lines[0].strip()) if lines else None
+    match = FILE.fullmatch(lines[0].strip()) if lines else None
     path = sound_path(match["path"].strip()) if match else None
     if match is None or path is None:
         return
-    operation = _OPERATIONS.get(match["word"], "delete")
+    operation = OPERATIONS[match["word"]]
     body = lines[1:]
-    moved = next((found for line in body if (found := _MOVE.fullmatch(line.strip())) and line[:1] == "*"), None)
+    moved = next((found for line in body if (found := MOVE.fullmatch(line.strip())) and line[:1] == "*"), None)
     target = sound_path(moved["path"].strip()) if moved else None
     body = [line for line in body if line[:4] != "*** " or line.rstrip() == _END_OF_FILE]
     if operation == "create":
@@ -112,7 +124,7 @@ def _added(lines: Sequence[str]) -> tuple[bytes, ...]:
 
 
 def _replacement(lines: Sequence[str]) -> Replacement | None:
-    """A hunk as one replacement; None where it changes nothing or holds lines that no hunk has.
+    """A hunk as one replacement; None where it holds lines that no hunk has.
 
     A line without any mark is an empty line of context, whose blank was lost. `\\ No newline at end of file` takes the
     newline from the line before.
@@ -136,8 +148,6 @@ def _replacement(lines: Sequence[str]) -> Replacement | None:
         if mark in " +":
             new.append(line[1:])
         last = mark
-    if old == new:
-        return None
     return Replacement(encoded(_joined(old, "-" in cut)), encoded(_joined(new, "+" in cut)))
 
 

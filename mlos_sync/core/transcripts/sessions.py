@@ -1,15 +1,18 @@
-"""What a reader learns of a session while it reads, until the session can be told as a whole."""
+"""A session: what a reader learns of it until it can be told as a whole, and its name where the file tells none."""
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from dataclasses import dataclass, field
 
 from mlos_sync.core.transcripts.model import Session
 
-# Words in the place of a model that name none: `<synthetic>` is Claude Code's own message, `default` Cursor's choice.
-_NO_MODELS = ("", "<synthetic>", "default", "auto", "unknown")
+# Words in the place of a model that name none: `<synthetic>` is Claude Code's own message, `default` Cursor's choice,
+# `copilot/auto` VS Code's
+NO_MODELS = ("", "<synthetic>", "default", "auto", "copilot/auto", "unknown")
 _MOST_MODELS = 1000  # distinct words that are counted; no session has as many, a damaged file may
+# `2025-03-04_06-17-fixing-a-bug.md` SpecStory
+_DATED = re.compile(r"\d{4}-\d\d-\d\d(?!\d)", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -32,8 +35,8 @@ class Course:
     base_commit: str | None = None
     parent: str | None = None
     part: str = ""
-    models: Counter[str] = field(default_factory=Counter)
-    subagent_models: Counter[str] = field(default_factory=Counter)
+    models: dict[str, int] = field(default_factory=dict)
+    subagent_models: dict[str, int] = field(default_factory=dict)
 
     def identified(self, identity: str | None) -> None:
         """The session has this id, unless it had one before, or claims were made in the name of its file."""
@@ -48,9 +51,7 @@ class Course:
 
     def spoke(self, model: str | None, subagent: bool = False) -> None:
         """A model spoke once."""
-        models = self.subagent_models if subagent else self.models
-        if model is not None and model not in _NO_MODELS and (model in models or len(models) < _MOST_MODELS):
-            models[model] += 1
+        count_model(self.subagent_models if subagent else self.models, model)
 
     def turned(self, subagent: bool) -> int:
         """A turn begins; its number within its thread (main or subagents), from 1."""
@@ -75,7 +76,7 @@ class Course:
         return Session(
             session_id=self.session_id,
             tool=self.tool,
-            model=models.most_common(1)[0][0] if models else None,
+            model=most_common(models),
             format=self.format,
             started_at=self.started_at,
             ended_at=self.ended_at,
@@ -89,3 +90,27 @@ class Course:
             branch=self.branch,
             base_commit=self.base_commit,
         )
+
+
+def stem_of(name: str, ending: str = ".md") -> str:
+    """The name of a file without its folders, of Windows too, and without this ending."""
+    return name.replace("\\", "/").rpartition("/")[2].removesuffix(ending)
+
+
+def named_session(name: str) -> str:
+    """The session of a file that names none: its stem where that begins with a date, else its path.
+
+    `2025-03-04_06-17-fixing-a-bug.md` is the same session wherever the file lies; `untitled.md` may be anybody's.
+    """
+    return stem if _DATED.match(stem := stem_of(name)) else name
+
+
+def count_model(counts: dict[str, int], model: str | None) -> None:
+    """A model spoke once; a word that names none does not count."""
+    if model is not None and model not in NO_MODELS and (model in counts or len(counts) < _MOST_MODELS):
+        counts[model] = counts.get(model, 0) + 1
+
+
+def most_common(counts: dict[str, int]) -> str | None:
+    """The name counted most often, the first of several; None where there is none."""
+    return max(counts, key=lambda name: counts[name]) if counts else None

@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from mlos_sync.core.transcripts.jsonl import encoded, sound_path
 from mlos_sync.core.transcripts.patches import BEGIN, Change, changes
 from mlos_sync.core.transcripts.shell_links import Link, links_of
+from mlos_sync.core.transcripts.sound import encoded, sound_path
 
 _SHELLS = ("bash", "sh", "zsh", "/bin/bash", "/bin/sh", "/bin/zsh", "/usr/bin/bash", "/usr/bin/zsh")
 _SHELL_OPTIONS = ("-c", "-lc", "-ic", "-cl")

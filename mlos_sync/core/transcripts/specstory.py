@@ -14,19 +14,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
+from mlos_sync.core.transcripts.lines import texts
 from mlos_sync.core.transcripts.model import Fact, Problem, Session
+from mlos_sync.core.transcripts.sessions import count_model, most_common, named_session, stem_of
+from mlos_sync.core.transcripts.sound import sound_text
 from mlos_sync.core.transcripts.specstory_claims import Place, facts_of
 from mlos_sync.core.transcripts.specstory_envelope import Block, Speaker, walk
-from mlos_sync.core.transcripts.stamps import (
-    is_time,
-    most_common,
-    named_session,
-    plain,
-    split_time,
-    stem_of,
-    texts,
-    to_utc,
-)
+from mlos_sync.core.transcripts.stamps import is_time, split_time, to_utc
 
 HEADER_LINES = 15
 
@@ -48,7 +42,6 @@ _NAME_TIME = re.compile(
     re.ASCII,
 )
 _UNNAMED_TOOL = "Cursor IDE"  # which alone wrote files without a session comment
-_EMPTY_MODELS = ("", "default", "auto", "copilot/auto", "<synthetic>", "unknown")  # words that name no model
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +81,7 @@ class _Tally:
             self.first = self.first or self.at
             self.last = max(self.last or self.at, self.at)
         model = None if speaker.role == "User" or speaker.sidechain else _model(words)
-        if model:
-            self.models[model] = self.models.get(model, 0) + 1
+        count_model(self.models, model)
 
     def place(self) -> Place:
         """Where a block stands that follows this speaker line."""
@@ -160,10 +152,9 @@ def _preamble(lines: Sequence[str]) -> list[str]:
     return preamble
 
 
-def _model(words: str) -> str | None:
+def _model(words: str) -> str:
     """`claude-opus-4-6`; `model claude-opus-4.5, mode Agent` of the extension without the words around it."""
-    model = words.removeprefix("model ").rpartition(", mode ")[0] or words.removeprefix("model ")
-    return None if model in _EMPTY_MODELS else model
+    return words.removeprefix("model ").rpartition(", mode ")[0] or words.removeprefix("model ")
 
 
 def _session(header: _Header, tally: _Tally, name: str) -> Session:
@@ -192,7 +183,7 @@ def _title(title: str) -> tuple[str | None, str]:
     if is_time(title):
         return None, title
     match = _TITLE_TIME.fullmatch(title)
-    return plain(match["words"] if match else title) or None, match["time"] if match else ""
+    return sound_text(match["words"] if match else title), match["time"] if match else ""
 
 
 def _format(header: _Header) -> str:

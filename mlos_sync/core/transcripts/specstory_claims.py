@@ -6,13 +6,13 @@ without a path is normal. Every pattern stands with a line that it matches and t
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mlos_sync.core.transcripts.model import Claim, CommitMade
 from mlos_sync.core.transcripts.shell import claimed, located
+from mlos_sync.core.transcripts.sound import sound_json, sound_text, unescaped
 from mlos_sync.core.transcripts.specstory_contents import in_parameters, written_file
 from mlos_sync.core.transcripts.specstory_edits import by_path, edited
 from mlos_sync.core.transcripts.specstory_envelope import Block
@@ -35,28 +35,9 @@ from mlos_sync.core.transcripts.specstory_shell import (
     ended_badly,
     ended_well,
 )
-from mlos_sync.core.transcripts.stamps import parsed, plain
+from mlos_sync.core.transcripts.tools import bare, kind_named
 
-# Names without case, `_`, `-` and VS Code's prefix `copilot_`; by writer where only one has the name.
-_KINDS = {
-    **dict.fromkeys(("write", "writefile", "writetofile"), "write"),  # the last: Antigravity
-    **dict.fromkeys(("create", "createfile"), "create"),  # Factory Droid, VS Code Copilot
-    **dict.fromkeys(("edit", "multiedit", "notebookedit"), "edit"),  # Claude Code, Factory Droid
-    **dict.fromkeys(("replace", "smartedit"), "edit"),  # Gemini CLI
-    **dict.fromkeys(("searchreplace", "editfile", "editfilev2", "editnotebook", "reapply"), "edit"),  # Cursor
-    **dict.fromkeys(("strreplace", "multistrreplace"), "edit"),  # Cursor CLI
-    **dict.fromkeys(("replacestring", "multireplacestring", "insertedit", "editnotebookfile"), "edit"),  # VS Code
-    **dict.fromkeys(("replacestringinfile", "multireplacestringinfile", "inserteditintofile"), "edit"),  # VS Code
-    **dict.fromkeys(("replacefilecontent", "multireplacefilecontent"), "edit"),  # Antigravity
-    "applypatch": "patch",
-    **dict.fromkeys(("delete", "deletefile"), "delete"),  # Cursor
-    **dict.fromkeys(("read", "readfile", "readfilev2", "viewfile"), "read"),
-    "exitplanmode": "plan",  # Claude Code
-    **dict.fromkeys(("bash", "shell", "shellcommand", "execcommand", "execute", "runinterminal"), "shell"),
-    **dict.fromkeys(("runterminalcmd", "runterminalcommand", "runterminalcommandv2"), "shell"),  # Cursor
-    **dict.fromkeys(("runcommand", "runshellcommand", "execshell"), "shell"),  # Antigravity, Gemini CLI, DeepSeek
-}
-
+_PLAN = "exitplanmode"  # Claude Code
 _BY_TYPE = {"write": "edit", "shell": "shell", "bash": "shell"}  # the last: version 2.0
 
 # `The file /Users/x/a.go has been updated successfully.` and `… has been overwritten successfully.` Claude Code
@@ -109,19 +90,24 @@ class Place:
         """The claim of an operation found in a block."""
         return Claim(
             session_id=self.session_id, turn=self.turn, line=block.line + item.index, at=self.at,
-            operation=item.operation, tool=plain(block.name), raw_path=item.path, succeeded=item.succeeded,
+            operation=item.operation, tool=sound_text(block.name) or "", raw_path=item.path, succeeded=item.succeeded,
             contents=item.contents, replacements=item.replacements, cwd=item.cwd, subagent=self.subagent,
         )  # fmt: skip
 
     def commit(self, block: Block, index: int, sha: str, subject: str) -> CommitMade:
         """The commit that a line of a block names."""
-        return CommitMade(self.session_id, self.turn, block.line + index, self.at, sha, plain(subject))
+        return CommitMade(self.session_id, self.turn, block.line + index, self.at, sha, subject)
 
 
 def kind_of(block: Block) -> str | None:
-    """What sort of tool this is: an operation of the model, `shell` or `plan`; None for tools that touch no file."""
-    name = block.name.lower().replace("_", "").replace("-", "").replace(" ", "").removeprefix("copilot")
-    return _KINDS.get(name) or _BY_TYPE.get(block.kind)
+    """What sort of tool this is: an operation of the model, `shell` or `plan`; None for tools that touch no file.
+
+    A move is told by the type in the tag at best, as no writer shows both of its paths.
+    """
+    if bare(block.name) == _PLAN:
+        return "plan"
+    kind = kind_named(block.name)
+    return _BY_TYPE.get(block.kind) if kind in (None, "move") else kind
 
 
 def facts_of(block: Block, place: Place, answered: bool = True) -> tuple[Claim | CommitMade, ...]:
@@ -267,7 +253,7 @@ def _in_summary(parts: Parts) -> Iterator[tuple[int, str]]:
     if early:
         yield 0, early
     elif bullet:
-        yield parts.block.summary_at, html.unescape(bullet["path"])
+        yield parts.block.summary_at, unescaped(bullet["path"])
     elif ticked:
         yield parts.block.summary_at, ticked["path"]
 
@@ -290,18 +276,18 @@ def _in_json(parts: Parts) -> Iterator[tuple[int, str]]:
             line = parts.block.lines[index]
             if line[:2] not in ("  ", '{"') and line[:1] != "\t":
                 continue
-            line = html.unescape(line) if parts.block.extension else line
+            line = unescaped(line) if parts.block.extension else line
             match = _JSON.fullmatch(line)
             if match is not None:
                 yield index, _json_text(match["text"])
             elif line[:2] == '{"':
-                value = parsed(line)
+                value = sound_json(line)
                 found = [value.get(key) for key in _JSON_KEYS] if isinstance(value, dict) else []
                 yield from ((index, text) for text in found if isinstance(text, str))
 
 
 def _json_text(text: str) -> str:
-    value = parsed(text)  # None where a backslash escapes nothing
+    value = sound_json(text)  # None where a backslash escapes nothing
     return value if isinstance(value, str) else ""
 
 

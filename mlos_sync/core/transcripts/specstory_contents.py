@@ -7,11 +7,10 @@ may have made of it becomes a candidate; the hash of the file decides.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
+from mlos_sync.core.transcripts.sound import encoded, sound_json, unescaped
 from mlos_sync.core.transcripts.specstory_parts import Parts, last_label
-from mlos_sync.core.transcripts.stamps import parsed
 
 MAX_CANDIDATES = 16
 
@@ -31,7 +30,7 @@ def in_parameters(parts: Parts) -> tuple[bytes, ...]:
         if fence.info not in ("", "json"):
             continue
         text = "\n".join(parts.block.lines[fence.start + 1 : fence.end])
-        value = parsed(html.unescape(text) if parts.block.extension else text)
+        value = sound_json(unescaped(text) if parts.block.extension else text)
         found = [value.get(key) for key in ("content", "contents")] if isinstance(value, dict) else []
         content = next((text for text in found if isinstance(text, str)), None)
         if content is not None:
@@ -56,11 +55,11 @@ def candidates(text: str, escaped_fences: bool = False, escaped_html: bool = Fal
     if escaped_fences and "\\```" in text:
         variants.insert(0, text.replace("\\```", "```"))
     if escaped_html and "&" in text:
-        variants = [html.unescape(variant) for variant in variants] + variants
+        variants = [unescaped(variant) for variant in variants] + variants
     if "\r\n" in text or text.endswith("\r"):
         variants += [variant.replace("\r\n", "\n").removesuffix("\r") for variant in variants]
     variants += [variant.removesuffix("\n") if variant.endswith("\n") else variant + "\n" for variant in variants]
-    unique = dict.fromkeys(variant.encode("utf-8", "replace") for variant in variants)
+    unique = dict.fromkeys(encoded(variant) for variant in variants)
     return tuple(unique)[:MAX_CANDIDATES]
 
 

@@ -6,43 +6,24 @@ change that could stand anywhere gives none, since a part of a change leads to a
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 
+from mlos_sync.core.transcripts import patches
 from mlos_sync.core.transcripts.model import Replacement
+from mlos_sync.core.transcripts.sound import encoded, sound_json, unescaped
 from mlos_sync.core.transcripts.specstory_envelope import Fence
 from mlos_sync.core.transcripts.specstory_parts import Parts, last_label
-from mlos_sync.core.transcripts.stamps import parsed
 
 # `@@ -5,7 +5,7 @@`: the head of a chunk of Cursor, with the numbers of its lines before and after
-_HEAD = re.compile(r"@@ -(?P<start>\d+)(?:,(?P<old>\d{1,9}))? \+\d+(?:,(?P<new>\d{1,9}))? @@.*")
-# `*** End of File` behind the last hunk of a patch, Codex
-_END_OF_FILE = "*** End of File"
+_HEAD = re.compile(r"@@ -(?P<start>\d{1,9})(?:,(?P<old>\d{1,9}))? \+\d{1,9}(?:,(?P<new>\d{1,9}))? @@.*")
 _LABELS = ("oldString", "newString")
-_NO_NEWLINE = "\\ No newline at end of file"
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#\d{2,5}|#x[0-9a-fA-F]{2,4});")
 
 
 def hunks(lines: Sequence[str], escaped: bool = False) -> tuple[Replacement, ...]:
-    """The replacements of one file's part of a patch: hunks that begin with `@@`, lines marked by blank, `-` or `+`.
-
-    A line without any mark is an empty line of context whose blank was cut. `escaped` undoes the editor's HTML.
-    """
-    found: list[Replacement] = []
-    hunk: list[str] = []
-    for line in [*_unescaped(lines, escaped), "@@"]:
-        if line[:2] != "@@":
-            if line.rstrip() not in (_END_OF_FILE, _NO_NEWLINE):
-                hunk.append(line)
-            continue
-        replacement = _hunk(hunk)
-        if any(text.strip() for text in hunk) and replacement is None:
-            return ()
-        if replacement is not None and replacement.old != replacement.new:
-            found.append(replacement)
-        hunk = []
-    return tuple(found)
+    """The replacements of one file's part of a patch, as `patches.hunks` reads it. `escaped` undoes the editor's HTML."""
+    return patches.hunks(_unescaped(lines, escaped))
 
 
 def edited(parts: Parts) -> tuple[Replacement, ...]:
@@ -71,8 +52,8 @@ def by_path(parts: Parts) -> dict[str, tuple[Replacement, ...]]:
     """The replacements in several files, which VS Code Copilot lists as JSON behind "- replacements:" since 2.7."""
     label = next((index for index, line in parts.prose if line == "- replacements:"), None)
     fence = next((fence for fence in parts.fences if label is not None and label < fence.start <= label + 2), None)
-    value = parsed("\n".join(parts.block.lines[fence.start + 1 : fence.end])) if fence else None
-    found: dict[str, tuple[Replacement, ...]] = {}
+    value = sound_json("\n".join(parts.block.lines[fence.start + 1 : fence.end])) if fence else None
+    found: dict[str, list[Replacement]] = {}
     damaged: set[str] = set()
     for item in value if isinstance(value, list) else ():
         path, old, new = (item.get(key) for key in ("filePath", *_LABELS)) if isinstance(item, dict) else (None,) * 3
@@ -80,8 +61,8 @@ def by_path(parts: Parts) -> dict[str, tuple[Replacement, ...]]:
             continue
         if not isinstance(old, str) or not isinstance(new, str) or not old:
             damaged.add(path)
-        found[path] = (*found.get(path, ()), Replacement(_bytes(str(old)), _bytes(str(new))))
-    return {path: changes for path, changes in found.items() if path not in damaged}
+        found.setdefault(path, []).append(Replacement(encoded(str(old)), encoded(str(new))))
+    return {path: tuple(changes) for path, changes in found.items() if path not in damaged}
 
 
 def _labelled(parts: Parts) -> tuple[Replacement, ...] | None:
@@ -93,7 +74,7 @@ def _labelled(parts: Parts) -> tuple[Replacement, ...] | None:
     if all(text is None for text in texts):
         return None
     old, new = texts
-    return (Replacement(_bytes(old), _bytes(new)),) if old and new is not None and old != new else ()
+    return (Replacement(encoded(old), encoded(new)),) if old and new is not None and old != new else ()
 
 
 def _text(parts: Parts, key: str) -> str | None:
@@ -127,7 +108,7 @@ def _chunk(lines: Sequence[str]) -> Replacement | None:
     new = "\n".join(line[width:] for line in body if line[:1] != "-")
     if any(line[:1] not in ("+", "-", " ", "") for line in body) or (not old and int(head["start"]) > 1) or old == new:
         return None
-    return Replacement(_bytes(old), _bytes(new))
+    return Replacement(encoded(old), encoded(new))
 
 
 def _count(lines: Sequence[str], mark: str) -> int:
@@ -150,23 +131,7 @@ def _pair(parts: Parts, fence: Fence, lines: Sequence[str]) -> Replacement | Non
         return None
     old = "\n".join(removed)
     new = "\n".join(line[1:] for line in lines[len(removed) :])
-    return Replacement(_bytes(old), _bytes(new)) if old and old != new else None
-
-
-def _hunk(lines: Sequence[str]) -> Replacement | None:
-    """The lines of a hunk; None where one has no mark, or nothing says where it belongs."""
-    old, new = [], []
-    for line in lines:
-        mark, text = line[:1] or " ", line[1:]
-        if mark not in " +-":
-            return None
-        if mark != "+":
-            old.append(text + "\n")
-        if mark != "-":
-            new.append(text + "\n")
-    if not old:
-        return None
-    return Replacement(_bytes("".join(old)), _bytes("".join(new)))
+    return Replacement(encoded(old), encoded(new)) if old and old != new else None
 
 
 def _unescaped(lines: Sequence[str], escaped: bool) -> list[str]:
@@ -178,8 +143,4 @@ def _unescaped(lines: Sequence[str], escaped: bool) -> list[str]:
     text = "\n".join(bare)
     if not escaped or "&" not in text or text.count("&") != sum(1 for _ in _ENTITY.finditer(text)):
         return bare
-    return html.unescape(text).split("\n")
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "replace")
+    return unescaped(text).split("\n")

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from mlos_sync.core.transcripts.model import Replacement
+from mlos_sync.core.transcripts.sound import sound_path
 from mlos_sync.core.transcripts.specstory_envelope import Block, Fence, fences
-from mlos_sync.core.transcripts.stamps import usable_path
 
 SHELLS = ("bash", "sh", "shell", "zsh", "powershell")  # tags of a fence that holds a command
 
@@ -72,11 +72,12 @@ def take_apart(block: Block) -> Parts:
 
 
 def clean(path: str) -> str | None:
-    """The path as written, or None for what can be none: empty, endless, damaged bytes, a variable without value."""
+    """A path that stands in a line, or None for what can be none; `undefined` and `null` are variables without value.
+
+    Blanks around it belong to the line, unlike those of a path that stands as a value of JSON.
+    """
     path = path.strip()
-    if path in ("undefined", "null") or "\ufffd" in path:
-        return None
-    return path if usable_path(path) else None
+    return None if path in ("undefined", "null") else sound_path(path)
 
 
 def first_text(parts: Parts, fence: Fence) -> tuple[int, str]:

@@ -1,34 +1,26 @@
-"""Patches in SpecStory tool envelopes: `apply_patch` of Codex, Copilot, Cursor and Droid, and in a shell's heredoc."""
+"""Patches in SpecStory tool envelopes: `apply_patch` of Codex, Copilot, Cursor and Droid, and in a shell's heredoc.
+
+The marks and hunks are those of `patches`, but each path must keep the line that it stands on, and what surrounds an
+envelope here (headings, fences, lists of results) is the writer's.
+"""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 
+from mlos_sync.core.transcripts.patches import BEGIN, FILE, MOVE, OPERATIONS
+from mlos_sync.core.transcripts.sound import unescaped
 from mlos_sync.core.transcripts.specstory_contents import added_file
 from mlos_sync.core.transcripts.specstory_edits import hunks
 from mlos_sync.core.transcripts.specstory_envelope import Fence
 from mlos_sync.core.transcripts.specstory_parts import SHELLS, Found, Parts, clean, failed
 
-_OPERATIONS = {
-    "Add": "create",
-    "Create": "create",
-    "Update": "patch",
-    "Modify": "patch",
-    "Delete": "delete",
-    "Remove": "delete",
-    "A": "create",
-    "M": "patch",
-    "D": "delete",
-}
+# The words of the envelope, and the letters of Codex's list
+_OPERATIONS = {**OPERATIONS, "A": "create", "M": "patch", "D": "delete"}
 
 # "**Update: `docs/SUMMARY.md`**" Codex, behind the summary or a diff fence
 _HEADING = re.compile(r"\*\*(?P<word>Add|Create|Update|Modify|Delete|Remove): `(?P<path>.+)`\*\*")
-# `*** Update File: c:\Users\x\pom.xml` VS Code Copilot, Factory Droid, and the heredoc of a Codex shell
-_FILE = re.compile(r"\*\*\* (?P<word>Add|Create|Update|Modify|Delete|Remove) File: (?P<path>.+)")
-# `*** Move to: src/new.py`, the line behind `*** Update File: src/old.py`
-_MOVE = re.compile(r"\*\*\* Move to: (?P<path>.+)")
 # `Success. Updated the following files:` then `M pkg/cmd/search.go` Codex
 _SUCCESS = "Success. Updated the following files:"
 _LISTED = re.compile(r"(?P<word>[AMD]) (?P<path>.+)")
@@ -58,7 +50,7 @@ def in_shell(parts: Parts) -> tuple[Found, ...]:
     command = parts.block.lines[fence.start + 1 : fence.end]
     if not any("apply_patch" in line for line in command[:20]):
         return ()
-    return patched(parts) if any(line.startswith("*** Begin Patch") for line in command) else ()
+    return patched(parts) if any(line.startswith(BEGIN) for line in command) else ()
 
 
 def _judged(found: Found, listed: Found | None, succeeded: bool) -> Found:
@@ -92,7 +84,7 @@ def _named(parts: Parts) -> Iterator[Found]:
     for fence in parts.fences:
         yield from _sections(parts, fence)
     applied = _APPLIED.search(parts.block.summary)
-    path = clean(html.unescape(applied["path"])) if applied else None
+    path = clean(unescaped(applied["path"])) if applied else None
     if path:
         yield Found(parts.block.summary_at, "patch", path)
 
@@ -100,9 +92,9 @@ def _named(parts: Parts) -> Iterator[Found]:
 def _sections(parts: Parts, fence: Fence) -> Iterator[Found]:
     """The files of a raw patch: from one `*** … File:` line to the next line that begins with three stars."""
     lines = parts.block.lines
-    marks = [k for k in range(fence.start + 1, fence.end) if lines[k][:4] == "*** " and not _MOVE.match(lines[k])]
+    marks = [k for k in range(fence.start + 1, fence.end) if lines[k][:4] == "*** " and not MOVE.match(lines[k])]
     for index, end in zip(marks, [*marks[1:], fence.end], strict=False):
-        match = _FILE.fullmatch(lines[index].rstrip())
+        match = FILE.fullmatch(lines[index].rstrip())
         if match is not None:
             yield from _section(parts, index, match, index + 1, end)
 
@@ -113,7 +105,7 @@ def _section(parts: Parts, index: int, match: re.Match[str], start: int, end: in
     if path is None:
         return
     lines = [line.removesuffix("\r") for line in parts.block.lines[start:end]]
-    moved = _MOVE.fullmatch(lines[0].rstrip()) if lines else None
+    moved = MOVE.fullmatch(lines[0].rstrip()) if lines else None
     target = clean(moved["path"]) if moved else None
     operation = _OPERATIONS[match["word"]]
     changes = hunks(lines[1:] if moved else lines, parts.block.extension) if operation == "patch" else ()

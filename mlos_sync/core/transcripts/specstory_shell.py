@@ -6,10 +6,11 @@ well. Commits count where git printed them: `git commit` says so itself.
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 
+from mlos_sync.core.transcripts.commits import commit_in, makes_commits
+from mlos_sync.core.transcripts.sound import unescaped
 from mlos_sync.core.transcripts.specstory_envelope import Fence
 from mlos_sync.core.transcripts.specstory_parts import SHELLS, Parts, failed, result_fence
 
@@ -23,18 +24,6 @@ _TICKED = re.compile(r"`(?P<command>.+)`")
 _INPUT = re.compile(r"- command: `(?P<command>.+)`")
 # "Directory: `/Users/x/project`" Gemini CLI, Factory Droid, DeepSeek, Antigravity
 _DIRECTORY = re.compile(r"Directory: `(?P<path>[^`]{1,4096})`")
-# `git commit -m x`, `cd a && git -C b commit`, `GIT_EDITOR=true git revert HEAD`, and others that print a commit
-# (every part is bounded, so that no text makes the search slow)
-_COMMITS = re.compile(
-    r"(?:^|[;&|(]|\b(?:then|do|else)\b)[ \t]{0,40}(?:\w{1,60}=\S{0,200}[ \t]{1,40}){0,8}"
-    r"git(?:[ \t]{1,40}(?:-[cC][ \t]{1,40}\S{1,200}|--?(?![cC][ \t])[\w-]{1,60}(?:=\S{1,200})?)){0,8}"
-    r"[ \t]{1,40}(?:commit|merge|cherry-pick|revert|am|pull)\b",
-    re.MULTILINE,
-)
-# `[main 84be9f7] Subject`, `[main (root-commit) 1e58101] Subject`, `[detached HEAD 0a1b2c3] Subject`: git since 1.7
-_COMMIT = re.compile(
-    r"\[(?:detached HEAD|[^\s\[\]~^:?*\\]{1,250})(?: \(root-commit\))? (?P<sha>[0-9a-f]{7,40})\] ?(?P<subject>.*)"
-)
 # `Exit code: 0` Codex shell, Gemini; `Process exited with code 0` Codex exec_command;
 # `The command completed successfully.` Antigravity
 _GOOD = re.compile(r"exit code: 0\.?|process exited with code 0|the command completed successfully\.?", re.IGNORECASE)
@@ -54,7 +43,7 @@ def command_of(parts: Parts) -> str | None:
         if fence.end >= len(parts.block.lines):
             return None
         text = "\n".join(line.removesuffix("\r") for line in parts.block.lines[fence.start + 1 : fence.end])
-        return html.unescape(text) if parts.block.extension else text
+        return unescaped(text) if parts.block.extension else text
     match = _IN_SUMMARY.fullmatch(parts.block.summary)
     return match["command"] if match else _inline(parts)[1]
 
@@ -99,16 +88,15 @@ def ended_badly(parts: Parts) -> bool:
 def commits(parts: Parts, command: str) -> Iterator[tuple[int, str, str]]:
     """The index of the line, the hash and the subject of each commit that the command's output shows, once each."""
     fence = _output(parts)
-    if fence is None or not _COMMITS.search(command):
+    if fence is None or not makes_commits(command):
         return
     seen = set()
     # The fence may end early, at a fence in the output; behind the output there is nothing else in a block.
     for index in range(fence.start + 1, len(parts.block.lines)):
-        line = parts.block.lines[index]
-        match = _COMMIT.fullmatch(line.strip()) if line[:1] == "[" else None
-        if match is not None and match["sha"] not in seen:
-            seen.add(match["sha"])
-            yield index, match["sha"], match["subject"].strip()
+        made = commit_in(parts.block.lines[index])
+        if made is not None and made[0] not in seen:
+            seen.add(made[0])
+            yield index, *made
 
 
 def _inline(parts: Parts) -> tuple[int, str | None]:

@@ -9,24 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlos_sync.core.transcripts.jsonl import encoded, line_ends, objects_at, sound_path, text_at
+from mlos_sync.core.transcripts.jsonl import line_ends, objects_at, text_at
 from mlos_sync.core.transcripts.model import Replacement
 from mlos_sync.core.transcripts.patches import BEGIN, Change, changes
+from mlos_sync.core.transcripts.sound import encoded, sound_path
 
-# Names without case, `_` and `-`: `write_file` -> `writefile`.
+# Names without case, `_`, `-` and blanks, `write_file` -> `writefile`; by writer where only one has the name.
 _KINDS = {
-    **dict.fromkeys(("write", "writefile", "writetofile"), "write"),  # Claude Code, Cursor; Gemini CLI, MCP
-    **dict.fromkeys(("create", "createfile"), "create"),  # Factory Droid, Cursor
+    **dict.fromkeys(("write", "writefile", "writetofile"), "write"),  # Claude Code, Cursor; Gemini, MCP; Antigravity
+    **dict.fromkeys(("create", "createfile"), "create"),  # Factory Droid, Cursor, VS Code Copilot
     **dict.fromkeys(("edit", "multiedit", "notebookedit", "update"), "edit"),  # Claude Code, Factory Droid
     **dict.fromkeys(("replace", "smartedit"), "edit"),  # Gemini CLI
-    **dict.fromkeys(("strreplace", "multistrreplace", "searchreplace", "editfile", "editfilev2"), "edit"),  # Cursor
-    **dict.fromkeys(("editnotebook", "reapply"), "edit"),  # Cursor
-    "applypatch": "patch",  # Codex CLI, Cursor, Factory Droid
+    **dict.fromkeys(("searchreplace", "editfile", "editfilev2", "editnotebook", "reapply"), "edit"),  # Cursor
+    **dict.fromkeys(("strreplace", "multistrreplace"), "edit"),  # Cursor CLI
+    **dict.fromkeys(("replacestring", "multireplacestring", "insertedit", "editnotebookfile"), "edit"),  # VS Code
+    **dict.fromkeys(("replacestringinfile", "multireplacestringinfile", "inserteditintofile"), "edit"),  # VS Code
+    **dict.fromkeys(("replacefilecontent", "multireplacefilecontent"), "edit"),  # Antigravity
+    "applypatch": "patch",  # Codex CLI, Cursor, Factory Droid, VS Code Copilot
     **dict.fromkeys(("delete", "deletefile"), "delete"),  # Cursor
     "movefile": "move",  # MCP filesystem
     **dict.fromkeys(("read", "readfile", "readfilev2", "readtextfile", "viewfile", "view"), "read"),
-    **dict.fromkeys(("bash", "shell", "shellcommand", "execcommand", "runshellcommand"), "shell"),
-    **dict.fromkeys(("execute", "runterminalcmd", "runterminalcommandv2", "runcommand"), "shell"),  # Droid, Cursor
+    **dict.fromkeys(("bash", "shell", "shellcommand", "execcommand", "execute", "runinterminal"), "shell"),
+    **dict.fromkeys(("runterminalcmd", "runterminalcommand", "runterminalcommandv2"), "shell"),  # Cursor
+    **dict.fromkeys(("runcommand", "runshellcommand", "execshell"), "shell"),  # Antigravity, Gemini CLI, DeepSeek
 }
 # Servers whose files are those of the workspace: others delete and update by path as well, in places of their own.
 _FILE_SERVERS = ("filesystem", "acp")  # the reference server; Claude Code in an editor, since late 2025
@@ -54,7 +59,17 @@ def kind_of(name: str) -> str | None:
         server, _, name = name.removeprefix("mcp__").partition("__")
         if server not in _FILE_SERVERS:
             return None
-    return _KINDS.get(name.lower().replace("_", "").replace("-", ""))
+    return kind_named(name)
+
+
+def kind_named(name: str) -> str | None:
+    """The same for a tool that no server offers, by its name in any spelling; VS Code's begin with `copilot_`."""
+    return _KINDS.get(bare(name))
+
+
+def bare(name: str) -> str:
+    """The name of a tool as it is written in every spelling: `copilot_createFile` -> `createfile`."""
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "").removeprefix("copilot")
 
 
 def intended(name: str, arguments: Mapping[str, Any] | str) -> tuple[Change, ...]:

@@ -12,19 +12,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from mlos_sync.core.transcripts.commits import commits
-from mlos_sync.core.transcripts.jsonl import (
-    line_ends,
-    object_at,
-    outlines,
-    parsed,
-    sound_path,
-    sound_text,
-    text_at,
-)
+from mlos_sync.core.transcripts.jsonl import line_ends, object_at, outlines, parsed, text_at
 from mlos_sync.core.transcripts.model import Claim, CommitMade, Fact, Problem
 from mlos_sync.core.transcripts.patches import Change
-from mlos_sync.core.transcripts.sessions import Course
+from mlos_sync.core.transcripts.sessions import Course, stem_of
 from mlos_sync.core.transcripts.shell import claimed, located
+from mlos_sync.core.transcripts.sound import sound_path, sound_text
 
 TOOL = "Windsurf"
 _SPOKEN = ("user_input", "planner_response")
@@ -34,14 +27,14 @@ _DRIVE = re.compile(r"/[A-Za-z]:/")
 
 def recognise(head: bytes) -> bool:
     """Whether a file begins with lines of such kinds, each with a status and the object that its type names."""
-    first = next(outlines(head, most=3), {}) if b'"status"' in head else {}
+    first = next(outlines(head, most=3), {})
     kind = first.get("type", "")
     return kind in _KINDS and "status" in first and any(key.startswith(kind + ".") for key in first)
 
 
 def read(lines: Iterable[bytes], name: str) -> Iterator[Fact]:
     """The claims, commits and problems of a transcript as they come, its session, named by the file, at the end."""
-    stem = name.replace("\\", "/").rpartition("/")[2].removesuffix(".jsonl")
+    stem = stem_of(name, ".jsonl")
     course = Course(sound_text(stem) or "unnamed", TOOL, "windsurf-jsonl")
     for number, line in enumerate(lines, 1):
         for found in parsed(line, number):
@@ -81,7 +74,11 @@ def _written(path: str, step: dict[str, Any]) -> Change:
 
 
 def _path(step: dict[str, Any]) -> str | None:
-    """The path in `file:///Users/x/a%20b.md` or `file:///c%3A/x/a.md`."""
+    """The path in `file:///Users/x/a%20b.md` or `file:///c%3A/x/a.md`.
+
+    Decoded here, though `mapping` could: commands of the same log name the same files by their paths, and `replay`
+    follows a file by one name. Links in markdown stay as written, as they tell of nothing but reads.
+    """
     text = text_at(step, "path")
     if not text.startswith("file://"):
         return sound_path(text)
