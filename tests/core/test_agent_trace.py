@@ -194,9 +194,9 @@ def test_reading_takes_linear_time(indent):
 
     def seconds(times: int) -> float:
         data = json.dumps([record()] * times, indent=indent).encode() if indent else lines(*[record()] * times)
-        began = time.perf_counter()
+        began = time.process_time()
         reading(data)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     assert min(seconds(4_000) for _ in range(2)) < 8 * min(seconds(1_000) for _ in range(3)) + 0.05
 

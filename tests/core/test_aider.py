@@ -313,9 +313,9 @@ def test_reading_takes_linear_time(piece):
 
     def seconds(times: int) -> float:
         text = start() + answer(piece * times, "Applied edit to a.py")
-        began = time.perf_counter()
+        began = time.process_time()
         reading(text)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     assert min(seconds(8_000) for _ in range(2)) < 8 * min(seconds(2_000) for _ in range(3)) + 0.05
 

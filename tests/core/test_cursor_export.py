@@ -73,8 +73,8 @@ def test_reading_takes_linear_time():
 
     def seconds(times: int) -> float:
         data = (HEAD + "**User**\n\nx\n\n---\n\n" * times).encode()
-        began = time.perf_counter()
+        began = time.process_time()
         list(read(io.BytesIO(data), "x"))
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     assert min(seconds(20_000) for _ in range(2)) < 8 * min(seconds(5_000) for _ in range(3)) + 0.05

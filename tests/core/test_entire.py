@@ -117,9 +117,9 @@ def test_reading_takes_linear_time():
 
     def seconds(times: int) -> float:
         data = encoded(FULL | {"files_touched": [f"{number}.py" for number in range(times)]})
-        began = time.perf_counter()
+        began = time.process_time()
         checkpoint(data)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     assert min(seconds(40_000) for _ in range(2)) < 8 * min(seconds(10_000) for _ in range(3)) + 0.05
 

@@ -149,10 +149,10 @@ def test_reading_takes_linear_time():
         data = note(
             "a.rs\n  s_c9883b05a2487d::t_9f8e7d6c5b4a32 1-10,15\n" * times, sessions={"s_c9883b05a2487d": agent()}
         )
-        began = time.perf_counter()
+        began = time.process_time()
         reading(data)
         ranges(data)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     assert min(seconds(8_000) for _ in range(2)) < 8 * min(seconds(2_000) for _ in range(3)) + 0.05
 

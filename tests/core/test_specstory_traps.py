@@ -203,9 +203,9 @@ def test_many_replacements_in_one_file_take_linear_time():
 
 def seconds(data: bytes) -> float:
     """How long the reading of a file takes."""
-    start = time.perf_counter()
+    start = time.process_time()
     reading(data)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @pytest.mark.parametrize(
