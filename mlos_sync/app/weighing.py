@@ -38,9 +38,15 @@ def unsettle(db: store.Connection, which: Iterable[str]) -> None:
     db.executemany("INSERT OR IGNORE INTO unweighed VALUES (?)", [(session,) for session in which])
 
 
+_NAMED_WITH = (  # sessions that a commit names which changed a path
+    "SELECT f.session_id FROM commit_changes c JOIN commit_sessions s USING (commit_id) JOIN session_files f ON"
+    " s.value IN (f.session_id, f.part) WHERE c.path = ?"
+)
+
+
 def unsettle_paths(db: store.Connection, paths: Collection[str]) -> None:
-    """Have the sessions weighed again that claim one of these paths, or a name that its file had before, or are said to
-    have made it."""
+    """Have the sessions weighed again that claim one of these paths, or a name that its file had before, are said to have
+    made it, or are named by a commit that changed it."""
     if not db.execute("SELECT 1 FROM session_files LIMIT 1").fetchone():
         return
     if len(paths) > FEW:
@@ -48,6 +54,7 @@ def unsettle_paths(db: store.Connection, paths: Collection[str]) -> None:
         return
     for name in {name for path in paths for name in names_before(db, path)}:
         unsettle(db, {one for (one,) in db.execute("SELECT session_id FROM claims WHERE path = ?", (name,))})
+        unsettle(db, {one for (one,) in db.execute(_NAMED_WITH, (name,))})
     numbers = {artifact_at(db, path) for path in paths} - {None}
     unsettle(db, _said_to_have_made(db, numbers))
 
