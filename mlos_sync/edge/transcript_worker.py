@@ -97,13 +97,20 @@ def _plain(fact: Fact) -> tuple[object, ...]:
 def _claim(claim: Claim, algorithm: str) -> tuple[object, ...]:
     from mlos_sync.core.transcripts.replay import packed
 
-    hashes = " ".join(hashlib.sha256(content).hexdigest() for content in claim.contents)
-    blobs = " ".join(blob_id(content, algorithm) for content in claim.contents)
+    contents = with_line_ends(claim.contents)
+    hashes = " ".join(hashlib.sha256(content).hexdigest() for content in contents)
+    blobs = " ".join(blob_id(content, algorithm) for content in contents)
     changes = packed(claim.replacements) if claim.succeeded and not claim.contents else None
     return (
         claim.session_id, claim.part, claim.turn, claim.line, claim.at, claim.operation, claim.tool, claim.raw_path, claim.cwd,
         int(claim.subagent), int(claim.succeeded), hashes, blobs, changes,
     )  # fmt: skip
+
+
+def with_line_ends(contents: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The candidates, and behind them each once more with the line ends of Windows: agents show text with LF, and write
+    what the file or the system has."""
+    return tuple(dict.fromkeys((*contents, *(one.replace(b"\n", b"\r\n") for one in contents if b"\r\n" not in one))))
 
 
 def blob_id(content: bytes, algorithm: str) -> str:

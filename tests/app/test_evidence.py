@@ -65,6 +65,15 @@ def test_the_content_proves_whatever_came_later(repo):
     assert [found for _, found in commits(repo, "src/app/new.py")] == [[], ["s-1"]]
 
 
+def test_a_file_of_windows_is_proved_by_text_with_plain_line_ends(repo):
+    """Transcripts show LF; what was written has CRLF, on disk and in git."""
+    write(repo, "src/app/new.py", "one\r\ntwo\r\n")
+    write(repo, HISTORY, markdown("s-1", wrote("/w/p/src/app/new.py", "one\ntwo\n"), edited("/w/p/src/app/main.py")))
+    sha = save(repo, "new")
+    synced(repo)
+    assert sessions(repo, "src/app/new.py") == [("s-1", "proved", sha)]
+
+
 def test_a_log_that_has_the_text_before_proves_its_edits(repo):
     """Claude Code's own log: the result of each edit is known, also of one that builds on the one before."""
     steps = [
