@@ -208,7 +208,7 @@ STEPS = st.lists(
 FILES = ["src/app/main.py", "docs/guide.md", "src/app/new.py", "moved/new.py", "README.md", "q/src/app/main.py"]
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS)
 @example(steps=[("transcript", 0, 0), ("agent", 0, 1), ("transcript", 1, 0)])  # the record's session became another
 @example(steps=[("transcript", 0, 0), ("commit", 0, 1), ("commit", 0, 0)])  # a commit that changes nothing names one
