@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from mlos_sync.app.opening import Index, writing
 from mlos_sync.core import transcripts
 from mlos_sync.edge import git, store, transcribing
 from mlos_sync.edge.transcribing import Kept
+from mlos_sync.edge.workspace import Transcripts
 
 if TYPE_CHECKING:
     from mlos_sync.app.noting import Notes
@@ -28,12 +29,14 @@ FACTS = "facts"  # the value of `transcripts.share` by which facts of private tr
 
 @dataclass(slots=True)
 class Collected:
-    """What changed among transcripts: read, gone, moved (old path, new path), and why some could not be read."""
+    """What changed among transcripts: read, gone, moved (old path, new path), and why some could not be read, or folders of
+    private ones not listed."""
 
     read: list[Kept] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     moved: list[tuple[str, str]] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    unlisted: dict[str, str] = field(default_factory=dict)
     notes: Notes | None = None
 
     def __bool__(self) -> bool:
@@ -45,7 +48,7 @@ def collect(index: Index, plan: Plan) -> Collected:
     db, root = index.db, index.workspace.root
     found = Collected()
     places = _of_plan(db, plan, found)
-    private = dict(_private(index))
+    private = dict(_private(index, found))
     stats = _of_private(db, private, plan, found)
     places += [(path, private[path][0]) for path in stats]
     for path, read in transcribing.read_files(root, places, object_format(index)):
@@ -115,37 +118,49 @@ def _is_named_by_path(db: store.Connection, path: str) -> bool:
     return any(stem in session or session in path for (session,) in rows)
 
 
-def _private(index: Index) -> Iterator[tuple[str, tuple[str, str]]]:
+def _private(index: Index, found: Collected) -> Iterator[tuple[str, tuple[str, str]]]:
     """(path, (name on disk, stat)) of each file in the folders of private transcripts: those of the config, in the work
-    tree, and those that `git config mlos-sync.transcripts` names, anywhere. A path outside is told from the home on."""
+    tree, and those that `git config mlos-sync.transcripts` names, anywhere. A path outside is told from the home on.
+
+    A folder that somebody named and that cannot be listed is put into `unlisted`: what it held is not known to be gone.
+    """
     root = index.workspace.root
+    usual = Transcripts().folders
+    folders = [(os.path.join(root, one), one not in usual) for one in index.workspace.config.transcripts.folders]
+    named = git.config_values(root, "mlos-sync.transcripts")
+    folders += [(os.path.join(root, os.path.expanduser(one)), True) for one in named if one]
+    for folder, is_wanted in folders:
+        for name, seen in _files(folder, found, is_wanted, lambda name: _path_of(name, root)):
+            yield _path_of(name, root), (name, f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ino}")
+
+
+def _path_of(name: str, root: str) -> str:
+    """How a private transcript is called: by its path in the work tree, or from the home, or from the root."""
+    path = os.path.relpath(name, root)
+    if not path.startswith(".."):
+        return path
     home = os.path.expanduser("~")
-    folders = [os.path.join(root, folder) for folder in index.workspace.config.transcripts.folders]
-    folders += [os.path.join(root, os.path.expanduser(one)) for one in git.config_values(root, "mlos-sync.transcripts")]
-    for folder in folders:
-        for name, seen in _files(folder):
-            path = os.path.relpath(name, root)
-            if path.startswith(".."):
-                path = f"~{name[len(home) :]}" if name.startswith(home + os.sep) else name
-            yield path, (name, f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ino}")
+    return f"~{name[len(home) :]}" if name.startswith(home + os.sep) else name
 
 
-def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+def _files(
+    folder: str, found: Collected, is_wanted: bool, told: Callable[[str], str]
+) -> Iterator[tuple[str, os.stat_result]]:
     """The regular files of a folder and those below, links not followed; of a file itself."""
-    try:
-        seen = os.lstat(folder)
-    except OSError:
-        return
-    if stat.S_ISREG(seen.st_mode):
-        yield folder, seen
-    if not stat.S_ISDIR(seen.st_mode):
-        return
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError:
-        return
-    for name in names:
-        yield from _files(os.path.join(folder, name))
+    waiting = [folder]
+    while waiting:
+        name = waiting.pop()
+        try:
+            seen = os.lstat(name)
+            if stat.S_ISDIR(seen.st_mode):
+                waiting += sorted((os.path.join(name, one) for one in os.listdir(name)), reverse=True)
+            elif stat.S_ISREG(seen.st_mode):
+                yield name, seen
+            elif name == folder and is_wanted:
+                found.unlisted[told(name)] = "neither a folder nor a file"
+        except OSError as error:
+            if name != folder or is_wanted or not isinstance(error, FileNotFoundError):
+                found.unlisted[told(name)] = error.strerror or "cannot be read"
 
 
 def _of_private(
@@ -153,11 +168,14 @@ def _of_private(
 ) -> dict[str, str]:
     """Private transcripts that changed: path -> stat. What the index of files has is none of them."""
     rows = db.execute("SELECT path, stat, reader FROM transcripts WHERE kept = 'private'").fetchall()
-    if not private and not rows:
+    if not private and not rows and not found.unlisted:
         return {}
     known = {path: (seen, reader) for path, seen, reader in rows}
     ours = {path for path in (*private, *known) if _is_artifact(db, plan, path)}
-    found.gone += sorted(path for path in known if path not in private and path not in ours)
+    hidden = tuple(f"{folder}/" for folder in found.unlisted)
+    gone = [path for path in known if path not in private and path not in ours]
+    found.gone += sorted(path for path in gone if path not in found.unlisted and not path.startswith(hidden))
+    plan.skipped.update({path: f"transcripts: {reason}" for path, reason in found.unlisted.items()})
     current = transcripts.READER_VERSION
     return {
         path: seen for path, (_, seen) in private.items() if path not in ours and known.get(path) != (seen, current)

@@ -36,9 +36,10 @@ def resolve(db: Connection, key: object) -> int | None:
     return row[0] if row else None
 
 
-def artifact_at(db: Connection, path: str) -> int | None:
-    """The artifact at a path; where the file was renamed, the one it became (renames known from commits first)."""
-    at = path
+def artifact_at(db: Connection, path: str, since: str | None = None) -> int | None:
+    """The artifact at a path; where the file was renamed, the one it became (renames known from commits first). With
+    `since`, a time, the file that was there then: one renamed later is followed, whatever has its name today."""
+    at = _followed(db, path, since) if since is not None else path
     for _ in range(100):
         row = db.execute("SELECT id FROM artifacts WHERE file_path = ?", (at,)).fetchone()
         if row:
@@ -54,3 +55,17 @@ def artifact_at(db: Connection, path: str) -> int | None:
     moved = "SELECT id FROM artifacts WHERE last_path IN (?, ?) AND file_path IS NOT NULL ORDER BY id LIMIT 1"
     row = db.execute(moved, (at, path)).fetchone()
     return int(row[0]) if row else None
+
+
+def _followed(db: Connection, path: str, since: str) -> str:
+    """The path that commits from a time on gave to the file at a path."""
+    for _ in range(100):
+        row = db.execute(
+            "SELECT c.path, k.committed_at FROM commit_changes c JOIN commits k ON k.id = c.commit_id WHERE c.old_path = ?"
+            " AND c.status = 'R' AND k.committed_at >= ? ORDER BY k.committed_at, k.sha LIMIT 1",
+            (path, since),
+        ).fetchone()
+        if not row or row[0] == path:
+            break
+        path, since = row
+    return path

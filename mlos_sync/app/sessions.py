@@ -206,8 +206,8 @@ def _rejoined(db: store.Connection, recorded: dict[str, str]) -> set[str]:
             store.put(db, key, now[key])
         else:
             db.execute("DELETE FROM meta WHERE key = ?", (key,))
-            if before[key] not in recorded.values():
-                _fill(db, before[key], None, None, None)
+        if key in before and before[key] not in recorded.values():
+            _fill(db, before[key], None, None, None)
     return {key.partition(":")[2] for key in changed}
 
 

@@ -1,7 +1,8 @@
 """Facts of transcripts that git ignores: journaled for other clones, and taken in where a clone has nothing else.
 
 A fact says of one file what one session did to it: session, tool, model, path in the workspace, operations, git's names of
-the contents, times. It holds no word of the conversation, no path of the machine, and nothing that looks like a secret.
+the contents, times. What may be told is listed, not what may not: files that git has or would take, ids that are none but
+random, tools that the readers know, models that look like one. Everything else is left out, or told by a hash.
 """
 
 from __future__ import annotations
@@ -17,24 +18,47 @@ from mlos_sync.core.transcripts.replay import WRITING
 from mlos_sync.edge import store
 
 FIELDS = ("session_id", "path", "tool", "model", "started_at", "ended_at", "operations", "blobs", "first_at", "last_at")
-MOST_BLOBS = 40  # of one file in one session: the latest
+MOST_BLOBS = 80  # of one file in one session
 
 Fact = dict[str, Any]
 
-# What must not be told, wherever it stands: `ghp_…`, `github_pat_…` GitHub; `sk-…` OpenAI, Anthropic; `AKIA…` AWS; `xoxb-…`
-# Slack; `AIza…` Google; `glpat-…` GitLab; a JSON web token; `key=…`, `token:…`; a long run of letters and digits mixed.
-_SECRET = re.compile(
-    r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|xox[abprs]-[\w-]{10,}"
-    r"|AIza[\w-]{30,}|glpat-[\w-]{20,}|eyJ[\w-]{10,}\.[\w-]{10,}|(?i:secret|token|passw(?:or)?d|api[_-]?key)\s*[=:]\s*\S{6,}"
+# `0b6f3f0e-52f0-4a6b-9a39-5a7f0f3c1d11`, `ses_4f1c0a9b2d`: nothing but random
+_RANDOM_ID = re.compile(
+    r"(?:[a-z]{2,10}[_-])?[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|[0-9a-f]{12,64}", re.IGNORECASE
 )
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d_]{3,}")
-_HOME = re.compile(r"(?:^|[\s\"'(])(?:/(?:home|Users)/|[A-Za-z]:[\\/]+Users[\\/]|~/)", re.IGNORECASE)
+# `claude-opus-4-6`, `gpt-5.1-codex`, `Gemini 3.5 Flash (Medium)`, `minimaxai/minimax-m3`: up to four words, one with a digit
+_MODEL = re.compile(r"(?=.*\d)[A-Za-z][\w.:/-]{0,40}(?: \(?[\w.-]{1,20}\)?){0,3}", re.ASCII)
+_TOOLS = (
+    "Claude Code", "Codex CLI", "Cursor CLI", "Gemini CLI", "Factory Droid CLI", "DeepSeek TUI", "Antigravity CLI",
+    "Antigravity", "Cursor IDE", "cursoride", "cursor", "Cursor", "VS Code Copilot IDE", "copilotide", "vscode", "Aider",
+    "Windsurf", "Agent Trace",
+)  # fmt: skip
+# In a path that git has: `ghp_…`, `sk-…`, `sk_live_…`, `AKIA…`, `xoxb-…`, `npm_…`, `hf_…`, `glpat-…`, a long mixed run
+_SECRET = re.compile(
+    r"(?:gh[pousr]|github_pat|sk|pk|rk|npm|hf|glpat|xox[abprs]|AIza|AKIA|ASIA|eyJ)[_A-Za-z0-9.-]{16,}"
+    r"|(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9_+]{40,}"
+)
 
 
-def is_tellable(text: str | None) -> bool:
-    """Whether a text can be shown to everybody who has the repository: no secret, no path of a home."""
-    return not text or not (_SECRET.search(text) or _HOME.search(text))
+def told_id(session: str) -> str:
+    """The id of a session as it may be told: itself where it is random, else a hash of it. An old format's is the name of
+    the file, which tells what was said first."""
+    return session if _RANDOM_ID.fullmatch(session) else f"session-{derived_uid('session', session)[:16]}"
+
+
+def told_tool(tool: str | None) -> str | None:
+    """The tool, if it is one that the readers know."""
+    return tool if tool in _TOOLS else None
+
+
+def told_model(model: str | None) -> str | None:
+    """The model, if it looks like one."""
+    return model if model and _MODEL.fullmatch(model) and not _SECRET.search(model) else None
+
+
+def is_tellable(path: str) -> bool:
+    """Whether a path that git has, or would take, may stand in the journal too."""
+    return not _SECRET.search(path)
 
 
 def publish(db: store.Connection) -> bool:
@@ -62,19 +86,12 @@ def publish(db: store.Connection) -> bool:
 
 def _found(db: store.Connection) -> list[Fact]:
     """What may be told of the sessions that private transcripts speak for."""
-    private = {session: row for session, row in sessions.speaking(db).items() if row.kept == "private"}
     found = []
-    for session, (transcript, tool, model, _, started, ended, _) in private.items():
-        if not is_tellable(session) or _is_called_by_words(session, transcript):
-            continue
-        about: Fact = {"tool": _told(tool), "model": _told(model), "started_at": started, "ended_at": ended}
-        found += _of_files(db, session, about)
+    for session, one in sessions.speaking(db).items():
+        if one.kept == "private":
+            about: Fact = {"tool": told_tool(one.tool), "model": told_model(one.model)}
+            found += _of_files(db, session, about | {"started_at": one.started_at, "ended_at": one.ended_at})
     return found
-
-
-def _is_called_by_words(session: str, transcript: str) -> bool:
-    """Whether a session has no id but the name of its file, and that tells what was said first, as old formats do."""
-    return session in transcript and not _UUID.search(session) and len(_WORD.findall(session)) > 1
 
 
 def _of_files(db: store.Connection, session: str, about: Fact) -> list[Fact]:
@@ -88,24 +105,35 @@ def _of_files(db: store.Connection, session: str, about: Fact) -> list[Fact]:
         (session, *WRITING, "delete"),
     ):
         by_path.setdefault(path, []).append((operation, at, blobs))
+    standing = {
+        row["path"]: row
+        for row in store.rows(db, f"SELECT {', '.join(FIELDS)} FROM facts WHERE session_id = ?", (told_id(session),))
+    }
     found = []
     for path, claims in by_path.items():
-        if not is_tellable(path):
+        if not (is_tellable(path) and _is_known(db, path)):
             continue
-        times = [at for _, at, _ in claims if at]
-        blobs = list(dict.fromkeys(blob for *_, several in claims for blob in several.split()))
-        operations = dict.fromkeys(operation for operation, _, _ in claims)
+        before = standing.get(path, {})
+        times = [at for at in (before.get("first_at"), before.get("last_at"), *(at for _, at, _ in claims)) if at]
+        blobs = [*(before.get("blobs") or "").split(), *(blob for *_, several in claims for blob in several.split())]
+        operations = [*(before.get("operations") or "").split(), *(operation for operation, _, _ in claims)]
+        # A clone may have a longer copy of the session than this one: what was told stays, so that no two take turns.
+        kept = {name: before.get(name) or value for name, value in about.items()}
+        kept["ended_at"] = max(filter(None, (before.get("ended_at"), about["ended_at"])), default=None)
         found.append(
-            {"session_id": session, "path": path, **about} | {
-                "operations": " ".join(operations), "blobs": " ".join(blobs[-MOST_BLOBS:]) or None,
+            {"session_id": told_id(session), "path": path, **kept} | {
+                "operations": " ".join(dict.fromkeys(operations)),
+                "blobs": " ".join(list(dict.fromkeys(blobs))[:MOST_BLOBS]) or None,
                 "first_at": min(times, default=None), "last_at": max(times, default=None),
             }
         )  # fmt: skip
     return found
 
 
-def _told(text: str | None) -> str | None:
-    return text if is_tellable(text) else None
+def _is_known(db: store.Connection, path: str) -> bool:
+    """Whether git has the file, or would take it: what it ignores, or what lies elsewhere, is nobody's business."""
+    sql = "SELECT 1 FROM artifacts WHERE file_path = ?1 UNION ALL SELECT 1 FROM commit_changes WHERE path = ?1 LIMIT 1"
+    return db.execute(sql, (path,)).fetchone() is not None
 
 
 def take(db: store.Connection) -> set[str]:
@@ -117,8 +145,12 @@ def take(db: store.Connection) -> set[str]:
     known = {path for (path,) in db.execute("SELECT path FROM transcripts WHERE kept = 'journal'")}
     for path in known - {sessions.JOURNAL + session for session in by_session}:
         touched |= sessions.forget(db, path)
+    here = {told_id(one) for (one,) in db.execute("SELECT session_id FROM session_files WHERE format <> 'facts'")}
     for session, facts in by_session.items():
-        touched |= _take(db, session, facts)
+        if session in here and not _RANDOM_ID.fullmatch(session):
+            touched |= sessions.forget(db, sessions.JOURNAL + session)  # told by its hash: its transcript is at hand
+        else:
+            touched |= _take(db, session, facts)
     sessions.choose(db, touched)
     return touched
 

@@ -153,22 +153,50 @@ def claims_of(db: store.Connection, session: str, operations: Sequence[str] = WR
     """The successful, placed claims of a session's speaking files, in the order they were made, each with the contents
     that it showed and those that replaying it gave."""
     marks = ", ".join("?" * len(operations))
-    return [
-        PlacedClaim(
-            session, transcript, path, operation, turn, line, at, tuple(f"{hashes} {more}".split()),
-            tuple(f"{blobs} {other}".split()), number, form == NOTES,
+    rows = db.execute(
+        "SELECT c.transcript, c.number, c.path, c.operation, c.turn, c.line, c.at, c.hashes, coalesce(x.hashes, ''),"
+        " c.blobs, coalesce(x.blobs, ''), t.format, f.started_at FROM session_files f"
+        " JOIN claims c USING (transcript, session_id, part)"
+        " JOIN transcripts t ON t.path = f.transcript"
+        " LEFT JOIN claim_changes x ON x.transcript = c.transcript AND x.number = c.number"
+        f" WHERE f.session_id = ? AND f.speaks = 1 AND c.succeeded = 1 AND c.path IS NOT NULL"
+        f" AND c.operation IN ({marks}) GROUP BY c.transcript, c.number ORDER BY c.transcript, c.number",
+        (session, *operations),
+    ).fetchall()
+    made = _commits_made(db, session) if any(row[6] is None for row in rows) else []
+    found = []
+    for transcript, number, path, operation, turn, line, at, hashes, more, blobs, other, form, started in rows:
+        since = at or next((when for where, n, when in made if where == transcript and n >= line), started)
+        names, more_names = tuple(f"{hashes} {more}".split()), tuple(f"{blobs} {other}".split())
+        found.append(
+            PlacedClaim(
+                session, transcript, path, operation, turn, line, at, names, more_names, number, form == NOTES, since
+            )
         )
-        for transcript, number, path, operation, turn, line, at, hashes, more, blobs, other, form in db.execute(
-            "SELECT c.transcript, c.number, c.path, c.operation, c.turn, c.line, c.at, c.hashes, coalesce(x.hashes, ''),"
-            " c.blobs, coalesce(x.blobs, ''), t.format FROM session_files f"
-            " JOIN claims c USING (transcript, session_id, part)"
-            " JOIN transcripts t ON t.path = f.transcript"
-            " LEFT JOIN claim_changes x ON x.transcript = c.transcript AND x.number = c.number"
-            f" WHERE f.session_id = ? AND f.speaks = 1 AND c.succeeded = 1 AND c.path IS NOT NULL"
-            f" AND c.operation IN ({marks}) GROUP BY c.transcript, c.number ORDER BY c.transcript, c.number",
-            (session, *operations),
-        )
-    ]  # fmt: skip
+    return found
+
+
+def _commits_made(db: store.Connection, session: str) -> list[tuple[str, int, str]]:
+    """(transcript, line, time of writing) of each commit that the session printed and that history has, by line."""
+    found = []
+    for transcript, _, line, _, sha, subject in _printed_by(db, session):
+        number = _printed(db, sha, subject, None)
+        if number is not None:
+            found.append((transcript, line, _commit_times(db, number)))
+    return sorted(found)
+
+
+def _commit_times(db: store.Connection, number: int) -> str:
+    return str(db.execute("SELECT authored_at FROM commits WHERE id = ?", (number,)).fetchone()[0])
+
+
+def _printed_by(db: store.Connection, session: str) -> list[tuple[str, int, int, str | None, str, str]]:
+    """(transcript, turn, line, time, name, subject) of each commit that the session's own git printed."""
+    return db.execute(
+        "SELECT c.transcript, c.turn, c.line, c.at, c.sha, c.subject FROM session_commits c JOIN session_files f"
+        " USING (transcript, session_id, part) WHERE c.session_id = ? AND f.speaks = 1 GROUP BY c.transcript, c.number",
+        (session,),
+    ).fetchall()
 
 
 def changes_of(db: store.Connection, paths: Iterable[str]) -> list[Change]:
@@ -191,14 +219,15 @@ def changes_of(db: store.Connection, paths: Iterable[str]) -> list[Change]:
 def judge(db: store.Connection, claims: Iterable[PlacedClaim]) -> list[Judged]:
     """The claims by the artifact that their path leads to today, each looked up in git and on disk."""
     found: dict[int, Judged] = {}
-    artifact_of: dict[str, int | None] = {}
+    artifact_of: dict[tuple[str, str | None], int | None] = {}
     changes: dict[int, list[Change]] = {}
     content: dict[int, tuple[str | None, str | None]] = {}
     names: dict[int, list[str]] = {}
     for claim in claims:
-        if claim.path not in artifact_of:
-            artifact_of[claim.path] = artifact_at(db, claim.path)
-        number = artifact_of[claim.path]
+        place = (claim.path, claim.since)
+        if place not in artifact_of:
+            artifact_of[place] = artifact_at(db, *place)
+        number = artifact_of[place]
         if number is None:
             continue
         if number not in found:
@@ -226,7 +255,7 @@ def makers_of_contents(db: store.Connection, artifact: int) -> dict[str | None, 
     ).fetchall():
         session = by_agent.get(agent)
         for claim in claims_of(db, session) if session else ():
-            if claim.blobs and artifact_at(db, claim.path) == artifact:
+            if claim.blobs and artifact_at(db, claim.path, claim.since) == artifact:
                 for name in (*claim.hashes, *claim.blobs):
                     found.setdefault(name, set()).add(claim.session)
     return found
@@ -270,7 +299,7 @@ def _times(claims: list[PlacedClaim]) -> dict[str, str]:
 def _reads(db: store.Connection, session: str, agent: int) -> Found:
     seen: set[int] = set()
     for claim in claims_of(db, session, ("read",)):
-        number = artifact_at(db, claim.path)
+        number = artifact_at(db, claim.path, claim.since)
         if number is not None and number not in seen:
             seen.add(number)
             about = {"mode": "read", "transcript": claim.transcript, "turn": claim.turn, "line": claim.line}
@@ -289,12 +318,7 @@ def _commits(db: store.Connection, session: str, agent: int, taken: dict[tuple[s
             }
             about |= {"turn": claims[0].turn, "line": claims[0].line}
             yield ("agent", agent, "produced", "commit", number), evidence, about
-    for transcript, turn, line, at, sha, subject in db.execute(
-        "SELECT c.transcript, c.turn, c.line, c.at, c.sha, c.subject FROM session_commits c JOIN session_files f"
-        " USING (transcript, session_id, part) WHERE c.session_id = ? AND f.speaks = 1"
-        " GROUP BY c.transcript, c.number",
-        (session,),
-    ).fetchall():
+    for transcript, turn, line, at, sha, subject in _printed_by(db, session):
         number = _printed(db, sha, subject, at)
         if number is not None:
             about = {"printed": sha, "transcript": transcript, "turn": turn, "line": line}
@@ -318,8 +342,9 @@ def _printed(db: store.Connection, sha: str, subject: str, at: str | None) -> in
 
 def _named(db: store.Connection, session: str, agent: int) -> Found:
     """Commits whose message or note names the session, and the files that these changed: declared."""
-    for commit, sha, key in db.execute(
-        "SELECT s.commit_id, k.sha, s.key FROM commit_sessions s JOIN commits k ON k.id = s.commit_id WHERE s.value IN"
+    for commit, sha, key, at in db.execute(
+        "SELECT s.commit_id, k.sha, s.key, k.committed_at FROM commit_sessions s"
+        " JOIN commits k ON k.id = s.commit_id WHERE s.value IN"
         " (SELECT ?1 UNION SELECT f.part FROM session_files f WHERE f.session_id = ?1 AND f.part <> '')"
         " ORDER BY k.committed_at DESC, k.sha, s.key",
         (session,),
@@ -330,7 +355,7 @@ def _named(db: store.Connection, session: str, agent: int) -> Found:
         for (path,) in db.execute(
             "SELECT path FROM commit_changes WHERE commit_id = ? AND status <> 'D'", (commit,)
         ).fetchall():
-            number = artifact_at(db, path)
+            number = artifact_at(db, path, at)
             if number is not None:
                 about = {"trailer": key, "commit": sha}
                 yield ("agent", agent, "produced", "artifact", number), "declared", about

@@ -14,12 +14,13 @@ from datetime import datetime, timedelta
 
 STRENGTH = {"proved": 3, "declared": 2, "matched": 1, "unknown": 0}
 WINDOW = timedelta(days=14)  # after which an edit that no commit of its path took is taken to have been given up
-SLACK = timedelta(minutes=5)  # by which the clocks of a session and of a commit may differ
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedClaim:
-    """A successful claim at a workspace path; `hashes` and `blobs` name the contents it may have left there."""
+    """A successful claim at a workspace path; `hashes` and `blobs` name the contents it may have left there. `since` is when
+    it was made as far as that can be told: its own time, else that of the commit which the session made next, else the
+    session's beginning."""
 
     session: str
     transcript: str
@@ -32,6 +33,7 @@ class PlacedClaim:
     blobs: tuple[str, ...]
     number: int = 0
     declared: bool = False  # a note says so, rather than a log of what was done
+    since: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +74,35 @@ class Proof:
 
 def prove(claim: PlacedClaim, content: str | None, blob: str | None, changes: Sequence[Change]) -> Proof:
     """Look a claim's contents up: `content` and `blob` are the artifact's SHA-256 and git's name for the same; `changes`
-    are those of its path in history, by the time they were committed, oldest first."""
+    are those of its path in history. A blob that history has only from before the claim proves nothing."""
     is_current = (content is not None and content in claim.hashes) or (blob is not None and blob in claim.blobs)
-    known = {change.blob for change in changes if change.blob} & set(claim.blobs)
-    took = next((one.sha for one in changes if one.blob in known and could_follow(claim.at, one.committed)), None)
-    return Proof(is_current or bool(known), took, is_current, None if took else _next(claim.at, changes))
+    took = _first(claim.since, [one for one in changes if one.blob is not None and one.blob in claim.blobs])
+    likely = None if took else _first(claim.since, changes, within=WINDOW)
+    return Proof(is_current or took is not None, took, is_current, likely)
 
 
-def _next(at: str | None, changes: Sequence[Change]) -> str | None:
-    """The commit that took what was done to the path at a time, if one did: of those committed later the one written
-    first (a rebase commits many at once, an amend keeps the date of writing), not later than `WINDOW`."""
-    if at is None:
+def _first(at: str | None, changes: Iterable[Change], within: timedelta | None = None) -> str | None:
+    """The first of the commits that can hold what was written at a time: none that was committed before. One that was
+    written later counts from then (a rebase commits many at once), one that was written before from when it was
+    committed (an amend keeps the date of writing)."""
+    wrote = moment(at)
+    if wrote is None:
         return None
-    later = [one for one in changes if could_follow(at, one.committed)]
-    first = min(later, key=lambda one: (one.authored, one.committed), default=None)
-    wrote, made = moment(at), moment(first.authored) if first else None
-    return first.sha if first and wrote and made and made <= wrote + WINDOW else None
+    best: tuple[datetime, str] | None = None
+    for one in changes:
+        authored, committed = moment(one.authored), moment(one.committed)
+        if authored is None or committed is None or committed < wrote:
+            continue
+        since = authored if authored >= wrote else committed
+        if (within is None or since <= wrote + within) and (best is None or (since, one.sha) < best):
+            best = (since, one.sha)
+    return best[1] if best else None
 
 
 def could_follow(at: str | None, committed: str) -> bool:
     """Whether a commit can hold what was written at a time: it was not made before. Unknown times forbid nothing."""
     wrote, made = moment(at), moment(committed)
-    return wrote is None or made is None or made >= wrote - SLACK
+    return wrote is None or made is None or made >= wrote
 
 
 def moment(at: str | None) -> datetime | None:

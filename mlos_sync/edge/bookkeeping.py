@@ -59,7 +59,11 @@ class CommitChange(SQLModel, table=True):
     """What a commit did to one path, against its first parent (merges list nothing)."""
 
     __tablename__ = "commit_changes"
-    __table_args__ = (Index("commit_changes_by_commit", "commit_id"), {"sqlite_with_rowid": False, **DERIVED})
+    __table_args__ = (
+        Index("commit_changes_by_commit", "commit_id"),
+        Index("commit_changes_by_old_path", "old_path", sqlite_where=text("old_path IS NOT NULL")),
+        {"sqlite_with_rowid": False, **DERIVED},
+    )
     path: str = Field(sa_column=Column(Text, primary_key=True))
     commit_id: int = Field(sa_column=Column(Integer, primary_key=True))
     status: str = text_column(None, required=True)

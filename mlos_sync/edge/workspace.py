@@ -142,6 +142,11 @@ def parse_config(data: bytes) -> Config:
     return Config(raw["workspace"], raw["created"], views, tuple(ignore), about)
 
 
+def is_inside(path: str) -> bool:
+    """Whether a path as written in the config stays in the workspace, and can be one."""
+    return bool(path) and "\0" not in path and not path.startswith(("/", "~")) and ".." not in path.split("/")
+
+
 def _transcripts(entry: Any, where: str) -> Transcripts:
     if not isinstance(entry, dict):
         raise UsageError(f"{MARKER}: `transcripts` is a table", where)
@@ -150,8 +155,11 @@ def _transcripts(entry: Any, where: str) -> Transcripts:
     if share not in SHARE:
         raise UsageError(f"{MARKER}: `transcripts.share` is one of {', '.join(SHARE)}", where)
     folders = entry.get("folders", list(Transcripts().folders))
-    if not isinstance(folders, list) or not all(isinstance(one, str) and one for one in folders):
-        raise UsageError(f"{MARKER}: `transcripts.folders` is a list of folders in the workspace", where)
+    if not isinstance(folders, list) or not all(isinstance(one, str) and is_inside(one) for one in folders):
+        raise UsageError(
+            f"{MARKER}: `transcripts.folders` is a list of folders in the workspace, such as .specstory/history",
+            f"{where}; folders elsewhere are named for this clone alone: git config --add mlos-sync.transcripts FOLDER",
+        )
     return Transcripts(share, tuple(folders))
 
 

@@ -302,7 +302,64 @@ def test_a_repository_of_sha256_proves_too(tmp_path):
     write(repo, "logs/s-3.jsonl", log("s-3", *steps, at="2099-01-01T00:00:00.000Z"))
     write(repo, "docs/x.md", "x\n")
     write(repo, "src/app/main.py", "two\n")
-    save(repo, "two")
     synced(repo)
     assert [row[:2] for row in sessions(repo, "src/app/main.py")] == [("s-3", "proved")]
     assert [row[:2] for row in sessions(repo, "docs/x.md")] == [("s-3", "proved")]
+
+
+def dated(repo, path, text, at, message="by hand"):
+    """A commit of one file, made at a time."""
+    write(repo, path, text)
+    git(repo, "add", "-A")
+    when = {"GIT_AUTHOR_DATE": at, "GIT_COMMITTER_DATE": at}
+    git(repo, "commit", "-q", "--no-verify", "-m", message, env=when)
+    return head(repo)
+
+
+def test_a_change_proves_nothing_on_a_content_that_was_gone(tmp_path):
+    """Replayed on what the file held long before, it makes what somebody else committed, before or much later."""
+    repo = workspace(tmp_path)
+    dated(repo, "docs/guide.md", "guide\n", "2026-01-01T00:00:00Z")
+    dated(repo, "src/app/main.py", "x=1\n", "2026-01-02T00:00:00Z")
+    dated(repo, "src/app/main.py", "x=2\n", "2026-01-03T00:00:00Z")
+    dated(repo, "src/app/main.py", "x=1\ny=1\n", "2026-01-04T00:00:00Z")
+    steps = [
+        changed("/w/p/src/app/main.py", "x=1", "x=2", before=None),
+        changed("/w/p/docs/guide.md", "g", "G", before=None),
+    ]
+    write(repo, "logs/s-1.jsonl", log("s-1", *steps, at="2026-02-16T13:00:00.000Z"))
+    dated(repo, "src/app/main.py", "x=2\n", "2026-03-20T00:00:00Z")
+    synced(repo)
+    assert sessions(repo, "src/app/main.py") == [("s-1", "matched", None)]
+    dated(repo, "src/app/main.py", "x=2\ny=1\n", "2026-03-21T00:00:00Z")
+    synced(repo)
+    assert [row[:2] for row in sessions(repo, "src/app/main.py")] == [("s-1", "proved")]
+    assert_rebuild_is_equal(repo)
+
+
+def test_a_name_that_is_used_again_is_another_file(tmp_path):
+    """The session's file was renamed; whoever has its name today came later."""
+    repo = workspace(tmp_path)
+    dated(repo, "src/app/main.py", "one, long enough to be told as a rename\n", "2026-01-01T00:00:00Z")
+    dated(repo, "docs/guide.md", "guide\n", "2026-01-02T00:00:00Z")
+    write(repo, HISTORY, markdown("s-1", edited("/w/p/src/app/main.py"), edited("/w/p/docs/guide.md")))
+    dated(repo, "src/app/main.py", "one, long enough to be told as a rename\nand more\n", "2026-02-17T00:00:00Z")
+    git(repo, "mv", "src/app/main.py", "src/app/named.py")
+    dated(repo, "x.md", "x\n", "2026-02-18T00:00:00Z")
+    dated(repo, "src/app/main.py", "quite another thing\n", "2026-03-01T00:00:00Z")
+    synced(repo)
+    assert [row[0] for row in sessions(repo, "src/app/named.py")] == ["s-1"]
+    assert sessions(repo, "src/app/main.py") == []
+    assert_rebuild_is_equal(repo)
+
+
+def test_a_session_without_times_is_bounded_by_its_beginning(tmp_path):
+    """What was committed years before it began was not taken from it."""
+    repo = workspace(tmp_path)
+    dated(repo, "src/app/new.py", "new\n", "2024-02-01T00:00:00Z")
+    dated(repo, "src/app/new.py", "newer\n", "2024-02-02T00:00:00Z")
+    dated(repo, "docs/guide.md", "guide\n", "2024-02-03T00:00:00Z")
+    text = markdown("s-1", wrote("/w/p/src/app/new.py", "new\n"), edited("/w/p/docs/guide.md"))
+    write(repo, HISTORY, text.replace("(claude-opus-4-6 2026-02-16 13:04:52Z)", "(claude-opus-4-6)"))
+    synced(repo)
+    assert sessions(repo, "src/app/new.py") == [("s-1", "matched", None)]

@@ -10,7 +10,7 @@ AT = "2026-02-16T13:00:00Z"
 
 
 def claim(at=AT, blobs=(), hashes=(), operation="edit", line=1, declared=False):
-    return PlacedClaim("s-1", "t.md", "a.py", operation, 1, line, at, tuple(hashes), tuple(blobs), line, declared)
+    return PlacedClaim("s-1", "t.md", "a.py", operation, 1, line, at, tuple(hashes), tuple(blobs), line, declared, at)
 
 
 def commit(name, blob, committed, authored=None):
@@ -31,8 +31,8 @@ def test_the_first_commit_that_could_take_it_took_it():
     changes = [commit("c0", "b", "2026-02-15T00:00:00Z"), commit("c1", "x", "2026-02-17T00:00:00Z")]
     changes += [commit("c2", "b", "2026-02-18T00:00:00Z"), commit("c3", "b", "2026-02-19T00:00:00Z")]
     assert prove(claim(blobs=["b"]), None, None, changes).commit == "c2"
-    assert prove(claim(blobs=["b"], at=None), None, None, changes).commit == "c0"
-    assert prove(claim(blobs=["b"], at="2026-03-01T00:00:00Z"), None, None, changes) == Proof(True, None, False)
+    assert prove(claim(blobs=["b"], at=None), None, None, changes) == Proof(False, None, False)
+    assert prove(claim(blobs=["b"], at="2026-03-01T00:00:00Z"), None, None, changes) == Proof(False, None, False)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,14 @@ def test_the_first_commit_that_could_take_it_took_it():
         ([], None),
         ([("c1", "2026-02-16T14:00:00Z", None)], "c1"),
         ([("c0", "2026-02-16T12:00:00Z", None)], None),  # before
-        ([("c0", "2026-02-16T12:58:00Z", None)], "c0"),  # two clocks
+        ([("c0", "2026-02-16T12:58:00Z", None), ("c1", "2026-02-16T13:10:00Z", None)], "c1"),  # minutes before
+        (
+            [
+                ("x", "2026-03-01T00:00:00Z", "2026-01-05T00:00:00Z"),
+                ("y", "2026-03-01T00:00:00Z", "2026-02-16T14:00:00Z"),
+            ],
+            "y",
+        ),
         ([("c1", "2026-03-16T14:00:00Z", None)], None),  # a month later
         ([("c1", "2026-02-16T14:00:00Z", None), ("c2", "2026-02-16T15:00:00Z", None)], "c1"),
         # rebased together: the one that was written first

@@ -79,17 +79,21 @@ def test_memory_is_bounded(monkeypatch):
     assert [bool(one.contents) for one in list(follow(facts))[3:]] == [False, False, True]
 
 
-def test_changes_are_replayed_on_each_base_and_on_each_other():
-    """The second change fits only what the first left; the third only a base."""
-    changes = [[change(b"one", b"two")], [change(b"two", b"three")], [change(b"uno", b"dos")]]
-    assert replayed([b"one\n", b"uno\n"], changes) == [(b"two\n",), (b"three\n",), (b"dos\n",)]
-    assert replayed([], changes) == [(), (), ()]
+def test_changes_are_replayed_on_their_base_and_on_each_other():
+    """The second change fits only what the first left; the third only what git had by then."""
+    steps = [
+        (b"one\n", [change(b"one", b"two")]),
+        (b"one\n", [change(b"two", b"three")]),
+        (b"uno", [change(b"uno", b"dos")]),
+    ]
+    assert replayed(steps) == [(b"two\n",), (b"three\n",), (b"dos",)]
+    assert replayed((None, changes) for _, changes in steps) == [(), (), ()]
 
 
 def test_line_ends_are_those_of_the_content():
     """A patch is written with LF whatever the file has, and ends its last line even where the file does not."""
-    assert replayed([b"a\r\nb\r\n"], [[change(b"a\nb\n", b"a\nc\n")]]) == [(b"a\r\nc\r\n",)]
-    assert replayed([b"a\nb"], [[change(b"b\n", b"c\n")]]) == [(b"a\nc",)]
+    assert replayed([(b"a\r\nb\r\n", [change(b"a\nb\n", b"a\nc\n")])]) == [(b"a\r\nc\r\n",)]
+    assert replayed([(b"a\nb", [change(b"b\n", b"c\n")])]) == [(b"a\nc",)]
 
 
 @given(st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20), st.booleans()), min_size=1, max_size=5))

@@ -46,14 +46,14 @@ def follow(facts: Iterable[Fact]) -> Iterator[Fact]:
                 size -= sum(map(len, held.popitem(last=False)[1]))
 
 
-def replayed(bases: Iterable[bytes], changes: Sequence[Sequence[Replacement]]) -> list[tuple[bytes, ...]]:
-    """For each of the successive changes of one file, the contents that it leads to from any of the `bases`, directly or
-    through the changes before it; none where it fits nothing."""
-    start = tuple(dict.fromkeys(bases))
+def replayed(steps: Iterable[tuple[bytes | None, Sequence[Replacement]]]) -> list[tuple[bytes, ...]]:
+    """For each of the successive changes of one file, with what the file held in git when it was made (None: not known),
+    the contents that it leads to: from what the changes before it left, or from that; none where it fits nothing."""
     states: tuple[bytes, ...] = ()
     found = []
-    for change in changes:
-        states = tuple(dict.fromkeys((*_results(states, change), *_results(start, change))))[: FEW * FEW]
+    for base, change in steps:
+        start = () if base is None else (base,)
+        states = tuple(dict.fromkeys((*_results(states, change), *_results(start, change))))[:FEW]
         found.append(states)
     return found
 
