@@ -222,9 +222,12 @@ def apply(index: Index, plan: Plan, found: Collected) -> None:
 
 
 def _malformed(db: store.Connection, path: str) -> dict[str, str]:
-    """The first problem of a transcript, in words, by its path."""
+    """The first problem of a transcript, in words, by its path. A last line that is being written is none for a sync."""
+    from mlos_sync.core.transcripts.jsonl import UNFINISHED
+
     rows = db.execute(
-        "SELECT line, message FROM transcript_problems WHERE transcript = ? ORDER BY number", (path,)
+        "SELECT line, message FROM transcript_problems WHERE transcript = ? AND message <> ? ORDER BY number",
+        (path, UNFINISHED),
     ).fetchall()
     if not rows:
         return {}

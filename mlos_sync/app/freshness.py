@@ -68,6 +68,10 @@ def _follow_history(db: store.Connection, paths: set[str]) -> None:
     here = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
     weighing.unsettle(db, placing.place(db, placing.affected(db, paths - here)))
     weighing.unsettle_paths(db, paths)
+    if db.execute("SELECT 1 FROM transcripts WHERE kept = 'git' LIMIT 1").fetchone():
+        from mlos_sync.app import noting
+
+        noting.name_commits(db)
     after = (int(store.get(db, "commits_after", "0")),)
     named = (
         "SELECT DISTINCT f.session_id FROM commit_sessions s JOIN session_files f ON s.value IN (f.session_id, f.part)"

@@ -142,14 +142,26 @@ def _evidence(db: store.Connection) -> dict[str, int]:
 
 def _coverage(db: store.Connection) -> list[Row]:
     """By month: sessions that began, commits, and commits that a session is tied to."""
-    names = ("month", "sessions", "commits", "commits_with_session")
-    rows = db.execute(
-        "WITH months AS (SELECT substr(committed_at, 1, 7) AS month FROM commits UNION SELECT substr(started_at, 1, 7)"
-        " FROM session_files WHERE speaks = 1 AND started_at IS NOT NULL)"
-        " SELECT m.month, (SELECT count(DISTINCT session_id) FROM session_files WHERE speaks = 1 AND"
-        " substr(started_at, 1, 7) = m.month), (SELECT count(*) FROM commits WHERE substr(committed_at, 1, 7) = m.month),"
-        " (SELECT count(*) FROM commits k WHERE substr(committed_at, 1, 7) = m.month AND EXISTS (SELECT 1 FROM"
-        " relationships r WHERE r.target_type = 'commit' AND r.target_id = k.id AND r.source_type = 'agent'))"
-        " FROM months m ORDER BY m.month"
+    began = (
+        "SELECT DISTINCT session_id, substr(started_at, 1, 7) FROM session_files WHERE speaks = 1 AND started_at <> ''"
     )
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    made = "SELECT id, substr(committed_at, 1, 7) FROM commits"
+    tied = {
+        number
+        for (number,) in db.execute(
+            "SELECT DISTINCT target_id FROM relationships WHERE target_type = 'commit' AND source_type = 'agent'"
+        )
+    }
+    months: dict[str, Row] = {}
+
+    def count(month: str, name: str) -> None:
+        row = months.setdefault(month, {"month": month, "sessions": 0, "commits": 0, "commits_with_session": 0})
+        row[name] += 1
+
+    for _, month in db.execute(began):
+        count(month, "sessions")
+    for number, month in db.execute(made):
+        count(month, "commits")
+        if number in tied:
+            count(month, "commits_with_session")
+    return [months[month] for month in sorted(months)]

@@ -143,10 +143,15 @@ def take(index: Index, notes: Notes) -> set[str]:
     for one in notes.read:
         touched |= sessions.take(db, one)
     db.execute("DELETE FROM commit_sessions WHERE key = 'git-ai'")
-    db.execute(
-        "INSERT OR IGNORE INTO commit_sessions SELECT k.id, 'git-ai', f.session_id FROM session_files f"
-        " JOIN commits k ON f.transcript = ? || k.sha",
-        (f"{NOTES}:",),
-    )
+    name_commits(db)
     store.put(db, "notes", notes.seen)
     return touched
+
+
+def name_commits(db: store.Connection) -> None:
+    """Tie the commits that are here to the sessions that their notes name: also one that HEAD came back to."""
+    db.execute(
+        "INSERT OR IGNORE INTO commit_sessions SELECT k.id, 'git-ai', f.session_id FROM session_files f"
+        " JOIN commits k ON k.sha = substr(f.transcript, ?2) WHERE f.transcript GLOB ?1 || '*'",
+        (f"{NOTES}:", len(NOTES) + 2),
+    )

@@ -100,7 +100,9 @@ def choose(db: store.Connection, sessions: Iterable[str]) -> None:
     for session in sorted(sessions):
         rows = db.execute(
             "SELECT f.transcript, f.part, t.kept FROM session_files f JOIN transcripts t ON t.path = f.transcript"
-            " WHERE f.session_id = ? ORDER BY t.kept = 'journal', f.claims DESC, f.turns DESC, f.transcript",
+            " WHERE f.session_id = ? ORDER BY t.kept = 'journal', f.claims + (SELECT count(*) FROM claims c WHERE c.transcript"
+            " = f.transcript AND c.session_id = f.session_id AND c.part = f.part AND c.hashes <> '') DESC, f.turns DESC,"
+            " f.transcript",
             (session,),
         ).fetchall()
         has_more = any(kept != "journal" for *_, kept in rows)

@@ -19,6 +19,7 @@ from mlos_sync.app.opening import Index, actor, alone
 from mlos_sync.core.changes import Changes
 from mlos_sync.core.vocabulary import ANNOTATED
 from mlos_sync.edge import files, store
+from mlos_sync.edge.workspace import MARKER
 from mlos_sync.errors import SurroundingsError
 
 
@@ -72,7 +73,8 @@ def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: 
         with store.transaction(index.db):
             apply(index, plan, collected)
             _carry_along(index, plan)
-            _share(index)
+            if collected or plan.changes.added or MARKER in plan.changes.modified:
+                _share(index)
     return Report(plan.changes, problems(index), time.monotonic() - began)
 
 

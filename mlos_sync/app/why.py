@@ -30,13 +30,15 @@ def why_path(index: Index, path: str, line: int | None = None) -> Row:
         raise UsageError(f"there is no artifact at {path}", "run mlos-sync sync, or check the path")
     artifact = found[0]
     names = weighing.names_before(db, path)
-    commits = [one for name in names for one in _commits(db, name)]
+    commits = [one for name in names for one in _commits(db, name, names)]
     only: Only = None
     origin = None
     if line is not None:
         origin = repo.origin_of_line(index.workspace.root, path, line)
         commits = [one for one in commits if origin and one["sha"] == origin[0]]
         only = {origin[0]} if origin else set()
+        if origin is None and (line < 1 or any(one["sha"] for one in _commits(db, path, names))):
+            raise UsageError(f"HEAD has no line {line} of {path}", "lines are those of the last commit, from 1")
     tasks = _tasks(db, artifact["id"], commits)
     return {
         "artifact": artifact,
@@ -70,7 +72,7 @@ def why_record(index: Index, text: str) -> Row:
     for one in commits if kind in ("agent", "commit") else ():
         needs |= {n: record_row(db, "need", n) for n, _ in _referenced(db, one["id"], "need")}
     files = _files(db, kind, number, commits, tasks)
-    agents = {number} if kind == "agent" else {agent for one in commits for agent in _makers(db, "commit", one["id"])}
+    agents = {number} if kind == "agent" else {agent for one in commits for agent, *_ in _makers(db, one["id"])}
     return {
         "row": row,
         "sessions": [one for agent in sorted(agents) for one in _told(db, agent)],
@@ -174,13 +176,14 @@ def _made(db: store.Connection, agent: int, kind: str) -> list[tuple[int, Row]]:
     ]
 
 
-def _makers(db: store.Connection, kind: str, number: int) -> list[int]:
+def _makers(db: store.Connection, commit: int) -> list[tuple[int, str, Row]]:
+    """(agent, evidence, what it rests on) of those that produced a commit."""
     rows = db.execute(
-        "SELECT source_id FROM relationships WHERE source_type = 'agent' AND relationship_type = 'produced'"
-        " AND target_type = ? AND target_id = ?",
-        (kind, number),
+        "SELECT source_id, evidence, metadata FROM relationships WHERE source_type = 'agent' AND relationship_type ="
+        " 'produced' AND target_type = 'commit' AND target_id = ? ORDER BY source_id",
+        (commit,),
     )
-    return [agent for (agent,) in rows]
+    return [(agent, evidence, json.loads(text) if text else {}) for agent, evidence, text in rows]
 
 
 def _commit_row(db: store.Connection, number: int) -> Row:
@@ -192,7 +195,9 @@ def record_row(db: store.Connection, kind: str, number: int) -> Row:
     return store.rows(db, f"SELECT * FROM {kind}s WHERE id = ?", (number,))[0]
 
 
-def _commits(db: store.Connection, path: str) -> list[Row]:
+def _commits(db: store.Connection, path: str, names: list[str]) -> list[Row]:
+    """The commits that changed a path: that they did is proved by git. `sessions` are those that are tied to what the commit
+    did to this file, under any of its names; `session_evidence` says how well."""
     found = []
     by_agent = {number: session for session, number in sessions.agents(db).items()}
     for number, sha, subject, at, author, status in db.execute(
@@ -201,11 +206,15 @@ def _commits(db: store.Connection, path: str) -> list[Row]:
         (path,),
     ).fetchall():
         linked = [name for _, name in _referenced(db, number, "task")]
-        makers = [by_agent.get(agent) or f"agent:{agent}" for agent in _makers(db, "commit", number)]
+        makers = {
+            by_agent.get(agent) or f"agent:{agent}": evidence
+            for agent, evidence, about in _makers(db, number)
+            if "paths" not in about or "printed" in about or "trailer" in about or set(names) & set(about["paths"])
+        }
         found.append(
             {
                 "sha": sha, "subject": subject, "at": at, "author": author, "change": status, "tasks": linked,
-                "sessions": makers, "evidence": "declared" if linked else "proved",
+                "sessions": list(makers), "session_evidence": makers, "evidence": "declared" if linked else "proved",
             }
         )  # fmt: skip
     return found

@@ -66,8 +66,8 @@ def _path_lines(found: dict[str, Any], line: int | None = None) -> list[str]:
         lines.append(f"  session  unknown: {known}")
     for one in found["commits"]:
         linked = f" -> {', '.join(one['tasks'])}" if one["tasks"] else ""
-        by = f" by {', '.join(name[:13] for name in one['sessions'])}" if one["sessions"] else ""
-        lines.append(f"  commit   {one['sha'][:12]} {one['change']} {one['subject']}{by}{linked}  [{one['evidence']}]")
+        lines.append(f"  commit   {one['sha'][:12]} {one['change']} {one['subject']}{linked}  [{one['evidence']}]")
+        lines += [f"           of session {name}  [{how}]" for name, how in one["session_evidence"].items()]
     if not found["commits"]:
         lines.append("  commit   none yet")
     return lines + _task_and_need_lines(found)

@@ -202,3 +202,19 @@ def test_a_note_says_who_wrote_a_line(repo):
         ["s-2"],
         [],
     ]
+
+
+def test_a_note_comes_back_with_its_commit(repo):
+    """HEAD leaves the commit and comes back, with nothing but reading commands between."""
+    before = head(repo)
+    write(repo, "src/app/new.py", "a\nb\n")
+    sha = save(repo, "new")
+    annotate(repo, note("src/app/new.py"), sha)
+    synced(repo)
+    git(repo, "checkout", "-q", "-b", "other", before)
+    with opened(repo) as index:
+        health.transcripts(index)
+    git(repo, "checkout", "-q", "main")
+    assert explained(repo, "src/app/new.py") == [("s-1", "declared", sha)]
+    synced(repo)
+    assert_rebuild_is_equal(repo)

@@ -151,3 +151,38 @@ def test_the_history_of_a_file_names_the_sessions_of_its_versions(repo):
     events = run(repo, "log", "src/app/new.py", "--json").json["events"]
     assert [one["sessions"] for one in events] == [["session-one"], ["session-two"]]
     assert "by session session-two" in run(repo, "log", "src/app/new.py").out
+
+
+def test_a_commit_says_how_it_is_tied_to_a_session_and_only_for_its_files(repo):
+    """Git proves what a commit changed; who did it is another matter, and of another file of the commit nobody is said."""
+    write(repo, "bulk.txt", "x\n")
+    write(repo, "src/app/new.py", "third\n")
+    write(
+        repo, "logs/x.jsonl", log("session-two", made("/w/p/src/app/new.py", "third\n"), made("/w/p/src/y.py", "y\n"))
+    )
+    save(repo, "Bulk")
+    synced(repo)
+    (bulk,) = run(repo, "why", "bulk.txt", "--json").json["commits"]
+    assert (bulk["sessions"], bulk["evidence"]) == ([], "proved")
+    last = run(repo, "why", "src/app/new.py", "--json").json["commits"]
+    assert {one["subject"]: one["session_evidence"] for one in last} == {
+        "Bulk": {"session-two": "proved"},
+        "A new file": {"session-one": "proved"},
+    }
+    assert "of session session-two  [proved]" in run(repo, "why", "src/app/new.py").out
+
+
+@pytest.mark.parametrize("line", ["0", "99"])
+def test_a_line_that_is_not_there_is_an_error(repo, line):
+    """With what lines are counted in."""
+    done = run(repo, "why", f"src/app/new.py:{line}", ok=False)
+    assert done.code == 2 and f"no line {line}" in done.err and "last commit" in done.err
+
+
+def test_a_session_that_is_still_written_is_no_finding(repo):
+    """Its last line is cut at each look; it is shown among the problems, and sync ends well."""
+    write(
+        repo, "logs/live.jsonl", log("s-3", made("/w/p/src/gone.py", "g\n"), made("/w/p/src/app/main.py", "m\n"))[:-30]
+    )
+    assert run(repo, "sync").code == 0
+    assert [one["file"] for one in run(repo, "transcripts", "--json").json["problems"]] == ["logs/live.jsonl"]

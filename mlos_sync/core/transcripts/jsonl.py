@@ -22,6 +22,9 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?P<end>"?+)(?P<colon>\s*+:)?|[{}\[\],]|[^\s"{}\[\],:]++', re.DOTALL)
 
 
+UNFINISHED = "the last line is not finished"  # a copy that was cut, or a session that is still being written
+
+
 def objects(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
     """Each object with the number of its line (from 1), and a problem for whatever is none; blank lines are nothing."""
     for number, line in enumerate(lines, 1):
@@ -47,7 +50,7 @@ def parsed(line: bytes, number: int) -> Iterator[dict[str, Any] | Problem]:
             yield Problem(number, "JSON nested too deep to read")
             return
         except ValueError:
-            yield Problem(number, "no complete JSON value")
+            yield Problem(number, "no complete JSON value" if line.endswith(b"\n") else UNFINISHED)
             return
         yield value if isinstance(value, dict) else Problem(number, "a JSON value that is no object")
         position = _after_blanks(text, position)
