@@ -17,6 +17,7 @@ from mlos_sync.app.opening import Index, writing
 from mlos_sync.core import transcripts
 from mlos_sync.edge import git, store, transcribing
 from mlos_sync.edge.transcribing import Kept
+from mlos_sync.edge.transcript_worker import UNCHANGED
 from mlos_sync.edge.workspace import Transcripts
 
 if TYPE_CHECKING:
@@ -30,17 +31,18 @@ FACTS = "facts"  # the value of `transcripts.share` by which facts of private tr
 @dataclass(slots=True)
 class Collected:
     """What changed among transcripts: read, gone, moved (old path, new path), and why some could not be read, or folders of
-    private ones not listed."""
+    private ones not listed; private ones whose stat alone is another now."""
 
     read: list[Kept] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     moved: list[tuple[str, str]] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     unlisted: dict[str, str] = field(default_factory=dict)
+    touched: dict[str, str] = field(default_factory=dict)
     notes: Notes | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.read or self.gone or self.moved or self.notes)
+        return bool(self.read or self.gone or self.moved or self.notes or self.touched)
 
 
 def collect(index: Index, plan: Plan) -> Collected:
@@ -50,10 +52,12 @@ def collect(index: Index, plan: Plan) -> Collected:
     places = _of_plan(db, plan, found)
     private = dict(_private(index, found))
     stats = _of_private(db, private, plan, found)
-    places += [(path, private[path][0]) for path in stats]
+    places += [(path, private[path][0], _hash_of(db, path)) for path in stats]
     for path, read in transcribing.read_files(root, places, object_format(index)):
         if isinstance(read, str):
             found.unreadable[path] = f"transcript: {read}"
+        elif read.format == UNCHANGED:
+            found.touched[path] = stats[path]
         elif path in stats:
             found.read.append(Kept(path, "private", read, stats[path]))
         elif read.format:
@@ -104,7 +108,7 @@ def _of_plan(db: store.Connection, plan: Plan, found: Collected) -> list[transcr
     wanted = [path for path in came if path in known or _is_transcript(plan, path)]
     wanted = [path for path in wanted if path not in changes.modified or _is_transcript(plan, path)]
     found.gone += sorted(gone - set(wanted))
-    return [(path, path) for path in sorted(set(wanted))]
+    return [(path, path, "") for path in sorted(set(wanted))]
 
 
 def _is_transcript(plan: Plan, path: str) -> bool:
@@ -182,6 +186,13 @@ def _of_private(
     }
 
 
+def _hash_of(db: store.Connection, path: str) -> str:
+    """The hash of a transcript as this version's reader last read it, or "" for none."""
+    sql = "SELECT content_hash FROM transcripts WHERE path = ? AND reader = ? AND kept = 'private'"
+    row = db.execute(sql, (path, transcripts.READER_VERSION)).fetchone()
+    return row[0] if row else ""
+
+
 def _is_artifact(db: store.Connection, plan: Plan, path: str) -> bool:
     """Whether a path is that of an artifact once the plan is carried out."""
     if path in plan.hashed:
@@ -202,6 +213,9 @@ def apply(index: Index, plan: Plan, found: Collected) -> None:
         touched |= sessions.rename(db, old, new)
     for one in found.read:
         touched |= sessions.take(db, one)
+    db.executemany(
+        "UPDATE transcripts SET stat = ? WHERE path = ?", [(seen, path) for path, seen in found.touched.items()]
+    )
     if found.notes:
         touched |= noting.take(index, found.notes)
     sessions.choose(db, touched)

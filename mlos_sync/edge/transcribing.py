@@ -20,7 +20,8 @@ ALONE = 4  # up to so many files one worker is enough; a second costs more than 
 Row = tuple[Any, ...]
 
 
-Place = tuple[str, str]  # the workspace path of a transcript, and its name on disk: the same, or an absolute one
+# The workspace path of a transcript; its name on disk, the same or an absolute one; its SHA-256 as it was, or ""
+Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def read_files(root: str, places: Sequence[Place], algorithm: str) -> Iterator[t
 
     def ask(batch: Sequence[Place]) -> list[Any]:
         worker = free.pop()  # there are as many threads as workers
-        worker.ask([(to_bytes(name), path) for path, name in batch])
+        worker.ask([(to_bytes(name), path, before) for path, name, before in batch])
         answer: list[Any] = worker.answer()
         free.append(worker)
         return answer
@@ -66,7 +67,7 @@ def read_files(root: str, places: Sequence[Place], algorithm: str) -> Iterator[t
     try:
         with ThreadPoolExecutor(count) as threads:
             for batch, answers in zip(batches, threads.map(ask, batches), strict=True):
-                for (path, _), answer in zip(batch, answers, strict=True):
+                for (path, *_), answer in zip(batch, answers, strict=True):
                     yield path, answer if isinstance(answer, str) else Read(*answer)
     finally:
         for worker in workers:

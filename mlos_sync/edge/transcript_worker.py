@@ -1,10 +1,10 @@
 """Reads transcripts in a process of its own that never opens a database, and answers with rows.
 
 Started as `python -I -S transcript_worker.py ROOT ALGORITHM PACKAGE_FOLDER` by `edge/transcribing`; standard library and
-`core` only. Asked for a list of (file-system name, workspace path), it answers for each a tuple (format, sha256 of the
-bytes, sessions, claims, commits, problems), whose members are plain tuples in the order of `FIELDS`, or a text that says
-why the file could not be read; the format is "" for what is no transcript. Contents never leave this process: their
-hashes do.
+`core` only. Asked for a list of (file-system name, workspace path, SHA-256 as it was or ""), it answers for each a tuple
+(format, sha256 of the bytes, sessions, claims, commits, problems), whose members are plain tuples in the order of `FIELDS`,
+or a text that says why the file could not be read; the format is "" for what is no transcript, and `UNCHANGED` for one that
+is as it was. Contents never leave this process: their hashes do.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 64 << 20  # bytes: a longer line is read in pieces, which a reader of JSON lines names as broken
 BUFFER = 1 << 20
+UNCHANGED = "unchanged"  # in the place of the format
 PROBLEMS = 100  # of one file; the rest is counted
 FIELDS = {
     "sessions": (
@@ -39,7 +40,7 @@ FIELDS = {
 }  # fmt: skip
 
 
-def read(root: int, name: bytes, path: str, algorithm: str) -> object:
+def read(root: int, name: bytes, path: str, algorithm: str, before: str = "") -> object:
     """One transcript as rows, or why there are none. An absolute name is one outside of the work tree."""
     from mlos_sync.core import transcripts
 
@@ -52,6 +53,9 @@ def read(root: int, name: bytes, path: str, algorithm: str) -> object:
             return "not a regular file"
         sha = hashlib.sha256()
         try:
+            if before and hashlib.file_digest(file, "sha256").hexdigest() == before:
+                return UNCHANGED, before, [], [], [], []
+            file.seek(0)
             reader = transcripts.recognise(file.peek(transcripts.HEAD_BYTES))
             rows = rows_of(_hashed(file, sha), path, reader, algorithm) if reader else ([], [], [], [])
         except OSError as error:
@@ -133,7 +137,7 @@ def main() -> None:
 
     root = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
     for wanted in questions():
-        answer([read(root, name, path, sys.argv[2]) for name, path in wanted])
+        answer([read(root, name, path, sys.argv[2], before) for name, path, before in wanted])
 
 
 if __name__ == "__main__":
