@@ -59,8 +59,10 @@ def _place(db: store.Connection, transcript: str, known: Known) -> set[str]:
         " GROUP BY raw_path, cwd, path, choices, session_id",
         (transcript,),
     ).fetchall()
-    # A relative path starts where the session ran, and that is where the writer keeps its `.specstory` folder.
-    base = transcript.partition(".specstory/")[0].rstrip("/") if ".specstory/" in transcript else ""
+    # A relative path starts where the session ran, and that is where the writer keeps its `.specstory` folder. Of a
+    # transcript outside of the work tree nobody knows.
+    base: str | None = transcript.partition(".specstory/")[0].rstrip("/") if ".specstory/" in transcript else ""
+    base = None if transcript.startswith(("/", "~")) else base
     places = map_paths({(raw, cwd) for raw, cwd, *_ in rows}, known, base)
     changed, moved = [], set()
     for raw, cwd, path, choices, session in rows:

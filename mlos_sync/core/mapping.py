@@ -2,28 +2,31 @@ r"""Paths of other machines -> paths of this workspace, by votes. Nothing is eve
 
 A transcript names files as `/Users/x/project/src/a.py` or `c:\Users\x\project\src\a.py`, by a worktree, a WSL mount or
 a percent-encoded URI. Where the end of such a path is a known file, what stands before it is probably the root of the
-workspace over there; the root with the most such evidence maps every path below it, known or not.
+workspace over there; the root that most known files speak for maps every path below it, known or not, if they are
+proof enough: many projects have a `src/index.ts` and a `README.md`.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-CLEAR = 3  # components at the end of a path that, alone, say which file it is
 STRONG = 2  # components that a known path must share with a foreign one: a base name alone proves little
+CLONE = 3  # known files that a second clone must have
 LONGEST = 4096  # characters of a path, as on Linux; what is longer is none
 
 _DRIVE = re.compile(r"/?([A-Za-z]):(?:/|$)")
-_MOUNTED_DRIVE = re.compile(r"/(?:mnt/|cygdrive/)?([A-Za-z])(?=/)")  # `/mnt/c/Users` WSL, `/c/Users` Git Bash
+_MOUNTED_DRIVE = re.compile(r"/(?:(?:mnt|cygdrive)/([A-Za-z])(?=/)|([A-Za-z])(?=/Users/))")  # WSL, Cygwin; Git Bash
 _ENCODED_DRIVE = re.compile(r"/[A-Za-z]%3A/", re.IGNORECASE)
 _WSL_SHARE = re.compile(r"//wsl(?:\.localhost|\$)/[^/]+(?=/)", re.IGNORECASE)  # `\\wsl.localhost\Ubuntu\home\x`
 _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://[^/]*(?P<path>/[^?#]*)?")
 _FILE_SCHEMES = ("file", "vscode-remote")  # `vscode-remote://wsl%2Bubuntu/home/x/a.py`
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # `vscode-userdata:/Users/x`, `untitled:Dear boss`; no drive
+_VARIABLE = re.compile(r"(?:\$(?:env:)?\w+|\$\{[^}]*\}|%\w+%)(?:[/\\]|$)", re.IGNORECASE)  # what it holds nobody told
 
 Raw = tuple[str, str | None]  # a path as a transcript gives it, and the folder it is relative to, if that is told
 
@@ -52,7 +55,7 @@ class Known:
         self._paths = paths if isinstance(paths, frozenset) else frozenset(paths)
         self._folded: dict[str, str | None] | None = None
 
-    def __contains__(self, path: str) -> bool:
+    def __contains__(self, path: str | None) -> bool:
         return path in self._paths
 
     def spelled(self, path: str, any_case: bool) -> str | None:
@@ -70,17 +73,25 @@ class Known:
         return self._folded.get(path.casefold())
 
 
-def map_paths(raw_paths: Iterable[Raw], known: Known, base: str = "") -> dict[Raw, Place]:
+def map_paths(raw_paths: Iterable[Raw], known: Known, base: str | None = "") -> dict[Raw, Place]:
     """Each raw path with its place in the workspace.
 
-    Relative raw paths are taken from their folder, or, where none is told, from `base`, a folder of the workspace.
+    Relative raw paths are taken from their folder, or, where none is told, from `base`, a folder of the workspace;
+    with `None`, of a transcript outside of the workspace, they have no place.
     Takes a few look-ups in `known` for each raw path, however many paths are known.
     """
     foreign = {raw: _absolute(*raw) for raw in raw_paths}
     rooted = {path for path in foreign.values() if path is not None and path.root}
-    root = _voted_root(rooted, known)
-    clones = _clones(rooted, root, known)
+    root = _voted_root(rooted, _folders(foreign), known)
+    clones = _clones(rooted, root, known) if root is not None else []
     return {raw: _mapped(raw, path, root, clones, known, base) for raw, path in foreign.items()}
+
+
+def _folders(raw_paths: Iterable[Raw]) -> set[_Foreign]:
+    """The absolute folders that raw paths are told with; for a worktree inside a repository, the repository."""
+    parsed = [_parse(folder) for folder in {folder for _, folder in raw_paths if folder}]
+    roots = [_candidate(folder, 0) for folder in parsed if folder is not None and folder.root]
+    return {_folded(root) for root in roots if root is not None}
 
 
 def _absolute(raw: str, folder: str | None) -> _Foreign | None:
@@ -94,14 +105,14 @@ def _absolute(raw: str, folder: str | None) -> _Foreign | None:
 
 
 def _mapped(
-    raw: Raw, path: _Foreign | None, root: _Foreign | None, clones: list[_Foreign], known: Known, base: str
+    raw: Raw, path: _Foreign | None, root: _Foreign | None, clones: list[_Foreign], known: Known, base: str | None
 ) -> Place:
-    if not base and raw[1] is None and raw[0] in known:  # whatever it looks like: a backslash may be part of a name
+    if base == "" and raw[1] is None and raw[0] in known:  # whatever it looks like: a backslash may be part of a name
         return Place(raw[0])
     if path is None:
         return Place(None)
     if not path.root:
-        return Place("/".join(_collapsed((*base.split("/"), *path.parts))) or None)
+        return Place(None) if base is None else Place("/".join(_collapsed((*base.split("/"), *path.parts))) or None)
     if root is not None and _is_below(path, root):
         return Place(_below(path, root, known))
     return _elsewhere(path, root, clones, known)
@@ -122,65 +133,82 @@ def _below(path: _Foreign, root: _Foreign, known: Known) -> str | None:
 def _elsewhere(path: _Foreign, root: _Foreign | None, clones: list[_Foreign], known: Known) -> Place:
     """A path outside the voted root, such as one in a second clone or in another project beside this one.
 
-    What lies in a home folder itself belongs to the person, `~/.claude/settings.json` say, whatever is known here;
-    and a folder around the workspace is not the workspace. Below the root of a second clone everything is clear;
-    elsewhere one long end that is known here: other projects have a `src/main.py` too.
+    Below the root of a second clone everything is clear. Elsewhere nothing is: other projects have a `src/main.py` too,
+    so that long known ends are choices, and, where no root won, so is a base name. What lies in a home folder itself
+    belongs to the person, `~/.claude/settings.json` say, whatever is known here; and a folder around the workspace is
+    not the workspace.
     """
     for clone in clones:
         if _is_below(path, clone):
             return Place(_below(path, clone, known))
-    ends = [index for index in range(len(path.parts) - STRONG + 1) if "/".join(path.parts[index:]) in known]
-    ends = [index for index in ends if not _is_home(path.parts[:index])]
-    if root is not None:
-        ends = [index for index in ends if not _is_below(root, _Foreign(path.root, path.parts[:index]))]
-    if not ends:
-        return Place(None)
-    choices = tuple("/".join(path.parts[index:]) for index in ends)
-    return Place(choices[0]) if len(ends) == 1 and len(path.parts) - ends[0] >= CLEAR else Place(None, choices)
+    choices: list[str] = []
+    for index in range(len(path.parts)):
+        folder = _Foreign(path.root, path.parts[:index])
+        if _is_home(folder.parts) or (root is not None and _is_below(root, folder)):
+            continue
+        if len(path.parts) - index < STRONG and (choices or root is not None):
+            continue
+        spelled = known.spelled("/".join(path.parts[index:]), _any_case(path))
+        choices += [spelled] if spelled is not None else []
+    return Place(None, tuple(choices))
 
 
-def _clones(paths: set[_Foreign], root: _Foreign | None, known: Known) -> list[_Foreign]:
-    """Roots beside the voted one that hold this project too (a worktree, a copy): at least two of the paths below are
-    known here by a long end, and at least as many as are not. Of a project that merely resembles it few are."""
-    outside = [path for path in paths if root is None or not _is_below(path, root)]
-    known_below: Counter[_Foreign] = Counter()
+def _clones(paths: set[_Foreign], root: _Foreign, known: Known) -> list[_Foreign]:
+    """Roots beside the voted one that hold this project too (a worktree, a copy): at least `CLONE` files are known here
+    by a long end, and three quarters of all paths below are known. Of a project that merely resembles it few are."""
+    outside = sorted({_folded(path) for path in paths if not _is_below(path, root)}, key=_order)
+    ends: dict[_Foreign, set[str]] = defaultdict(set)
     for path in outside:
-        matched = _matched(path, known)
+        matched, end = _known_end(path, known)
         candidate = _candidate(path, matched) if matched >= STRONG else None
-        if candidate is not None and not (root is not None and _is_below(root, candidate)):
-            known_below[_folded(candidate)] += 1
+        if candidate is not None and not _is_below(root, candidate):
+            ends[candidate].add(end)
+    possible = {candidate for candidate, files in ends.items() if len(files) >= CLONE}
     below: Counter[_Foreign] = Counter()
-    for path in map(_folded, outside) if known_below else ():
+    known_below: Counter[_Foreign] = Counter()
+    for path in outside if possible else ():
         for length in range(1, len(path.parts)):
             folder = _Foreign(path.root, path.parts[:length])
-            if folder in known_below:
+            if folder in possible:
                 below[folder] += 1
-    found = [clone for clone, count in known_below.items() if count >= 2 and 2 * count >= below[clone]]
-    return sorted(found, key=lambda clone: (clone.root, clone.parts))
+                known_below[folder] += _below(path, folder, known) in known
+    return sorted((clone for clone in possible if 4 * known_below[clone] >= 3 * below[clone]), key=_order)
 
 
-def _voted_root(paths: set[_Foreign], known: Known) -> _Foreign | None:
-    """The root with the most matched components behind it.
+def _voted_root(paths: set[_Foreign], folders: set[_Foreign], known: Known) -> _Foreign | None:
+    """The root that most distinct known files speak for, if they are proof enough.
 
-    Matches by base name alone count only when there are no others, agree on one root, and no path lies outside it.
+    A base name alone speaks only for a folder that the session was told to be in. Where there is nothing better, two
+    of them are enough if all paths of the session lie below one root and are known there.
     """
-    strong: Counter[_Foreign] = Counter()
+    strong: dict[_Foreign, set[str]] = defaultdict(set)
+    weak: dict[_Foreign, set[str]] = defaultdict(set)
     spelling: dict[_Foreign, _Foreign] = {}  # of roots that differ in case alone on a system where that is one folder
-    weak: set[_Foreign] = set()
-    for path in sorted(paths, key=lambda one: (one.root, one.parts)):
-        matched = _matched(path, known)
+    for path in sorted(paths, key=_order):
+        matched, end = _known_end(path, known)
         root = _candidate(path, matched) if matched else None
         if root is None:
             continue
-        root = spelling.setdefault(_folded(root), root)
-        if matched >= STRONG:
-            strong[root] += matched
-        else:
-            weak.add(root)
+        votes = strong if matched >= STRONG or _folded(root) in folders else weak
+        votes[spelling.setdefault(_folded(root), root)].add(end)
     if strong:
-        return _winner(strong)
-    single = weak.pop() if len(weak) == 1 else None
-    return single if single and all(_is_below(path, single) for path in paths) else None
+        first = _winner({root: len(files) for root, files in strong.items()})
+        if first is None or _folded(first) in folders:
+            return first
+        return first if _is_supported(first, len(strong[first]), len(strong) == 1, paths, known) else None
+    single = next(iter(weak)) if len(weak) == 1 else None
+    if single is None or len(weak[single]) < 2:
+        return None
+    return single if all(_is_below(path, single) and _below(path, single, known) in known for path in paths) else None
+
+
+def _is_supported(root: _Foreign, files: int, alone: bool, paths: set[_Foreign], known: Known) -> bool:
+    """Whether so many known files prove a root: several, if they are a third of the files below it; a single one, if
+    no file below it is unknown and no other root has any."""
+    below = {_below(_folded(path), root, known) for path in paths if _is_below(path, root)} - {None}
+    if files > 1:
+        return 3 * files >= len(below)
+    return alone and all(path in known for path in below)
 
 
 def _any_case(path: _Foreign) -> bool:
@@ -192,19 +220,23 @@ def _folded(path: _Foreign) -> _Foreign:
     return _Foreign(path.root, tuple(part.casefold() for part in path.parts)) if _any_case(path) else path
 
 
-def _winner(votes: Counter[_Foreign]) -> _Foreign | None:
+def _winner(votes: dict[_Foreign, int]) -> _Foreign | None:
     """The first in the poll; of several that tie none, unless one holds the others: the workspace around them."""
     most = max(votes.values())
     first = sorted((root for root, count in votes.items() if count == most), key=lambda root: len(root.parts))
     return first[0] if all(_is_below(root, first[0]) for root in first) else None
 
 
-def _matched(path: _Foreign, known: Known) -> int:
-    """How many components the longest known end of a path has."""
+def _order(path: _Foreign) -> tuple[str, tuple[str, ...]]:
+    return path.root, path.parts
+
+
+def _known_end(path: _Foreign, known: Known) -> tuple[int, str]:
+    """How many components the longest known end of a path has, and that end as it is known; 0 where none is."""
     for index in range(len(path.parts)):
-        if known.spelled("/".join(path.parts[index:]), _any_case(path)):
-            return len(path.parts) - index
-    return 0
+        if spelled := known.spelled("/".join(path.parts[index:]), _any_case(path)):
+            return len(path.parts) - index, spelled
+    return 0, ""
 
 
 def _candidate(path: _Foreign, matched: int) -> _Foreign | None:
@@ -241,13 +273,14 @@ def _is_home(parts: tuple[str, ...]) -> bool:
 
 
 def _parse(raw: str) -> _Foreign | None:
-    """The components of a raw path, or None for what is no path: blank, a URL, one that climbs above its root."""
+    """The components of a raw path, or None for what is no path: blank, a URL, one that starts with a variable or
+    climbs above its root."""
     text = _plain(raw.strip())
     if not text or len(text) > LONGEST or "\0" in text:
         return None
     drive = _DRIVE.match(text) or _MOUNTED_DRIVE.match(text)
     if drive is not None:
-        root, rest = drive[1].lower() + ":", text[drive.end() :]
+        root, rest = drive[drive.lastindex or 1].lower() + ":", text[drive.end() :]
     else:
         root, rest = "/" if text[0] == "/" or text.startswith("~/") else "", text
     parts = _collapsed(tuple(rest.split("/")), floor=bool(root))
@@ -259,6 +292,10 @@ def _plain(text: str) -> str:
     uri = _URI.match(text)
     if uri is not None:
         text = unquote(uri["path"] or "", errors="replace") if uri["scheme"].lower() in _FILE_SCHEMES else ""
+    elif text[:6].lower() == "file:/":
+        text = unquote(text[5:], errors="replace")
+    elif _SCHEME.match(text) or _VARIABLE.match(text):
+        return ""
     elif _ENCODED_DRIVE.match(text):
         text = unquote(text, errors="replace")
     if "\\" in text and ("/" not in text or _DRIVE.match(text.replace("\\", "/"))):

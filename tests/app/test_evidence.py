@@ -272,7 +272,9 @@ def test_a_clone_knows_the_same(repo, tmp_path):
 
 def test_what_is_not_clear_is_said(repo):
     """A path of another project that has a file of that name: no edge, and the choice is shown."""
-    write(repo, HISTORY, markdown("s-1", edited("/w/p/src/app/main.py"), edited("/w/q/docs/guide.md")))
+    write(repo, "src/app/util.py", "x\n")
+    ours = (edited("/w/p/src/app/main.py"), edited("/w/p/src/app/util.py"))
+    write(repo, HISTORY, markdown("s-1", *ours, edited("/w/q/docs/guide.md")))
     synced(repo)
     from mlos_sync.app import health
 

@@ -18,7 +18,7 @@ CORPUS = Path(__file__).resolve().parents[2].parent / "shared/corpus/specstory"
 KNOWN = {"README.md", "src/app/main.py", "src/app/util.py", "docs/guide.md", "tests/test_main.py", "a b/c d.txt"}
 
 
-def mapped(*raw: str, known: set[str] = KNOWN, base: str = "") -> list[str | None]:
+def mapped(*raw: str, known: set[str] = KNOWN, base: str | None = "") -> list[str | None]:
     """What each raw path maps to, in their order."""
     result = map_paths([(path, None) for path in raw], Known(known), base)
     return [result[path, None].path for path in raw]
@@ -34,6 +34,8 @@ def mapped(*raw: str, known: set[str] = KNOWN, base: str = "") -> list[str | Non
         "C:/Users/x/project",
         "/mnt/c/Users/x/project",
         "/c/Users/x/project",
+        "/cygdrive/c/Users/x/project",
+        "file:/Users/x/project",
         "\\\\wsl.localhost\\Ubuntu\\home\\x\\project",
         "\\\\wsl$\\Ubuntu\\home\\x\\project",
         "file:///Users/x/my%20project",
@@ -80,13 +82,13 @@ def test_a_folder_of_the_workspace_is_not_taken_for_it():
 
 
 def test_of_two_roots_that_tie_the_outer_one_is_the_workspace():
-    """One match each: the workspace is around its folder, while roots side by side stay without a winner."""
-    assert mapped("/w/p/docs/guide.md", "/w/p/pkg/docs/guide.md", "/w/p/x") == [
-        "docs/guide.md",
-        "pkg/docs/guide.md",
-        "x",
-    ]
-    assert mapped("/w/p/docs/guide.md", "/w/q/tests/test_main.py", "/w/p/x") == [None, None, None]
+    """Two matches each: the workspace is around its folder, while roots side by side stay without a winner."""
+    ends = ("docs/guide.md", "src/app/main.py")
+    raw = [f"/w/{root}/{end}" for root in ("p", "p/pkg") for end in ends]
+    assert mapped(*raw, "/w/p/x") == [*ends, *(f"pkg/{end}" for end in ends), "x"]
+    beside = [f"/w/{root}/{end}" for root in ("p", "q") for end in ends]
+    assert mapped(*beside, "/w/p/x") == [None] * 5
+    assert mapped("/w/p/docs/guide.md", "/w/q/tests/test_main.py") == [None, None]
 
 
 def test_a_worktree_inside_the_workspace_is_the_workspace():
@@ -119,10 +121,77 @@ def test_a_home_is_no_root_and_its_files_are_nobody_elses():
 
 
 def test_a_base_name_alone_counts_only_when_all_agree():
-    """One weak root for the whole session is accepted; a second one, or a path outside of it, is not."""
-    assert mapped("/w/p/README.md", "/w/p/src/new.py") == ["README.md", "src/new.py"]
-    assert mapped("/w/p/README.md", "/w/q/new.py") == [None, None]
+    """Two files that agree on one root for the whole session are accepted; with a second root, a path outside of it or
+    an unknown one below it they are not, and one file alone is a choice."""
+    known = KNOWN | {"package.json"}
+    both = ("/w/p/README.md", "/w/p/package.json")
+    assert mapped(*both, known=known) == ["README.md", "package.json"]
+    for other in ("/w/p/src/new.py", "/w/q/new.py", "/w/q/README.md"):
+        assert mapped(*both, other, known=known) == [None] * 3
+    alone = ("/w/clientY/README.md", None)
+    assert map_paths([alone], Known(KNOWN)) == {alone: Place(None, ("README.md",))}
     assert mapped("/w/p/README.md", "/w/q/README.md") == [None, None]
+
+
+def test_a_base_name_in_the_folder_of_the_session_is_clear():
+    """The session was told to be in the root that the base name speaks for; in another folder it says nothing."""
+    raw = [("README.md", "/w/p"), ("/w/p/new.py", "/w/p"), ("/w/q/x.py", None)]
+    result = map_paths(raw, Known(KNOWN))
+    assert [result[one].path for one in raw] == ["README.md", "new.py", None]
+    raw = [("/w/p/README.md", "/w/q")]
+    assert map_paths(raw, Known(KNOWN))[raw[0]] == Place(None, ("README.md",))
+
+
+def test_one_known_end_does_not_vote_a_root_in():
+    """Other projects have a `src/index.ts` too: with an unknown file below that root it is a choice, and nothing maps."""
+    raw = [("/work/clientX/src/index.ts", None), ("/work/clientX/src/secret.ts", None)]
+    result = map_paths(raw, Known({"src/index.ts"}))
+    assert [result[one] for one in raw] == [Place(None, ("src/index.ts",)), Place(None)]
+
+
+def test_one_known_end_alone_is_clear():
+    """A session with one single edit; files elsewhere do not matter as long as they support no other root."""
+    assert mapped("/w/p/src/app/main.py") == ["src/app/main.py"]
+    assert mapped("/w/p/src/app/main.py", "/etc/hosts") == ["src/app/main.py", None]
+    assert mapped("/w/p/src/app/main.py", "/w/q/docs/guide.md") == [None, None]
+
+
+def test_one_known_end_in_the_folder_of_the_session_is_enough():
+    """The session was told to be in that root, so that its new files map too."""
+    raw = [("/w/p/src/app/main.py", "/w/p"), ("/w/p/new.py", "/w/p"), ("other.py", "/w/p/src"), ("/w/q/x.py", "/w/p")]
+    result = map_paths(raw, Known(KNOWN))
+    assert [result[one].path for one in raw] == ["src/app/main.py", "new.py", "src/other.py", None]
+    raw = [("src/app/main.py", "/w/p/.worktrees/fix"), ("new.py", "/w/p/.worktrees/fix")]
+    result = map_paths(raw, Known(KNOWN))
+    assert [result[one].path for one in raw] == ["src/app/main.py", "new.py"]
+
+
+@pytest.mark.parametrize(("unknown", "clear"), [(4, True), (5, False)])
+def test_several_known_files_are_a_third_of_those_below_their_root(unknown, clear):
+    """Two of six map with the new ones; two of seven are another project's."""
+    raw = ["/w/p/src/app/main.py", "/w/p/docs/guide.md", *(f"/w/p/new/{n}.py" for n in range(unknown))]
+    assert mapped(*raw) == ([path.removeprefix("/w/p/") for path in raw] if clear else [None] * len(raw))
+
+
+def test_known_files_are_counted_and_not_their_components():
+    """One deep file does not outvote two others, however long its known end is."""
+    known = {"a/b/c/d/e/f/g.py", "src/x.py", "src/y.py"}
+    raw = ("/w/q/a/b/c/d/e/f/g.py", "/w/p/src/x.py", "/w/p/src/y.py", "/w/p/new.py")
+    assert mapped(*raw, known=known) == [None, "src/x.py", "src/y.py", "new.py"]
+
+
+def test_the_same_file_counts_once():
+    """A file in two worktrees is one file: it alone does not let unknown ones in."""
+    raw = ("/w/p/src/app/main.py", "/w/p/.worktrees/a/src/app/main.py", "/w/p/new.py")
+    assert mapped(*raw) == [None, None, None]
+
+
+def test_a_long_end_beside_the_root_is_a_choice():
+    """Three components are no proof: another project has a `src/app/main.py` as well."""
+    raw = [(f"/w/p/{path}", None) for path in ("src/app/util.py", "docs/guide.md")] + [
+        ("/w/other/src/app/main.py", None)
+    ]
+    assert map_paths(raw, Known(KNOWN))[raw[-1]] == Place(None, ("src/app/main.py",))
 
 
 def test_an_end_that_is_known_twice_is_not_clear_outside_of_the_root():
@@ -142,10 +211,12 @@ def test_what_is_not_clear_names_its_choices():
 
 
 def test_a_clone_beside_the_workspace_is_the_workspace_too():
-    """A worktree in another folder: most of its files are known here, so that its new files map as well."""
-    ours = ("/w/p/src/app/main.py", "/w/p/src/app/util.py", "/w/p/docs/guide.md")
-    other = ("/w/p-fix/src/app/util.py", "/w/p-fix/docs/guide.md", "/w/p-fix/new.py")
-    assert mapped(*ours, *other)[3:] == ["src/app/util.py", "docs/guide.md", "new.py"]
+    """A worktree in another folder: three quarters of its files are known here, so that its new files map as well."""
+    ours = [f"/w/p/{path}" for path in ("src/app/main.py", "src/app/util.py", "docs/guide.md", "tests/test_main.py")]
+    other = [f"/w/p-fix/{path}" for path in ("src/app/main.py", "src/app/util.py", "docs/guide.md", "new.py")]
+    assert mapped(*ours, *other)[4:] == ["src/app/main.py", "src/app/util.py", "docs/guide.md", "new.py"]
+    assert mapped(*ours, *other[1:])[4:] == [None] * 3, "two known files are too few"
+    assert mapped(*ours, *other, "/w/p-fix/newer.py")[4:] == [None] * 5, "three of five are too few"
 
 
 def test_a_resembling_project_is_not_the_workspace():
@@ -174,8 +245,8 @@ def test_relative_paths_start_in_the_folder_they_are_told_with():
 
 def test_a_folder_around_the_workspace_is_not_the_workspace():
     """A file beside the workspace does not map into it."""
-    raw = ("/w/all/p/src/app/main.py", "/w/all/docs/guide.md")
-    assert mapped(*raw) == ["src/app/main.py", None]
+    raw = ("/w/all/p/src/app/main.py", "/w/all/p/src/app/util.py", "/w/all/docs/guide.md")
+    assert mapped(*raw) == ["src/app/main.py", "src/app/util.py", None]
 
 
 def test_relative_paths_are_themselves():
@@ -183,6 +254,23 @@ def test_relative_paths_are_themselves():
     raw = ("src/app/main.py", "./new//x.py", "a/../b.py", "src\\win.py", "../out.py", "a/../../out.py", ".", "", " ")
     assert mapped(*raw) == ["src/app/main.py", "new/x.py", "b.py", "src/win.py", None, None, None, None, None]
     assert mapped("./x.py", "../y.py", "../../z.py", base="cli") == ["cli/x.py", "y.py", None]
+
+
+def test_without_a_base_relative_paths_have_no_place():
+    """The transcript lies outside of the workspace: only what is told with an absolute folder can be placed."""
+    assert mapped("src/app/main.py", "new.py", "odd\\name", known=KNOWN | {"odd\\name"}, base=None) == [None] * 3
+    raw = [("app/main.py", "/w/p/src"), ("docs/guide.md", None), ("/w/p/src/app/util.py", None)]
+    result = map_paths(raw, Known(KNOWN), None)
+    assert [result[one].path for one in raw] == ["src/app/main.py", None, "src/app/util.py"]
+
+
+def test_a_folder_of_one_letter_is_no_drive():
+    """`/d/p` on Linux is a folder, in which case matters; `/mnt/c` and `/c/Users` are drives, where it does not."""
+    assert mapped("/d/p/src/app/main.py", "/d/p/src/app/util.py", "/d/p/readme.md")[2] == "readme.md"
+    assert mapped("/d/p/src/app/main.py", "/d/p/src/app/util.py", "/D/P/new.py")[2] is None
+    assert mapped("d:/p/src/app/main.py", "d:/p/docs/guide.md", "/d/p/new.py")[2] is None
+    for root in ("/mnt/d/p", "/cygdrive/d/p", "/d/Users/x/p"):
+        assert mapped(f"{root}/src/app/main.py", f"{root}/docs/guide.md", f"{root}/readme.md")[2] == "README.md"
 
 
 def test_a_known_name_with_a_backslash_is_itself():
@@ -194,6 +282,13 @@ def test_what_is_no_path_maps_to_nothing():
     """URLs, cells of notebooks, paths above their own root, endless ones and ones with NUL."""
     raw = (
         "https://example.org/src/app/main.py",
+        "vscode-userdata:/Users/x/src/app/main.py",
+        "untitled:Dear boss",
+        "file:relative.py",
+        "$HOME/src/app/main.py",
+        "${HOME}/src/app/main.py",
+        "$env:USERPROFILE\\src\\app\\main.py",
+        "%USERPROFILE%\\src\\app\\main.py",
         "vscode-notebook-cell://x/docs/guide.md",
         "/..",
         "/a/../../src/app/main.py",
