@@ -74,7 +74,8 @@ class Proof:
 
 def prove(claim: PlacedClaim, content: str | None, blob: str | None, changes: Sequence[Change]) -> Proof:
     """Look a claim's contents up: `content` and `blob` are the artifact's SHA-256 and git's name for the same; `changes`
-    are those of its path in history, in the order in which they were committed. A blob that history has only from before the claim proves nothing."""
+    are those of its path in history, in the order in which they were committed. A blob that history has only from before
+    the claim proves nothing."""
     is_current = (content is not None and content in claim.hashes) or (blob is not None and blob in claim.blobs)
     took = _first(claim.since, [one for one in changes if one.blob is not None and one.blob in claim.blobs])
     likely = None if took else _first(claim.since, changes, within=WINDOW)
