@@ -228,7 +228,7 @@ def apply(index: Index, plan: Plan, found: Collected) -> None:
     came = {*changes.added, *changes.deleted, *moved}
     again = {one.path for one in found.read} | {new for _, new in found.moved} | placing.affected(db, came)
     again |= set(found.notes.transcripts) if found.notes else set()
-    weighing.unsettle(db, placing.place(db, again))
+    weighing.unsettle(db, placing.place(db, index.workspace.root, again))
     weighing.unsettle_paths(db, {*came, *changes.modified})
     plan.problems.update(found.unreadable)
     for path in sorted({one.path for one in found.read} | {new for _, new in found.moved}):
@@ -270,7 +270,9 @@ def take_over(index: Index, old: Index) -> None:
         told = index.db.execute(f"SELECT DISTINCT session_id FROM session_files WHERE transcript IN ({marks})", kept)
         touched = {session for (session,) in told}
         sessions.choose(index.db, touched)
-        weighing.unsettle(index.db, touched | sessions.update_agents(index.db) | placing.place(index.db, kept))
+        weighing.unsettle(
+            index.db, touched | sessions.update_agents(index.db) | placing.place(index.db, index.workspace.root, kept)
+        )
         deriving.update_edges(index.db, index.workspace.root)
 
 

@@ -54,19 +54,20 @@ def _absorb(index: Index, seen: looking.Look) -> None:
         refold(db, dirty)
     dating.update(index.workspace.root, db, paths)
     if moved:
-        _follow_history(db, paths)
+        _follow_history(index, paths)
     journaling.count_pending(db)
 
 
-def _follow_history(db: store.Connection, paths: set[str]) -> None:
+def _follow_history(index: Index, paths: set[str]) -> None:
     """What the changed history of these paths means for sessions: a path may be known now, a content may be proved; and what
     new commits say of sessions, though they change nothing."""
+    db = index.db
     if not db.execute("SELECT 1 FROM session_files LIMIT 1").fetchone():
         return
     from mlos_sync.app import placing, weighing  # for few commands: it takes 10 ms
 
     here = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
-    weighing.unsettle(db, placing.place(db, placing.affected(db, paths - here)))
+    weighing.unsettle(db, placing.place(db, index.workspace.root, placing.affected(db, paths - here)))
     weighing.unsettle_paths(db, paths)
     if db.execute("SELECT 1 FROM transcripts WHERE kept = 'git' LIMIT 1").fetchone():
         from mlos_sync.app import noting

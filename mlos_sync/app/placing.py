@@ -37,8 +37,9 @@ def affected(db: store.Connection, paths: Collection[str]) -> set[str]:
     return {path for path, name in rows if not name or name in names}
 
 
-def place(db: store.Connection, transcripts: Iterable[str]) -> set[str]:
-    """Map the raw paths of these transcripts. Returns the sessions some of whose claims got another place."""
+def place(db: store.Connection, root: str, transcripts: Iterable[str]) -> set[str]:
+    """Map the raw paths of these transcripts in the workspace at `root`. Returns the sessions some of whose claims got
+    another place."""
     todo = sorted(transcripts)
     if not todo:
         return set()
@@ -49,11 +50,11 @@ def place(db: store.Connection, transcripts: Iterable[str]) -> set[str]:
     )
     moved: set[str] = set()
     for transcript in todo:
-        moved |= _place(db, transcript, known)
+        moved |= _place(db, root, transcript, known)
     return moved
 
 
-def _place(db: store.Connection, transcript: str, known: Known) -> set[str]:
+def _place(db: store.Connection, root: str, transcript: str, known: Known) -> set[str]:
     rows = db.execute(
         "SELECT raw_path, cwd, path, choices, session_id FROM claims WHERE transcript = ?"
         " GROUP BY raw_path, cwd, path, choices, session_id",
@@ -63,7 +64,8 @@ def _place(db: store.Connection, transcript: str, known: Known) -> set[str]:
     # transcript outside of the work tree nobody knows.
     base: str | None = transcript.partition(".specstory/")[0].rstrip("/") if ".specstory/" in transcript else ""
     base = None if transcript.startswith(("/", "~")) else base
-    places = map_paths({(raw, cwd) for raw, cwd, *_ in rows}, known, base)
+    is_private = db.execute("SELECT 1 FROM transcripts WHERE path = ? AND kept = 'private'", (transcript,)).fetchone()
+    places = map_paths({(raw, cwd) for raw, cwd, *_ in rows}, known, base, here=root if is_private else None)
     changed, moved = [], set()
     for raw, cwd, path, choices, session in rows:
         found = places[raw, cwd]

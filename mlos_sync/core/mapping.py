@@ -73,18 +73,28 @@ class Known:
         return self._folded.get(path.casefold())
 
 
-def map_paths(raw_paths: Iterable[Raw], known: Known, base: str | None = "") -> dict[Raw, Place]:
+def map_paths(
+    raw_paths: Iterable[Raw], known: Known, base: str | None = "", *, here: str | None = None
+) -> dict[Raw, Place]:
     """Each raw path with its place in the workspace.
 
     Relative raw paths are taken from their folder, or, where none is told, from `base`, a folder of the workspace;
     with `None`, of a transcript outside of the workspace, they have no place.
-    Takes a few look-ups in `known` for each raw path, however many paths are known.
+    `here` is where the workspace lies, for a log of this machine: what lies there is the workspace, and a folder that
+    the session was told to be in is no reason to take its project for this one. Takes a few look-ups in `known` for each
+    raw path, however many paths are known.
     """
     foreign = {raw: _absolute(*raw) for raw in raw_paths}
     rooted = {path for path in foreign.values() if path is not None and path.root}
-    root = _voted_root(rooted, _folders(foreign), known)
+    root = _root_here(rooted, here) or _voted_root(rooted, _folders(foreign) if here is None else set(), known)
     clones = _clones(rooted, root, known) if root is not None else []
     return {raw: _mapped(raw, path, root, clones, known, base) for raw, path in foreign.items()}
+
+
+def _root_here(paths: set[_Foreign], here: str | None) -> _Foreign | None:
+    """The workspace itself, if one of the paths lies in it."""
+    root = _parse(here) if here else None
+    return root if root is not None and any(_is_below(path, root) for path in paths) else None
 
 
 def _folders(raw_paths: Iterable[Raw]) -> set[_Foreign]:

@@ -360,3 +360,13 @@ def test_real_sessions_map_to_one_root_each():
     result = map_paths([(path, None) for path in raw], Known(sorted(below)[::2]))
     assert len(below) > 25
     assert all(result[root + path, None].path == path for path in below)
+
+
+def test_a_log_of_this_machine_knows_where_the_workspace_is():
+    """What lies there is the workspace; another project is none, whatever folder the session was told to be in."""
+    ours = [("/home/x/p/new.py", None), ("src/app/main.py", "/home/x/p")]
+    found = map_paths([*ours, ("/w/q/src/app/main.py", "/w/q")], Known(KNOWN), here="/home/x/p")
+    assert [found[one].path for one in ours] == ["new.py", "src/app/main.py"]
+    assert found["/w/q/src/app/main.py", "/w/q"].path is None
+    foreign = [("/w/q/src/app/main.py", "/w/q"), ("/w/q/takeover/bid.md", "/w/q"), ("README.md", "/w/q")]
+    assert {place.path for place in map_paths(foreign, Known(KNOWN), here="/home/x/p").values()} == {None}
