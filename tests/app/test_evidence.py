@@ -365,3 +365,17 @@ def test_a_session_without_times_is_bounded_by_its_beginning(tmp_path):
     write(repo, HISTORY, text.replace("(claude-opus-4-6 2026-02-16 13:04:52Z)", "(claude-opus-4-6)"))
     synced(repo)
     assert sessions(repo, "src/app/new.py") == [("s-1", "matched", None)]
+
+
+def test_a_file_that_was_moved_and_rewritten_is_a_new_one_once_a_commit_says_so(repo):
+    """Until then the index knows where it came from; the commit tells a deletion and a new file."""
+    write(repo, HISTORY, markdown("s-1", edited("/w/p/src/app/main.py"), edited("/w/p/docs/guide.md")))
+    save(repo, "transcript")
+    synced(repo)
+    (repo / "src/app/main.py").rename(repo / "src/app/moved.py")
+    synced(repo)
+    assert [row[0] for row in sessions(repo, "src/app/moved.py")] == ["s-1"]
+    write(repo, "src/app/moved.py", "quite another thing, and long enough to be no rename of anything\n" * 5)
+    save(repo, "rewritten")
+    synced(repo)
+    assert_rebuild_is_equal(repo)
