@@ -187,7 +187,7 @@ def test_a_session_that_is_called_by_its_first_words_is_told_by_a_hash(repo, nam
     [
         "file:/Users/ada/diary.md", "vscode-userdata:/Users/ada/Library/secretapp/settings.json", "$HOME/.ssh/bobskey",
         "untitled:Dear boss I quit", "private/salaries/bob-gets-90k.md", ".specstory/history/my-title.md", "/root/x.md",
-        "backup/Users/ada/x.md", "/work/clientX/acme-takeover/bid.md", "keys/sk_live_51HabcdefghijklmnopQ",
+        "backup/Users/ada/x.md", "/srv/clientX/acme-takeover/bid.md", "keys/sk_live_51HabcdefghijklmnopQ",
     ],
 )  # fmt: skip
 def test_only_files_that_git_has_or_would_take_are_told(repo, path):

@@ -144,7 +144,7 @@ def test_a_base_name_in_the_folder_of_the_session_is_clear():
 
 def test_one_known_end_does_not_vote_a_root_in():
     """Other projects have a `src/index.ts` too: with an unknown file below that root it is a choice, and nothing maps."""
-    raw = [("/work/clientX/src/index.ts", None), ("/work/clientX/src/secret.ts", None)]
+    raw = [("/srv/clientX/src/index.ts", None), ("/srv/clientX/src/secret.ts", None)]
     result = map_paths(raw, Known({"src/index.ts"}))
     assert [result[one] for one in raw] == [Place(None, ("src/index.ts",)), Place(None)]
 
