@@ -82,6 +82,15 @@ def with_one_need(tmp_path: Path, title: str) -> Path:
     return repo
 
 
+def with_two_files(tmp_path: Path) -> Path:
+    """A workspace with a program and a page, committed: enough for the paths of a transcript to say where it was."""
+    repo = workspace(tmp_path)
+    write(repo, "src/app/main.py", "one\n")
+    write(repo, "docs/guide.md", "guide\n")
+    save(repo, "files")
+    return repo
+
+
 def clone(origin: Path, name: str) -> Path:
     """A clone beside it, with index and hooks."""
     git(origin.parent, "clone", "-q", str(origin), name)

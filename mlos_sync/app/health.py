@@ -16,8 +16,7 @@ def transcripts(index: Index) -> Row:
     """All sessions, what is malformed in their files, and the health of the whole."""
     freshness.catch_up(index)
     db = index.db
-    rows = {number: session for session, number in sessions.agents(db).items()}
-    agents = {session: number for number, session in rows.items()}
+    agents = sessions.agents(db)
     copies: dict[str, list[Row]] = {}
     for row in store.rows(db, "SELECT * FROM session_files ORDER BY transcript"):
         copies.setdefault(row["session_id"], []).append(row)

@@ -172,6 +172,11 @@ def agents(db: store.Connection) -> dict[str, int]:
     return found
 
 
+def of_agents(db: store.Connection) -> dict[int, str]:
+    """The id of an `agents` row -> the session that it stands for."""
+    return {number: session for session, number in agents(db).items()}
+
+
 def update_agents(db: store.Connection) -> set[str]:
     """Keep one row for each session, derived where no record stands for it; also where a record took a row's number or
     came to stand for a session. Returns the sessions whose row is another one now."""

@@ -93,7 +93,7 @@ def _said_to_have_made(db: store.Connection, artifacts: Collection[int | None]) 
     """Sessions with an edge to one of the artifacts, or that its frontmatter names."""
     if not artifacts:
         return set()
-    by_agent = {number: session for session, number in sessions.agents(db).items()}
+    by_agent = sessions.of_agents(db)
     found = set()
     for number in artifacts:
         for (agent,) in db.execute(
@@ -247,7 +247,7 @@ def judge(db: store.Connection, claims: Iterable[PlacedClaim]) -> list[Judged]:
 def makers_of_contents(db: store.Connection, artifact: int) -> dict[str | None, set[str]]:
     """Content (SHA-256 or git's name) -> the sessions that left it in the file of an artifact."""
     found: dict[str | None, set[str]] = {}
-    by_agent = {number: session for session, number in sessions.agents(db).items()}
+    by_agent = sessions.of_agents(db)
     for (agent,) in db.execute(
         "SELECT source_id FROM relationships WHERE source_type = 'agent' AND relationship_type = 'produced'"
         " AND target_type = 'artifact' AND target_id = ?",

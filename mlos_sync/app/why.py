@@ -107,7 +107,7 @@ def _by_note(index: Index, found: list[Row], origin: tuple[str, str, int] | None
 
 def _sessions(db: store.Connection, artifact: int, only: Only) -> list[Row]:
     """Agents and sessions that an edge ties to the file, strongest evidence first."""
-    by_agent = {number: session for session, number in sessions.agents(db).items()}
+    by_agent = sessions.of_agents(db)
     found = []
     for agent, evidence, metadata in db.execute(
         "SELECT source_id, evidence, metadata FROM relationships WHERE source_type = 'agent' AND relationship_type ="
@@ -156,7 +156,7 @@ def _narrow(db: store.Connection, row: Row, artifact: int, agent: int, only: set
 
 def _told(db: store.Connection, agent: int) -> list[Row]:
     """An agent as a session, without any file."""
-    by_agent = {number: session for session, number in sessions.agents(db).items()}
+    by_agent = sessions.of_agents(db)
     row = _session_row(db, agent, by_agent.get(agent), "declared", {})
     return [{name: row[name] for name in ("session_id", "agent", "tool", "model", "transcript")}]
 
@@ -199,7 +199,7 @@ def _commits(db: store.Connection, path: str, names: list[str]) -> list[Row]:
     """The commits that changed a path: that they did is proved by git. `sessions` are those that are tied to what the commit
     did to this file, under any of its names; `session_evidence` says how well."""
     found = []
-    by_agent = {number: session for session, number in sessions.agents(db).items()}
+    by_agent = sessions.of_agents(db)
     for number, sha, subject, at, author, status in db.execute(
         "SELECT k.id, k.sha, k.subject, k.committed_at, k.author, c.status FROM commit_changes c"
         " JOIN commits k ON k.id = c.commit_id WHERE c.path = ? ORDER BY k.committed_at DESC, k.id",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cli import assert_rebuild_is_equal, clone, git, head, opened, save, sql, synced, workspace, write
+from cli import assert_rebuild_is_equal, clone, git, head, opened, save, sql, synced, with_two_files, workspace, write
 from transcribed import changed, edited, log, looked, made, markdown, ran, wrote
 
 from mlos_sync.app import why
@@ -13,11 +13,7 @@ HISTORY = ".specstory/history/2026-02-16_13-04-52Z-work.md"
 
 @pytest.fixture
 def repo(tmp_path):
-    repo = workspace(tmp_path)
-    write(repo, "src/app/main.py", "one\n")
-    write(repo, "docs/guide.md", "guide\n")
-    save(repo, "files")
-    return repo
+    return with_two_files(tmp_path)
 
 
 def sessions(repo, path, line=None):

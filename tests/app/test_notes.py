@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from cli import assert_rebuild_is_equal, git, head, opened, save, sql, synced, workspace, write
+from cli import assert_rebuild_is_equal, git, head, opened, save, sql, synced, with_two_files, write
 from transcribed import changed, log, made
 
 from mlos_sync.app import collecting, health, indexing, why
@@ -15,11 +15,7 @@ BRANCH = "entire/checkpoints/v1"
 
 @pytest.fixture
 def repo(tmp_path):
-    repo = workspace(tmp_path)
-    write(repo, "src/app/main.py", "one\n")
-    write(repo, "docs/guide.md", "guide\n")
-    save(repo, "files")
-    return repo
+    return with_two_files(tmp_path)
 
 
 def note(*files, session="s-1", model="claude-opus-4-5"):

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from cli import add, assert_rebuild_is_equal, change, git, listed, opened, run, save, sql, synced, workspace, write
+from cli import (
+    add,
+    assert_rebuild_is_equal,
+    change,
+    git,
+    listed,
+    opened,
+    run,
+    save,
+    sql,
+    synced,
+    with_two_files,
+    workspace,
+    write,
+)
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from transcribed import changed, edited, log, looked, made, markdown, ran, wrote
@@ -16,11 +30,7 @@ HISTORY = ".specstory/history"
 
 @pytest.fixture
 def repo(tmp_path):
-    repo = workspace(tmp_path)
-    write(repo, "src/app/main.py", "one\n")
-    write(repo, "docs/guide.md", "guide\n")
-    save(repo, "files")
-    return repo
+    return with_two_files(tmp_path)
 
 
 def two(*more):
