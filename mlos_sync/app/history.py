@@ -7,7 +7,6 @@ that every clone derives the same one; it counts while its commit is reachable, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from mlos_sync.app import looking, reading, segments
@@ -15,17 +14,15 @@ from mlos_sync.app.events import add_events, update_visibility
 from mlos_sync.app.folding import iso
 from mlos_sync.app.numbering import Record, is_contested, uid_in
 from mlos_sync.app.opening import Index
-from mlos_sync.core import ids, journal
+from mlos_sync.core import ids, journal, trailers
 from mlos_sync.core.fold import heads
+from mlos_sync.core.trailers import Rules
 from mlos_sync.edge import commits, git, store
 from mlos_sync.edge.commits import LoggedCommit
 from mlos_sync.edge.workspace import MARKER
 from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 
 BATCH = 500
-# An agent's footer often puts its co-author line into a paragraph of its own, and git then sees no other trailer
-# ("Task: 12", blank line, "Co-Authored-By: …"): a line of a known key whose whole value is a reference counts too.
-_LINE = re.compile(r"^(task|need|closes|fixes|resolves)[ \t]*:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
 
 
 def update(index: Index, head: str) -> set[str]:
@@ -90,7 +87,7 @@ def _forget(db: store.Connection, shas: list[str]) -> set[str]:
 
 
 def _add(index: Index, logged: Iterable[LoggedCommit], revisions: list[str]) -> set[str]:
-    db = index.db
+    db, rules = index.db, index.workspace.config.commits.rules
     paths: set[str] = set()
     merges = False
     mentioned: dict[str, tuple[int | None, list[tuple[str, str]]]] = {}
@@ -107,11 +104,11 @@ def _add(index: Index, logged: Iterable[LoggedCommit], revisions: list[str]) -> 
                 "INSERT OR REPLACE INTO commit_changes(path, commit_id, status, old_path, blob) VALUES (?, ?, ?, ?, ?)",
                 [(c.path, number, c.status, c.old_path, c.blob) for c in commit.changes],
             )
-            if found := mentions(commit):
+            if found := mentions(commit, rules):
                 mentioned[commit.sha] = (number, found)
             db.executemany(
                 "INSERT OR IGNORE INTO commit_sessions VALUES (?, ?, ?)",
-                [(number, *one) for one in named_sessions(commit)],
+                [(number, *one) for one in named_sessions(commit, rules)],
             )
             paths.update(change.path for change in commit.changes)
             paths.update(change.old_path for change in commit.changes if change.old_path)
@@ -135,17 +132,17 @@ def _add_merged(index: Index, revisions: list[str]) -> set[str]:
     return {path for _, path, _ in rows}
 
 
-def mentions(commit: LoggedCommit) -> list[tuple[str, str]]:
-    """(key in lower case, value) of each trailer or trailer-like line that refers to a record."""
-    found = [(key.lower(), value) for key, value in commit.trailers if key.lower() in ids.TRAILERS]
-    if ":" in commit.message.partition("\n")[2]:
-        found += [(match[1].lower(), match[2].strip()) for match in _LINE.finditer(commit.message.partition("\n")[2])]
-    return [pair for pair in dict.fromkeys(found) if any(True for _ in ids.in_trailer(*pair))]
+def mentions(commit: LoggedCommit, rules: Rules) -> list[tuple[str, str]]:
+    """(key in lower case, value) of each trailer, trailer-like line or word that refers to a record."""
+    found = [(key.lower(), value) for key, value in commit.trailers if rules.meaning(key) not in (None, "session")]
+    found = [pair for pair in found if any(True for _ in ids.in_trailer(str(rules.meaning(pair[0])), pair[1]))]
+    found += [(one.key, one.value) for one in trailers.mentions(commit.message, rules)]
+    return list(dict.fromkeys(found))
 
 
-def named_sessions(commit: LoggedCommit) -> list[tuple[str, str]]:
+def named_sessions(commit: LoggedCommit, rules: Rules) -> list[tuple[str, str]]:
     """(key in lower case, session or checkpoint) of each trailer that names one; of a link its last part."""
-    found = [(key.lower(), value) for key, value in commit.trailers if key.lower() in ids.SESSION_TRAILERS]
+    found = [(key.lower(), value) for key, value in commit.trailers if rules.meaning(key) == "session"]
     return [(key, value.rstrip("/").rpartition("/")[2]) for key, value in found if value]
 
 
@@ -164,7 +161,7 @@ def closings(index: Index) -> set[Record]:
 
     Runs in the caller's transaction, capture off, after records are up to date. Returns the records to fold again.
     """
-    db = index.db
+    db, rules = index.db, index.workspace.config.commits.rules
     dirty: set[Record] = set()
     unresolved: dict[str, list[str]] = {}
     rows = db.execute(
@@ -173,7 +170,7 @@ def closings(index: Index) -> set[Record]:
     ).fetchall()
     for number, sha, author, key, value, at in rows:
         targets: list[str] = []
-        references = list(ids.in_trailer(key, value))
+        references = list(ids.in_trailer(rules.meaning(key) or key, value))
         for reference, closes in references:
             try:
                 kind, uid = _named_by(index, reference, sha)

@@ -15,9 +15,6 @@ RECORD_KINDS = ("need", "task", "agent")
 SHORTEST = 6
 LASTING = 16  # digits of a uid where it must last, such as in a commit message
 CLOSING = ("closes", "fixes", "resolves")
-TRAILERS = ("task", "need", *CLOSING)
-# `Session: <id>`; `Entire-Session:` and `Entire-Checkpoint:` of entireio/cli; `Claude-Session: https://…/session_…`
-SESSION_TRAILERS = ("session", "entire-session", "entire-checkpoint", "claude-session")
 
 _REFERENCE = re.compile(r"^(?:(need|task|agent|artifact|commit):(.+)|(need|task|agent)-([0-9a-f]{6,32}))\Z", re.DOTALL)
 # What a trailer's value may hold: `12`, `task:12`, `task-3f9a2c`, `12 (task-3f9a2c4155d01e77)`. Not `#12`: that is the
@@ -66,7 +63,7 @@ def _of_kind(kind: str, rest: str) -> Reference | None:
 def in_trailer(key: str, value: str) -> Iterator[tuple[Reference, bool]]:
     """(reference, closes) for each reference in a trailer; nothing when any part of the value is prose."""
     word = key.lower()
-    default = "need" if word == "need" else "task"
+    default = _default(word)
     found = []
     for part in _PARTS.split(value)[::2]:
         match = _IN_TRAILER.fullmatch(part.strip())
@@ -81,9 +78,14 @@ def in_trailer(key: str, value: str) -> Iterator[tuple[Reference, bool]]:
     yield from ((reference, word in CLOSING) for reference in found)
 
 
+def _default(word: str) -> str:
+    """The kind that a bare number has behind a key."""
+    return word if word in ("need", "agent") else "task"
+
+
 def with_uids(value: str, key: str, uid_of: dict[tuple[str, int], str]) -> str:
     """A trailer's value in which each bare number has gained its uid: `12` -> `12 (task-3f9a2c4155d01e77)`."""
-    default = "need" if key.lower() == "need" else "task"
+    default = _default(key.lower())
 
     def named(match: re.Match[str]) -> str:
         kind = match["kind"] or default

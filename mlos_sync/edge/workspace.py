@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlos_sync.core import trailers
 from mlos_sync.core.paths import to_bytes
 from mlos_sync.edge import git
 from mlos_sync.errors import SurroundingsError, UsageError
 
 MARKER = ".mlos/config.toml"
 VIEW_KINDS = ("problem", "index", "context_pack")
-_KNOWN = {"workspace", "created", "view", "ignore", "transcripts"}
+_KNOWN = {"workspace", "created", "view", "ignore", "transcripts", "commits", "hooks"}
+_KNOWN_COMMITS = {"trailers", "mentions", "keywords", "current", "offer", "unknown"}
+CURRENT = ("agent", "branch")
+UNKNOWN = ("observe", "refuse")
+PRE_PUSH = ("verify", "off")
 _KNOWN_TRANSCRIPTS = {"share", "folders"}
 SHARE = ("none", "facts")
 _KNOWN_VIEW = {"path", "kind", "scope", "folder", "need", "title"}
@@ -41,14 +47,29 @@ class Transcripts:
 
 
 @dataclass(frozen=True, slots=True)
+class Commits:
+    """`[commits]`: how messages are read (`rules`), and what the hooks do while one is written. `current` says whose task is
+    added beside the one of `task start`: the agent's, the branch's; `offer` whether the editor lists open tasks; `unknown`
+    whether a reference to what does not exist is told later (observe) or stops the commit (refuse)."""
+
+    rules: trailers.Rules = trailers.DEFAULT
+    current: tuple[str, ...] = ()
+    offer: bool = True
+    unknown: str = UNKNOWN[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
-    """`.mlos/config.toml`: the workspace's id and birth, its views, and its transcripts."""
+    """`.mlos/config.toml`: the workspace's id and birth, its views, its transcripts, its commits and its hooks (`pre_push`
+    says whether what is pushed is verified)."""
 
     workspace: str
     created: str
     views: tuple[View, ...] = ()
     ignore: tuple[str, ...] = ()
     transcripts: Transcripts = Transcripts()
+    commits: Commits = field(default_factory=Commits)
+    pre_push: str = PRE_PUSH[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +160,8 @@ def parse_config(data: bytes) -> Config:
     if not isinstance(ignore, list) or not all(isinstance(one, str) for one in ignore):
         raise UsageError(f"{MARKER}: `ignore` is a list of patterns", where)
     about = _transcripts(raw.get("transcripts", {}), where)
-    return Config(raw["workspace"], raw["created"], views, tuple(ignore), about)
+    commits = _commits(raw.get("commits", {}), where)
+    return Config(raw["workspace"], raw["created"], views, tuple(ignore), about, commits, _pre_push(raw, where))
 
 
 def is_inside(path: str) -> bool:
@@ -161,6 +183,55 @@ def _transcripts(entry: Any, where: str) -> Transcripts:
             f"{where}; folders elsewhere are named for this clone alone: git config --add mlos-sync.transcripts FOLDER",
         )
     return Transcripts(share, tuple(folders))
+
+
+def _commits(entry: Any, where: str) -> Commits:
+    if not isinstance(entry, dict):
+        raise UsageError(f"{MARKER}: `commits` is a table", where)
+    place = f"{MARKER}: [commits]"
+    _only(entry, _KNOWN_COMMITS, place, where)
+    for name in ("mentions", "keywords", "offer"):
+        if not isinstance(entry.get(name, True), bool):
+            raise UsageError(f"{place}: `{name}` is true or false", where)
+    current = entry.get("current", [])
+    if not isinstance(current, list) or not all(one in CURRENT for one in current):
+        raise UsageError(f"{place}: `current` is a list of {', '.join(CURRENT)}", where)
+    unknown = entry.get("unknown", UNKNOWN[0])
+    if unknown not in UNKNOWN:
+        raise UsageError(f"{place}: `unknown` is one of {', '.join(UNKNOWN)}", where)
+    keys = trailers.OURS + _more_keys(entry.get("trailers", {}), place, where)
+    rules = trailers.Rules(keys, entry.get("mentions", False), entry.get("keywords", False))
+    return Commits(rules, tuple(current), entry.get("offer", True), unknown)
+
+
+def _more_keys(table: Any, place: str, where: str) -> tuple[tuple[str, str], ...]:
+    """Trailer keys of the workspace's own, `trailers = { task = ["Ticket"] }`: (key in lower case, meaning)."""
+    shape = f'{place}: `trailers` is a table of lists of keys, such as {{ task = ["Ticket"] }}'
+    if not isinstance(table, dict) or not all(isinstance(names, list) for names in table.values()):
+        raise UsageError(shape, where)
+    _only(table, set(trailers.MEANINGS), f"{place}: `trailers`", where)
+    found = []
+    for meaning, names in table.items():
+        for name in names:
+            if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", name):
+                raise UsageError(f"{shape}; a key has letters, digits and dashes", where)
+            if name.lower() in dict(trailers.OURS):
+                raise UsageError(f"{place}: `{name}` has its meaning already", where)
+            found.append((name.lower(), meaning))
+    if len(dict(found)) != len(found):
+        raise UsageError(f"{place}: one key has two meanings", where)
+    return tuple(found)
+
+
+def _pre_push(raw: dict[str, Any], where: str) -> str:
+    entry = raw.get("hooks", {})
+    if not isinstance(entry, dict):
+        raise UsageError(f"{MARKER}: `hooks` is a table", where)
+    _only(entry, {"pre_push"}, f"{MARKER}: [hooks]", where)
+    wanted = entry.get("pre_push", PRE_PUSH[0])
+    if wanted not in PRE_PUSH:
+        raise UsageError(f"{MARKER}: `hooks.pre_push` is one of {', '.join(PRE_PUSH)}", where)
+    return str(wanted)
 
 
 def _tables(value: Any, where: str) -> list[dict[str, Any]]:
