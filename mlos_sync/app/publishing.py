@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from mlos_sync.app import freshness
 from mlos_sync.app.events import count
-from mlos_sync.app.folding import iso
 from mlos_sync.app.opening import Index, open_index, writing
 from mlos_sync.app.reading import add_segment
 from mlos_sync.core import journal
+from mlos_sync.core.times import iso
 from mlos_sync.edge import files, git, ledger, store
 from mlos_sync.edge.workspace import Workspace, git_folders
 
