@@ -140,10 +140,10 @@ def _add(index: Index, logged: Iterator[Logged], revisions: list[str]) -> set[st
         _write(db, numbered, rules)
         for n, commit, changes in numbered:
             merges = merges or " " in commit.parents
-            if found := mentions(commit, rules):
+            if (commit.trailers or trailers.may_mention(commit.message, rules)) and (found := mentions(commit, rules)):
                 mentioned[commit.sha] = (n, found)
-            paths.update(change.path for change in changes)
-            paths.update(change.old_path for change in changes if change.old_path)
+            paths.update([change.path for change in changes])
+        paths.update([old for *_, changes in numbered for *_, old in changes if old])
     # "Fixes: 12" from before there was a workspace means somebody else's number 12.
     for sha in git.having(index.workspace.root, mentioned, MARKER):
         number, found = mentioned[sha]
@@ -151,7 +151,9 @@ def _add(index: Index, logged: Iterator[Logged], revisions: list[str]) -> set[st
             "INSERT OR IGNORE INTO commit_references(commit_id, key, value) VALUES (?, ?, ?)",
             [(number, *one) for one in found],
         )
-    return paths | _add_merged(index, revisions) if merges else paths
+    # To ask for what merges themselves added takes git half as long as all the rest, and few workspaces are merged so early.
+    journaled = merges and any(path.startswith(journal.FOLDER) for path in paths)
+    return paths | _add_merged(index, revisions) if journaled else paths
 
 
 def _write(

@@ -227,8 +227,11 @@ def _decide(
     void: Collection[str] = (),
 ) -> set[Record]:
     """Make the event by which a commit closes or reopens a record, where none is known. With `against`, the decision that it
-    takes back, only if the record would stand otherwise without all that was taken back (`void`). It has seen the journal of its commit's own tree and what
-    earlier commits decide: what was decided there it overrules, what came later overrules it."""
+    takes back, only if the record would stand otherwise without all that was taken back (`void`).
+
+    The event has seen the journal of its commit's own tree and what earlier commits decide: what was decided there it
+    overrules, what came later overrules it.
+    """
     db = index.db
     kind, uid = record
     name = _event(CLOSING_AGAIN if against and what == CLOSING else what, commit.sha, uid)
