@@ -12,7 +12,7 @@ import glob
 import os
 from dataclasses import dataclass
 
-from mlos_sync.app import freshness
+from mlos_sync.app import freshness, passing
 from mlos_sync.app.events import count
 from mlos_sync.app.opening import Index, open_index, writing
 from mlos_sync.app.reading import add_segment
@@ -53,7 +53,9 @@ def publish(
     """Stage what is pending. Raises SurroundingsError when the lock is not free within `patience`."""
     root, db = index.workspace.root, index.db
     with writing(index, patience):
-        freshness.refresh(index)
+        freshness.refresh(index, edges=True)
+        if passing.journal_links(index):
+            freshness.refresh(index)
         staged = _staged(index, index_file)
         entries: list[tuple[str, str]] = []
         for name, (path, blob) in sorted(_unstaged(index, staged).items()):
