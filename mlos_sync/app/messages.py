@@ -31,9 +31,10 @@ CLOSING, SEEN, PREPARED, ADDED = "closing", "message-seen", "message-prepared", 
 PATIENCE = 0.05  # seconds to wait for another program's transaction; the commit goes on without us
 OFFERED = 10
 _LONGEST = 72  # characters of a description
-# Git is in the middle of something whose commits have their messages from elsewhere (`sequencer`: between two picks)
+# Git is in the middle of something whose commits have their messages from elsewhere (`sequencer`: between two picks).
+# Not REBASE_HEAD, which git 2.39 leaves behind when a rebase that stopped is over.
 _AT_WORK = (
-    "MERGE_HEAD", "SQUASH_MSG", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD", "rebase-merge", "rebase-apply", "sequencer",
+    "MERGE_HEAD", "SQUASH_MSG", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply", "sequencer",
 )  # fmt: skip
 
 
@@ -132,8 +133,13 @@ def prepare(path: str, source: str, making: Making) -> None:
     may_offer = may_add and making.edited and source != "message" and desk.config.commits.offer
     may_add = may_add and _is_of_a_task(desk)
     found = desk.mentions()
-    if not (found or may_add or may_offer):
-        return
+    added = _prepared(desk, found, may_add, may_offer) if found or may_add or may_offer else []
+    desk.put_back()
+    _leave_word(desk, source, added)
+
+
+def _prepared(desk: _Desk, found: list[Mention], may_add: bool, may_offer: bool) -> list[str]:
+    """Do it to the text. Returns the trailers that were added."""
     db = desk.connect()
     try:
         desk.text = draft.numbered(desk.text, found, _uids(db, found))
@@ -143,10 +149,9 @@ def prepare(path: str, source: str, making: Making) -> None:
             desk.text = draft.inserted(desk.text, added, desk.exact)
         if may_offer:
             _offer(db, desk, chosen)
+        return added
     finally:
         db.close()
-    desk.put_back()
-    _leave_word(desk, source, added)
 
 
 def resolve(path: str, making: Making) -> list[str]:

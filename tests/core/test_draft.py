@@ -24,7 +24,13 @@ def numbered(text: str, reading: Reading = PLAIN) -> str:
 
 def parsed(text: str, *config: str) -> list[str]:
     """The trailers that git's own parser sees."""
-    command = ["git", *(word for one in config for word in ("-c", one)), "interpret-trailers", "--parse", "--no-divider"]
+    command = [
+        "git",
+        *(word for one in config for word in ("-c", one)),
+        "interpret-trailers",
+        "--parse",
+        "--no-divider",
+    ]
     done = subprocess.run(command, input=text.encode("utf-8", "surrogateescape"), capture_output=True, check=True)
     return done.stdout.decode("utf-8", "surrogateescape").splitlines()
 
