@@ -6,7 +6,8 @@ environment of the hook knows, so it comes with `Making`.
 
 Left in our folder of the git directory: CLOSING, where the message closes something or takes a commit back (the next
 commit publishes that); SEEN, when the message was looked at; PREPARED, a message that no editor comes after and in which
-nothing is left to be done (commit-msg compares and goes on); ADDED, what was put into a message that somebody edits.
+nothing is left to be done (commit-msg compares and goes on); ADDED, what was put into a message that somebody edits;
+OFFERED, that its comments have the form of trailers.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from mlos_sync.edge import store
 from mlos_sync.edge.workspace import MARKER, Config, parse_config
 from mlos_sync.errors import SurroundingsError
 
-CLOSING, SEEN, PREPARED, ADDED = "closing", "message-seen", "message-prepared", "message-added"
+CLOSING, SEEN = "closing", "message-seen"
+PREPARED, ADDED, OFFERED = "message-prepared", "message-added", "message-offered"
 PATIENCE = 0.05  # seconds to wait for another program's transaction; the commit goes on without us
-OFFERED = 10
+MOST = 10  # tasks that are offered
 _LONGEST = 72  # characters of a description
 # Git is in the middle of something whose commits have their messages from elsewhere (`sequencer`: between two picks).
 # Not REBASE_HEAD, which git 2.39 leaves behind when a rebase that stopped is over.
@@ -126,7 +128,7 @@ def prepare(path: str, source: str, making: Making) -> None:
     desk = _desk(path, making)
     if desk is None:
         return
-    _forget(making.state, PREPARED, ADDED)
+    _forget(making.state, PREPARED, ADDED, OFFERED)
     may_add = source in ("", "template", "message") and not any(
         os.path.lexists(os.path.join(making.git_dir, name)) for name in _AT_WORK
     )
@@ -243,7 +245,7 @@ def _offer(db: store.Connection, desk: _Desk, chosen: list[current.Task]) -> Non
     own_comments = any(line.startswith(sign) for line in desk.text.split("\n"))
     if cleanup not in ("", "default", "strip") or not own_comments:
         return
-    listed = current.unfinished(db, OFFERED + len(chosen) + 1)
+    listed = current.unfinished(db, MOST + len(chosen) + 1)
     others = [task for task in listed if task not in chosen and not _is_named(desk, task)]
     encoding = desk.setting("i18n.commitencoding").lower().replace("-", "")
 
@@ -256,13 +258,15 @@ def _offer(db: store.Connection, desk: _Desk, chosen: list[current.Task]) -> Non
         lines += [f"{sign} The task you work on, task:{task.number} (mlos-sync task current):", told(task.description)]
     if others:
         lines.append(f"{sign} Tasks that are open. Take away the sign before one that this commit is part of:")
-    for task in others[:OFFERED]:
+    for task in others[:MOST]:
         # No blank behind the sign: whoever takes away the sign alone must not leave a line that continues another one
         lines += [f"{sign}{task.trailer}", told(task.description)]
-    if len(others) > OFFERED:
+    if len(others) > MOST:
         lines.append(f"{sign} More of them: mlos-sync task list")
     if lines:
         desk.text = draft.inserted(desk.text, lines, desk.exact)
+        if sign == "#":  # of any other the shim knows nothing
+            _write(desk.making.state, OFFERED, b"#\n")
 
 
 def _leave_word(desk: _Desk, source: str, added: list[str]) -> None:
