@@ -86,7 +86,8 @@ class _Desk:
 
     @cached_property
     def exact(self) -> draft.Reading:
-        sign = draft.comment_sign(self.text, self.setting("core.commentchar", "core.commentstring"))
+        one, either = self.setting("core.commentchar") or "#", self.setting("core.commentchar", "core.commentstring")
+        sign = draft.comment_sign(self.text, (either or one, one))
         names = [
             (key[len("trailer.") :].rpartition("."), value) for key, value in self.settings if key[:8] == "trailer."
         ]
@@ -242,8 +243,7 @@ def _offer(db: store.Connection, desk: _Desk, chosen: list[current.Task]) -> Non
     """Comments that turn into trailers when their sign is taken away. Only above comments of git's own, where these are
     taken out of the message."""
     sign, cleanup = desk.exact.comment, desk.setting("commit.cleanup")
-    own_comments = any(line.startswith(sign) for line in desk.text.split("\n"))
-    if cleanup not in ("", "default", "strip") or not own_comments:
+    if cleanup not in ("", "default", "strip") or not draft.has_comment(desk.text, desk.exact):
         return
     listed = current.unfinished(db, MOST + len(chosen) + 1)
     others = [task for task in listed if task not in chosen and not _is_named(desk, task)]

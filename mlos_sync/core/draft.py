@@ -17,7 +17,7 @@ from mlos_sync.core.trailers import Mention, Rules
 SCISSORS = "------------------------ >8 ------------------------"
 AUTO = "auto"
 _SIGNS = "#;@!$%^&|:"  # what git takes one of where core.commentChar is auto
-_CUT = re.compile(rf"^([{re.escape(_SIGNS)}]) {SCISSORS}$", re.MULTILINE)
+_CUT = re.compile(rf"^(\S+) {SCISSORS}$", re.MULTILINE)
 _GENERATED = ("Signed-off-by: ", "(cherry picked from commit ")  # trailers that git itself writes
 _TITLE_OF_ANOTHER = ("fixup! ", "squash! ", "amend! ")
 
@@ -33,15 +33,14 @@ class Reading(NamedTuple):
 PLAIN = Reading()
 
 
-def comment_sign(text: str, configured: str) -> str:
-    """The sign of comments: as configured; where git chose one itself, the one that its own comments begin with."""
-    if configured != AUTO:
-        return configured or "#"
+def comment_sign(text: str, configured: Sequence[str]) -> str:
+    """The sign of comments, of those that are configured the one that git's own comments begin with: it chooses one itself
+    where one is `auto`, and before 2.45 it knows nothing of `core.commentString`. Else the first."""
+    signs = [one for name in configured for one in (_SIGNS if name == AUTO else (name,))]
     cut = _CUT.search(text)
-    if cut:
-        return cut[1]
-    last = text.rstrip().rpartition("\n")[2][:1]
-    return last if last and last in _SIGNS else "#"
+    last = cut[1] if cut and cut[1] in signs else text.rstrip().rpartition("\n")[2]
+    shown = (one for one in signs if last.startswith(one))
+    return next(shown, "#" if configured[0] == AUTO else configured[0])
 
 
 def has_odd_line(text: str) -> bool:
@@ -72,6 +71,11 @@ def kept(text: str, reading: Reading) -> str:
 def is_empty(text: str, reading: Reading) -> bool:
     """Whether nothing is left of the message once comments are out."""
     return not kept(text, reading).strip()
+
+
+def has_comment(text: str, reading: Reading) -> bool:
+    """Whether a comment stands above the cut line. (None does where `--cleanup=scissors` would leave it in the message.)"""
+    return any(line.startswith(reading.comment) for _, line in _lines(text[: _cut(text, reading)]))
 
 
 def is_for_another(text: str, reading: Reading) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -381,19 +382,24 @@ def test_the_offer_behind_a_message_that_stands(repo):
     assert trailers(repo) == [trailer(repo, 2)]
 
 
-@pytest.mark.parametrize("setting", ["core.commentChar=;", "core.commentChar=auto", "core.commentChar=%"])
+@pytest.mark.parametrize(
+    "setting", ["core.commentChar=;", "core.commentChar=auto", "core.commentChar=%", "core.commentString=//"]
+)
 def test_the_sign_of_comments(repo, setting):
     """As git has it; given for one command too, which only the environment tells."""
-    env = editor(repo, SUBJECT + '\nsed -i "s/^[;%#]Task: 2/Task: 2/" "$1"')
+    env = editor(repo, SUBJECT + '\nsed -i "s,^\\([;%#]\\|//\\)Task: 2,Task: 2," "$1"')
     git(repo, "-c", setting, "commit", "-q", "--allow-empty", env=env)
     assert message(repo) == f"Subject\n\n{trailer(repo, 2)}\n"
-    sign = setting[-1] if setting[-1] in ";%" else "#"
-    assert f"{sign}Task: 2" in seen(repo) and f"\n{sign} Please" in seen(repo)
+    sign = re.search(r"^(\S+) Please", seen(repo), re.MULTILINE)[1]  # `//` needs git 2.45
+    assert f"{sign}Task: 2" in seen(repo) and sign in (setting.partition("=")[2], "#")
 
 
 @pytest.mark.parametrize("setting", ["verbatim", "whitespace", "scissors"])
 def test_no_comment_that_would_stay(repo, setting):
-    """Where git does not take comments out, none is put in."""
+    """Where git does not take comments out, none is put in; of the option, only `scissors` can be told."""
+    if setting == "scissors":
+        commit(repo, "--cleanup=scissors", **editor(repo, 'echo Subject > "$1"'))
+        assert "Task: 2" not in seen(repo) and ">8" in seen(repo)
     git(repo, "config", "commit.cleanup", setting)
     commit(repo, **editor(repo, 'echo Subject > "$1"'))
     assert "Task: 2" not in seen(repo)
