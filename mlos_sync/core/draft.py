@@ -104,6 +104,12 @@ def inserted(text: str, lines: Sequence[str], reading: Reading) -> str:
     """The text with lines (trailers, or comments that may become some) behind its trailers as git finds them, in a
     paragraph of their own where there are none. Before a message that is still to be typed, its first line stays free."""
     start, end = block(text, reading)
+    while end > 0:  # a blank line that ends in CRLF is none for git, at the end
+        line = text[text.rfind("\n", 0, end - 1) + 1 : end]
+        if line.strip() and not line.startswith(reading.comment):
+            break
+        end -= len(line)
+    start = min(start, end)
     before, after = text[:end], text[end:]
     ending = "\r\n" if before.endswith("\r\n") else "\n"
     if not before:
@@ -177,7 +183,7 @@ def _end(text: str, reading: Reading) -> int:
     run: int | None = None
     in_conflicts = False
     for at, line in _lines(text[:stop]):
-        if line.startswith(reading.comment) or not line.strip():
+        if line.startswith(reading.comment) or line == "\n":
             run = at if run is None else run
         elif line.startswith("Conflicts:\n"):
             run, in_conflicts = at if run is None else run, True

@@ -100,7 +100,7 @@ PIECES = (
 )  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
 def test_what_is_put_in_is_a_trailer_for_git(text):
     """It stands behind those that git saw before, which it sees still, and nothing else of the text changes."""
