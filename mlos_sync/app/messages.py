@@ -290,10 +290,11 @@ def _take_back(desk: _Desk) -> None:
     try:
         with open(os.path.join(making.state, ADDED), "rb") as file:
             source, count, *rest = file.read().decode("utf-8", "surrogateescape").split("\n")
+        many = int(count)
     except (OSError, ValueError):
         return
     _forget(making.state, ADDED)
-    added, prepared = rest[: int(count)], "\n".join(rest[int(count) :])
+    added, prepared = rest[:many], "\n".join(rest[many:])
     bare = draft.without(desk.text, added)
     untouched = source == "template" and draft.kept(desk.text, desk.exact).strip() == prepared
     if making.edited and bare != desk.text and (untouched or draft.is_empty(bare, desk.exact)):

