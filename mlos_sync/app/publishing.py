@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from mlos_sync.app import freshness, passing
 from mlos_sync.app.events import count
+from mlos_sync.app.messages import CLOSING
 from mlos_sync.app.opening import Index, open_index, writing
 from mlos_sync.app.reading import add_segment
 from mlos_sync.core import journal
@@ -23,7 +24,6 @@ from mlos_sync.edge.workspace import Workspace, git_folders
 
 HOOK_PATIENCE = 0.05  # seconds; if the lock is not free by then the events stay pending and the commit goes on
 REPAIR = "repair"
-CLOSING = "closing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,12 +253,6 @@ def _write_files(root: str, entries: list[tuple[str, str]]) -> None:
 
 def _is_blob(text: str) -> bool:
     return len(text) in (40, 64) and not set(text) - set("0123456789abcdef")
-
-
-def note_closing(workspace: Workspace) -> None:
-    """Leave word, in commit-msg, that the commit being made closes something: the next commit publishes that."""
-    with open(os.path.join(workspace.state, CLOSING), "w", encoding="utf-8"):
-        pass
 
 
 def forget_closing(workspace: Workspace) -> None:

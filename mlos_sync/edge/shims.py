@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from mlos_sync.errors import RefusedError, SurroundingsError
 
-NAMES = ("pre-commit", "pre-merge-commit", "commit-msg", "post-commit")
+NAMES = ("pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "post-commit")
 KEPT = ".before-mlos-sync"
 PLACEHOLDER = b"@PYTHON@"
 MARK = b"# mlos-sync hook v"
-CURRENT = MARK + b"1\n"
+CURRENT = MARK + b"2\n"
 
 INSTALLED = "installed"
 MISSING = "missing"

@@ -10,7 +10,6 @@ from typing import Any
 
 from mlos_sync.core import trailers
 from mlos_sync.core.paths import to_bytes
-from mlos_sync.edge import git
 from mlos_sync.errors import SurroundingsError, UsageError
 
 MARKER = ".mlos/config.toml"
@@ -104,6 +103,8 @@ class Workspace:
 
 def git_folders(start: str) -> tuple[str, str, str, str]:
     """(root, git dir, common git dir, hooks folder) of the work tree that holds `start`. Raises SurroundingsError."""
+    from mlos_sync.edge import git  # a hook of messages needs the config alone, and what starts git takes 7 ms to load
+
     if not os.path.isdir(start):
         raise SurroundingsError(f"there is no folder {start}", "name an existing folder with -C")
     out = git.run(
@@ -129,6 +130,8 @@ def find(start: str) -> Workspace:
         with open(marker, "rb") as file:
             config = parse_config(file.read())
     except FileNotFoundError:
+        from mlos_sync.edge import git
+
         if git.tracked_paths(root, MARKER):
             raise SurroundingsError(
                 f"{MARKER} is tracked and not on disk", f"git restore {MARKER}, or mlos-sync init"

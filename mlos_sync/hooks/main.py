@@ -59,9 +59,18 @@ def pre_merge_commit(_: list[str]) -> int:
     return guard(merging=True)
 
 
+def prepare_commit_msg(arguments: list[str]) -> int:
+    """Before the editor: uids beside numbers, the current task, a list to choose from. It never stops a commit."""
+    _failing_open("preparing the message", lambda: _prepare(*arguments))
+    return 0
+
+
 def commit_msg(arguments: list[str]) -> int:
-    """Write the lasting uid beside each task number in the message."""
-    _failing_open("resolving the task numbers", lambda: _resolve(arguments[0]))
+    """Write the lasting uid beside each number in the message; refuse unknown references where the config asks for it."""
+    refusal = _failing_open("resolving the task numbers", lambda: _resolve(arguments[0]))
+    if isinstance(refusal, list) and refusal:
+        say("\n".join(refusal))
+        return 1
     return 0
 
 
@@ -144,10 +153,18 @@ def _publish() -> None:
     publishing.publish_for_commit()
 
 
-def _resolve(file: str) -> None:
+def _prepare(file: str, source: str = "", *_: str) -> None:
     from mlos_sync.app import messages
+    from mlos_sync.hooks.making import making
 
-    messages.resolve(file)
+    messages.prepare(file, source, making())
+
+
+def _resolve(file: str) -> list[str]:
+    from mlos_sync.app import messages
+    from mlos_sync.hooks.making import making
+
+    return messages.resolve(file, making())
 
 
 def _repair() -> None:
@@ -166,6 +183,7 @@ def _open_standard_streams() -> None:
 _HOOKS = {
     "pre-commit": pre_commit,
     "pre-merge-commit": pre_merge_commit,
+    "prepare-commit-msg": prepare_commit_msg,
     "commit-msg": commit_msg,
     "post-commit": post_commit,
 }

@@ -95,6 +95,7 @@ def test_ours_is_mended(hooks):
         "commit-msg": "outdated",
         "post-commit": "outdated",
         "pre-merge-commit": "installed",
+        "prepare-commit-msg": "installed",
     }
     (hooks / "pre-merge-commit").write_bytes(good["pre-merge-commit"][1] + b"# changed\n")
     assert states(shims.install(str(hooks), TEMPLATES, PYTHON)) == {"installed"}
@@ -187,13 +188,19 @@ def test_the_kept_hook_runs_first(hooks, name, tmp_path):
         ("x\n\nResolves:2", True),
         ("Need: 4", True),
         ("fix the task: 12", False),
-        ("Tasks: 12", False),
+        ("x\n\nTicket: 12", True),  # the config may have made it a key a moment ago
+        ("x\n\nTask:\n 12", True),
+        ("x\n\nTask: task-3f9a2c", True),
+        ("fixes task:12 (task-3f9a2c4155d01e77)", True),
+        ('Revert "x"\n\nThis reverts commit 0123456789.', True),
+        ("x\n\nCo-Authored-By: Ada 2 <ada@example.org>\nDate: 2026-11-20\nRefs: #a", False),
+        ("Task list of 12", False),
         ("x\n", False),
         ("", False),
     ],
 )
 def test_python_starts_only_for_trailers(hooks, tmp_path, message, starts):
-    """commit-msg costs a grep unless a line may name a task or a need."""
+    """commit-msg costs a grep unless a line may refer to something, whatever its key."""
     witness = tmp_path / "python"
     write(witness, b'#!/bin/sh\necho "$@" > ran\n')
     shims.install(str(hooks), TEMPLATES, str(witness))
