@@ -73,8 +73,9 @@ def outdated(start: str, sha: str) -> list[Finding]:
     """Views of a commit that are stale or missing, told by that commit alone: the work tree at `start` may hold another
     one, or no workspace."""
     root, git_dir, common_dir, hooks_dir = git_folders(start)
-    config, problem = _config(root, git.tree_files(root, sha))
-    if config is None:
+    tree = git.tree_files(root, sha)
+    config, problem = _config(root, tree)
+    if config is None or not any(view.path in tree for view in config.views):
         return [problem] if problem else []
     found = _findings(Workspace(root, git_dir, common_dir, hooks_dir, config), sha, _Known())
     return [one for one in found if one.kind in (STALE, MISSING)]

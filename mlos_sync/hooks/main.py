@@ -92,7 +92,7 @@ def pre_push(arguments: list[str]) -> int:
         )
         return 1
     if outdated:
-        say(f"mlos-sync: pushed all the same, but not up to date:\n{listed(outdated)}")
+        say(f"mlos-sync: the push goes on, with views that are not up to date:\n{listed(outdated)}")
     return 0
 
 

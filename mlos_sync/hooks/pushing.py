@@ -31,8 +31,6 @@ _DIFF = (
     *("diff-tree", "--stdin", "--always", "--root", "--raw", "-z", "-r", "--no-abbrev", "--no-renames"),
     *("--no-ext-diff", "--no-textconv", "--no-relative"),
 )
-# What any view looks like: a path that the config calls a view is judged as if one had stood there before.
-_A_VIEW = seal.make(b"---\ncompiled_at: 2000-01-01T00:00:00Z\nseal: pending\n---\n")
 
 
 class Change:
@@ -222,11 +220,13 @@ def judge_files(changes: list[Change], settings: Settings) -> Iterator[Finding]:
             entry = Entry(os.fsencode(path), "M", b"", name.encode("ascii"), False)
             changes.append(Change(change.commit, change.parent, entry, True))
     contents = plumbing.contents([name for change in changes for name in change.entry.ids], seal.may_claim)
+    # A path that the config calls a view is judged as if any view had stood there before.
+    a_view = seal.make(b"---\ncompiled_at: 2000-01-01T00:00:00Z\nseal: pending\n---\n")
     for change in changes:
         new = next(contents) if change.entry.new else b""
         old = next(contents) if change.entry.old else None
         if change.path in settings[change.commit][1]:
-            old = _A_VIEW
+            old = a_view
         found = guard.judge(change.path, old, new, new_is_symlink=change.entry.new_is_symlink)
         if found is not None and change.entry.status != "D":
             yield change.finding(found)
