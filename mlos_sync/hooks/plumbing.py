@@ -99,11 +99,12 @@ def finish(process: Process) -> tuple[int, bytes]:
     return code, said
 
 
-def fed(data: bytes, *args: str) -> Generator[bytes]:
-    """Run git with `data` as its input and hand out what it prints, block by block. Raises GitError if it fails."""
+def fed(data: bytes, *args: str, quiet: bool = False) -> Generator[bytes]:
+    """Run git with `data` as its input and hand out what it prints, block by block; `quiet` hides its complaints. Raises
+    GitError if it fails."""
     import threading
 
-    process = Process(*args, talk=True)
+    process = Process(*args, talk=True, quiet=quiet)
     feeder = threading.Thread(target=_feed, args=(process, data), daemon=True)  # git answers before it has read all
     feeder.start()
     code = 0

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CONFIG = ".mlos/config.toml"
 SWITCH = "mlos-sync.prePush"
 OFF = "off"
+NOTHING: tuple[bool, frozenset[str]] = (True, frozenset())
 
 # With two ids on a line the second is taken for the parent, so each parent of a merge is asked for by itself; --always
 # answers also where nothing differs, so that answers can be counted.
@@ -91,7 +92,7 @@ def check(arguments: list[str], lines: bytes) -> tuple[list[Finding], list[Findi
     candidates = what_matters(push.commits(tips), set(configs.values()))
     if not candidates:
         return [], []
-    settings = _settings({*tips, *(change.commit for change in candidates)})
+    settings = _settings({*tips, *(one for change in candidates for one in (change.commit, change.parent) if one)})
     wanted = tips if switch else [tip for tip in tips if settings[tip][0]]
     if wanted != tips:
         commits = push.commits(wanted)
@@ -121,7 +122,7 @@ def what_matters(commits: Commits, configs: set[str]) -> list[Change]:
         if guard.is_segment(change.path):
             if change.introduced or change.entry.status != "A":
                 changes.append(change)
-        elif change.introduced and (change.entry.ids or change.entry.new_is_symlink):
+        elif change.introduced and (change.entry.ids or change.entry.new_is_symlink or change.entry.status == "D"):
             changes.append(change)
             if change.path == CONFIG:
                 configs |= {name.decode("ascii") for name in change.entry.ids}
@@ -205,12 +206,12 @@ def _damage(path: str, data: bytes | None) -> Finding | None:
 
 
 def judge_files(changes: list[Change], settings: Settings) -> Iterator[Finding]:
-    """What the guard refuses, and views of the config without a seal."""
+    """What the guard refuses, and views of the config without a seal, also those that it only now calls views."""
     touched = {(change.commit, change.path) for change in changes}
     named = [
         (change, path)
         for change in changes if change.path == CONFIG
-        for path in sorted(settings[change.commit][1])
+        for path in sorted(settings[change.commit][1] - settings.get(change.parent, NOTHING)[1])
         if (change.commit, path) not in touched and "\n" not in path
     ]  # fmt: skip
     blobs = _objects([f"{change.commit}:{path}" for change, path in named], "blob")
@@ -247,19 +248,23 @@ def _settings(commits: Iterable[str]) -> Settings:
 def _outdated(push: Push, tips: list[str], candidates: list[Change]) -> list[Finding]:
     """Views of the tips that are stale or missing, where something changed that a view may show. Views that nobody
     compiled between two commits of a push are nobody's concern."""
-    try:
-        from mlos_sync.app import verifying
-    except ImportError:  # a hook runs without third parties too; then nothing can be compiled
-        return []
     commits = {change.commit for change in candidates}
     changed = [tip for tip in tips if len(tips) == 1 or not commits.isdisjoint(push.commits([tip]))]
-    return [found for tip in changed for found in verifying.outdated(os.getcwd(), tip)]
+    try:
+        from mlos_sync.app import verifying
+
+        return [found for tip in changed for found in verifying.outdated(os.getcwd(), tip)]
+    except ImportError:  # an interpreter without third parties runs hooks, and compiles nothing
+        return []
 
 
 def _objects(names: list[str], kind: str) -> dict[str, str]:
     """Name -> object id, of those that name an object of this kind here."""
     asked = b"".join(os.fsencode(name) + b"\n" for name in names)
-    out = b"".join(plumbing.fed(asked, "cat-file", "--batch-check=%(objecttype) %(objectname)")) if names else b""
+    form = "--batch-check=%(objecttype) %(objectname)"
+    out = (
+        b"".join(plumbing.fed(asked, "cat-file", form, quiet=True)) if names else b""
+    )  # a tag may name what is no commit
     lines = [line.split(b" ") for line in out.split(b"\n")]
     wanted = kind.encode("ascii")
     return {
