@@ -14,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gitrepo import ROOT, commit_file, env_of, git, make_interpreter, make_repo
 
+from mlos_sync.app import setup, watching
 from mlos_sync.core import seal
 from mlos_sync.edge import git as plumbing
-from mlos_sync.edge import shims
+from mlos_sync.edge import shims, watch
 
 ALL = (*shims.NAMES, *shims.ON_REQUEST)
 AFTER = ("post-commit", "post-merge", "post-checkout", "post-rewrite", "post-index-change")
@@ -148,6 +149,7 @@ def test_each_operation_leaves_its_note(repo, name):
     assert "mlos" not in done.stdout + done.stderr
     assert notes(repo / ".git") == expected
     assert starts(repo, *AFTER) == []
+    assert not (repo / ".git" / "mlos" / "message-seen").exists()
     if closing is not None:
         assert (repo / ".git" / "mlos" / "closing").exists() == closing
 
@@ -425,6 +427,29 @@ def test_the_index_is_told_to_listeners_only(repo, monkeypatch):
     git(repo, "add", "a")
     assert set(notes(repo / ".git")) == {"index 0 0"}
     assert starts(repo) == []
+
+
+def test_a_watcher_hears_of_the_index_without_a_hook(tmp_path):
+    """A changed index is a file that was moved into the git directory, which is watched: why that hook is not installed."""
+    repo = make_repo(tmp_path)
+    commit_file(repo, "a", b"a\n")
+    events = watch.batches(str(repo), str(repo / ".git"), quiet=0.05, most=1, longest=30)
+    assert next(events) == frozenset()
+    git(repo, "update-index", "--chmod=+x", "a")
+    assert str(repo / ".git" / "index") in next(events)
+    events.close()
+
+
+def test_a_watcher_says_that_it_listens(tmp_path):
+    """While it holds its lock, and no longer."""
+    repo = make_repo(tmp_path)
+    made = setup.initialise(str(repo)).workspace
+    listening = Path(made.state, "listening")
+    looks = watching.looks(str(repo))
+    assert next(looks).problem is None
+    assert listening.exists()
+    looks.close()
+    assert not listening.exists()
 
 
 def test_guards_cannot_be_talked_out_of_it(repo):
