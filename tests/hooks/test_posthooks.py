@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,9 @@ OPERATIONS = {
     "commit": ("git commit -q --allow-empty -m x", "", ["commit"], None),
     "commit PATH": ("git commit -q -m x -- a", "echo x > a", ["commit"], None),
     "commit -a": ("git commit -q -a -m x", "echo x > a", ["commit"], None),
+    "commit -i": ("git commit -q -m x -i a", "echo x > a", ["commit"], None),
+    "first commit": ("git commit -q --allow-empty -m x", "git switch -q --orphan new", ["commit"], None),
+    "commit, detached": ("git commit -q --allow-empty -m x", "git switch -q --detach", ["commit"], None),
     "commit --no-verify": ("git commit -q --no-verify --allow-empty -m x", "", ["commit"], True),
     "amend": ("git commit -q --amend -m x", "", ["commit", "rewrite amend", "X X"], True),
     "merge, fast-forward": ("git merge -q side", "git switch -q old", ["merge 0"], True),
@@ -460,10 +464,46 @@ def test_guards_cannot_be_talked_out_of_it(repo):
     assert "commit refused" in done.stderr
 
 
+def test_programs_of_the_configuration_are_not_run(repo, tmp_path):
+    """Monitors, filters, converters and pagers that the repository configures are not started by any hook of ours."""
+    trap = tmp_path / "trap"
+    program = f"touch {trap}; cat"
+    for key in ("core.fsmonitor", "core.pager", "diff.external", "core.editor", "filter.x.clean", "filter.x.smudge"):
+        git(repo, "config", key, program)
+    for key in ("diff.x.textconv", "diff.x.command", "filter.x.process", "merge.x.driver"):
+        git(repo, "config", key, program)
+    (repo / ".git" / "info").mkdir(exist_ok=True)
+    (repo / ".git" / "info" / "attributes").write_text("* filter=x diff=x merge=x\n")
+    config = b'workspace = "00112233445566778899aabbccddeeff"\ncreated = "2026-01-01T00:00:00Z"\n'
+    tree = f"100644 blob {plumbing.write_blob(str(repo), config)}\tconfig.toml\n"
+    folder = git(repo, "mktree", stdin=tree).stdout.strip()
+    bad = plumbing.write_blob(str(repo), EDITED)
+    top = git(repo, "mktree", stdin=f"040000 tree {folder}\t.mlos\n100644 blob {bad}\tx.md\n").stdout.strip()
+    made = git(repo, "commit-tree", "-m", "x", "-p", "HEAD", top).stdout.strip()
+    old = git(repo, "rev-parse", "HEAD").stdout.strip()
+    (repo / "message").write_text("x\n")
+    done = run(repo, "pre-push", input=f"refs/heads/x {made} refs/heads/x {old}\n")
+    assert "push refused" in done.stderr
+    for name in ALL:
+        run(repo, name, input="")
+    assert not trap.exists()
+
+
+def test_nobody_waits_for_a_writer(repo):
+    """While somebody writes to our database, git goes on, and each thing is noted."""
+    database = sqlite3.connect(repo / ".git" / "mlos" / "index.db", isolation_level=None)
+    database.execute("BEGIN EXCLUSIVE")
+    git(repo, "cherry-pick", "side")
+    git(repo, "switch", "-q", "-c", "new")
+    git(repo, "commit", "-q", "--allow-empty", "-m", "x")
+    database.close()
+    assert notes(repo / ".git") == ["commit", "checkout X X 1", "commit"]
+
+
 def test_programs_of_the_workspace_are_not_run(repo, tmp_path):
     """Whatever lies in the workspace under the name of a program, with a PATH that leads there, stays data."""
     trap = tmp_path / "trap"
-    for name in ("cat", "rm", "true", "printf", "python", "python3"):
+    for name in ("git", "cat", "rm", "true", "printf", "python", "python3"):
         (repo / name).write_text(f"#!/bin/sh\ntouch '{trap}'\n", "ascii")
         (repo / name).chmod(0o755)
     for name in ("sitecustomize.py", "mlos_sync.py", "threading.py"):
