@@ -233,8 +233,11 @@ def mend(root: str, state: str, *, committed: bool = False) -> None:
         return
     head = git.tree_files(root, "HEAD", journal.FOLDER) if wanted else {}
     taken = [(path, blob) for path, blob in wanted.items() if head.get(path, ("", ""))[1] == blob]
+    # A commit of the whole index has them in it; writing a large one once more would cost as much as the commit did.
+    staged = git.tracked(root, journal.FOLDER) if taken else {}
     for path, blob in taken:
-        git.stage_blob(root, path, blob)
+        if path not in staged or staged[path].blob != blob:
+            git.stage_blob(root, path, blob)
     _write_files(root, taken)
     if committed or len(taken) == len(wanted):
         os.unlink(note)

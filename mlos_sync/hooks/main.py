@@ -166,7 +166,11 @@ def _failing_open(what: str, action: Callable[[], object]) -> object:
 def _something_pending() -> bool:
     from mlos_sync.hooks import pending
 
-    return pending.something_pending()
+    if not pending.something_pending():
+        return False
+    from mlos_sync.app import publishing  # noqa: F401 - takes 60 ms, while git reads the index
+
+    return True
 
 
 def _publish() -> None:

@@ -339,12 +339,14 @@ def test_a_git_directory_that_takes_no_note(repo, interpreter, name):
 
 
 def test_a_held_lock_is_nobodys_but_its_holders(repo):
-    """With index.lock held, post-commit cannot mend the index: it says so in one line, and the lock is left alone."""
+    """With index.lock held, post-commit cannot mend the index: it says so in one line, and the lock is left alone. An
+    index that has all it should is not written once more."""
     state = repo / ".git" / "mlos"
     blob = git(repo, "rev-parse", "HEAD:a").stdout.strip()
     segment = f".mlos/journal/2026/01/{'a' * 64}.jsonl"
     git(repo, "update-index", "--add", "--cacheinfo", f"100644,{blob},{segment}")
     git(repo, "commit", "-q", "--no-verify", "-m", "x")
+    git(repo, "update-index", "--force-remove", segment)  # `git commit PATH` leaves the real index like this
     (state / "repair").write_text(f"{blob} {segment}\n")
     (repo / ".git" / "index.lock").touch()
     done = run(repo, "post-commit")
@@ -355,6 +357,12 @@ def test_a_held_lock_is_nobodys_but_its_holders(repo):
     (repo / ".git" / "index.lock").unlink()
     assert run(repo, "post-commit").returncode == 0
     assert not (state / "repair").exists()
+    assert git(repo, "status", "--porcelain").stdout == ""
+    before = (repo / ".git" / "index").read_bytes(), (repo / ".git" / "index").stat().st_ino
+    (state / "repair").write_text(f"{blob} {segment}\n")
+    assert run(repo, "post-commit").returncode == 0
+    assert not (state / "repair").exists()
+    assert ((repo / ".git" / "index").read_bytes(), (repo / ".git" / "index").stat().st_ino) == before
 
 
 @pytest.mark.parametrize("name", ALL)
