@@ -105,9 +105,9 @@ class Tracked:
     tag: str
 
 
-def tracked(root: str, *scope: str) -> dict[str, Tracked]:
-    """The index, or the part of it below `scope`: path -> entry. Unmerged paths appear once, gitlinks are left out."""
-    out = run(root, "ls-files", "-s", "-t", "-z", "--", *scope)
+def tracked(root: str) -> dict[str, Tracked]:
+    """The index: path -> entry. Unmerged paths appear once, gitlinks are left out."""
+    out = run(root, "ls-files", "-s", "-t", "-z")
     found: dict[str, Tracked] = {}
     for record in out.split(b"\0"):
         if record:
