@@ -167,7 +167,8 @@ def resolve(path: str, making: Making) -> list[str]:
     desk.put_back()
     found = desk.mentions()
     _mark(desk, found)
-    _touch(making.state, SEEN)
+    if not os.path.lexists(os.path.join(making.git_dir, "SQUASH_MSG")):  # it may close what its message does not say
+        _touch(making.state, SEEN)
     if not found:
         return []
     db = desk.connect()

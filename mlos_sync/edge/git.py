@@ -43,6 +43,7 @@ def environment(index_file: str | None = None) -> dict[str, str]:
     """The environment for git: the user's, without another repository's variables. `index_file` names an index."""
     env = {name: value for name, value in os.environ.items() if name not in _LOCAL}
     env.update(GIT_OPTIONAL_LOCKS="0", GIT_NO_LAZY_FETCH="1", GIT_TERMINAL_PROMPT="0", LC_ALL="C", GIT_PAGER="cat")
+    env["MLOS_SYNC_HOOK"] = "1"  # to our post-index-change hook: nobody need hear of an index that we changed
     if index_file:
         env["GIT_INDEX_FILE"] = index_file
     return env

@@ -606,7 +606,7 @@ def test_the_message_file_is_handed_on(here, monkeypatch):
 
 def test_unknown_hooks(capfd):
     """A name that is no hook of ours is a usage error that lists them."""
-    assert main.main(["pre-push"]) == 2
+    assert main.main(["pre-receive"]) == 2
     assert main.main([]) == 2
     assert "pre-merge-commit" in capfd.readouterr().err
 
