@@ -43,6 +43,9 @@ def environment(index_file: str | None = None) -> dict[str, str]:
     """The environment for git: the user's, without another repository's variables. `index_file` names an index."""
     env = {name: value for name, value in os.environ.items() if name not in _LOCAL}
     env.update(GIT_OPTIONAL_LOCKS="0", GIT_NO_LAZY_FETCH="1", GIT_TERMINAL_PROMPT="0", LC_ALL="C", GIT_PAGER="cat")
+    # Replaced objects and grafts are of this clone alone, and change without HEAD moving: the history is the one that
+    # everybody has.
+    env.update(GIT_NO_REPLACE_OBJECTS="1", GIT_GRAFT_FILE=os.devnull)
     if index_file:
         env["GIT_INDEX_FILE"] = index_file
     return env
