@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO
@@ -27,7 +27,13 @@ _LOCAL = (
     "GIT_IMPLICIT_WORK_TREE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE",
     "GIT_SHALLOW_FILE", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS", "GIT_PAGER", "GIT_ASKPASS", "GIT_TRACE",
 )  # fmt: skip
-_SAFE = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false", "-c", "log.showSignature=false")
+# What the user has set must neither start a program nor change what is printed: a history is read alike everywhere.
+_SETTINGS = (
+    "core.fsmonitor=false", "core.quotePath=false", "core.commentChar=#", "color.ui=false", "diff.orderFile=/dev/null",
+    "diff.ignoreSubmodules=none", "log.showSignature=false", "log.showRoot=true", "log.follow=false",
+    "log.diffMerges=separate", "trailer.separators=:",
+)  # fmt: skip
+_SAFE = tuple(word for setting in _SETTINGS for word in ("-c", setting))
 
 
 @lru_cache(maxsize=1)
@@ -39,21 +45,34 @@ def program() -> str:
     return found
 
 
-def environment(index_file: str | None = None) -> dict[str, str]:
-    """The environment for git: the user's, without another repository's variables. `index_file` names an index."""
+def environment(index_file: str | None = None, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for git: the user's, without another repository's variables. `index_file` names an index,
+    `settings` are for this once, under any name."""
     env = {name: value for name, value in os.environ.items() if name not in _LOCAL}
     env.update(GIT_OPTIONAL_LOCKS="0", GIT_NO_LAZY_FETCH="1", GIT_TERMINAL_PROMPT="0", LC_ALL="C", GIT_PAGER="cat")
     # Replaced objects and grafts are of this clone alone, and change without HEAD moving: the history is the one that
     # everybody has.
     env.update(GIT_NO_REPLACE_OBJECTS="1", GIT_GRAFT_FILE=os.devnull)
+    env["GIT_ALLOW_PROTOCOL"] = "none"  # GIT_NO_LAZY_FETCH is younger than partial clones: to older gits this says it
+    for number, (key, value) in enumerate((settings or {}).items()):
+        env.update(
+            {"GIT_CONFIG_COUNT": str(number + 1), f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        )
     if index_file:
         env["GIT_INDEX_FILE"] = index_file
     return env
 
 
-def run(root: str, *args: str, data: bytes | None = None, index_file: str | None = None, check: bool = True) -> bytes:
+def run(
+    root: str,
+    *args: str,
+    data: bytes | None = None,
+    index_file: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> bytes:
     """Run git in `root` and return its output. Raises SurroundingsError with git's own words when it fails."""
-    done = _done(root, *args, data=data, index_file=index_file)
+    done = _done(root, *args, data=data, index_file=index_file, settings=settings)
     if check and done.returncode:
         words = done.stderr.decode("utf-8", "replace").strip()
         raise SurroundingsError(f"git {args[0]} failed: {words}", "run the same command by hand to see more")
@@ -61,7 +80,11 @@ def run(root: str, *args: str, data: bytes | None = None, index_file: str | None
 
 
 def _done(
-    root: str, *args: str, data: bytes | None = None, index_file: str | None = None
+    root: str,
+    *args: str,
+    data: bytes | None = None,
+    index_file: str | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git to its end, however that is."""
     return subprocess.run(
@@ -70,7 +93,7 @@ def _done(
         input=data,
         stdin=None if data is not None else subprocess.DEVNULL,
         capture_output=True,
-        env=environment(index_file),
+        env=environment(index_file, settings),
         check=False,
     )
 
@@ -279,14 +302,8 @@ def having(root: str, commits: Iterable[str], path: str) -> set[str]:
 
 def ref_tips(root: str) -> list[str]:
     """The commits that branches, tags and remote refs name, each once, sorted."""
-    out = run(
-        root,
-        "for-each-ref",
-        "--format=%(objecttype) %(objectname) %(*objectname)",
-        "refs/heads",
-        "refs/tags",
-        "refs/remotes",
-    )
+    shown = "--format=%(objecttype) %(objectname) %(*objectname)"
+    out = run(root, "for-each-ref", shown, "refs/heads", "refs/tags", "refs/remotes")
     tips = set()
     for line in out.decode().split("\n"):
         words = line.split()
@@ -345,9 +362,19 @@ def process_line(process: int) -> tuple[int, list[str]] | None:
 
 
 def stage_blob(root: str, path: str, blob: str, index_file: str | None = None) -> None:
-    """Put an existing blob into an index at `path`."""
+    """Put an existing blob into an index at `path`. Git compares the contents of files that are as young as the index it
+    writes, and tells a hook that it wrote: with no filter and no hook of anybody's."""
     entry = b"100644 " + blob.encode() + b"\t" + to_bytes(path) + b"\0"
-    run(root, "update-index", "-z", "--index-info", data=entry, index_file=index_file)
+    settings = {"core.hooksPath": os.devnull, **_no_filters(root)}
+    run(root, "update-index", "-z", "--index-info", data=entry, index_file=index_file, settings=settings)
+
+
+def _no_filters(root: str) -> dict[str, str]:
+    """Settings that switch each configured filter off: a file that only its filter makes clean then counts as one to be
+    looked at again, which is right."""
+    out = run(root, "config", "--null", "--name-only", "--get-regexp", r"^filter\.", check=False)
+    keys = [os.fsdecode(key) for key in out.split(b"\0") if key]
+    return {key: "false" if key.endswith(".required") else "" for key in keys}
 
 
 def config(root: str, key: str) -> str | None:
