@@ -51,8 +51,8 @@ def environment(index_file: str | None = None, settings: Mapping[str, str] | Non
     env = {name: value for name, value in os.environ.items() if name not in _LOCAL}
     env.update(GIT_OPTIONAL_LOCKS="0", GIT_NO_LAZY_FETCH="1", GIT_TERMINAL_PROMPT="0", LC_ALL="C", GIT_PAGER="cat")
     # Replaced objects and grafts are of this clone alone, and change without HEAD moving: the history is the one that
-    # everybody has.
-    env.update(GIT_NO_REPLACE_OBJECTS="1", GIT_GRAFT_FILE=os.devnull)
+    # everybody has. (A file that is there, were it empty, would have git advise against grafts.)
+    env.update(GIT_NO_REPLACE_OBJECTS="1", GIT_GRAFT_FILE=os.path.join(os.devnull, "none"))
     env["GIT_ALLOW_PROTOCOL"] = "none"  # GIT_NO_LAZY_FETCH is younger than partial clones: to older gits this says it
     for number, (key, value) in enumerate((settings or {}).items()):
         env.update(
@@ -75,7 +75,8 @@ def run(
     done = _done(root, *args, data=data, index_file=index_file, settings=settings)
     if check and done.returncode:
         words = done.stderr.decode("utf-8", "replace").strip()
-        raise SurroundingsError(f"git {args[0]} failed: {words}", "run the same command by hand to see more")
+        command = next(word for word in args if word != "-c" and "=" not in word)
+        raise SurroundingsError(f"git {command} failed: {words}", "run the same command by hand to see more")
     return done.stdout
 
 

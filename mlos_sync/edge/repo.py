@@ -30,16 +30,23 @@ def make_repository(folder: str) -> None:
         ) from None
 
 
+# What git says where there is no such line.
+_NOTHING = ("has only", "invalid line number", "no such path", "bad revision", "unknown revision", "ambiguous argument")
+
+
 def origin_of_line(root: str, path: str, line: int) -> tuple[str, str, int] | None:
     """(commit, the file's path in it, the line there) that a line of a tracked file in HEAD comes from, lines from 1; None
-    when blame does not know."""
+    when there is no such line. Raises SurroundingsError with git's words where git cannot tell."""
     # With a revision blame does not look at the work tree. Converting contents to text is its default, and a program's work.
-    told = plumbing.run(
-        root, "-c", "blame.ignoreRevsFile=", "-c", "core.quotePath=true", "blame", "--porcelain", "--no-textconv",
-        f"-L{line},{line}", "HEAD", "--", os.fsdecode(to_bytes(path)), check=False,
-    )  # fmt: skip
-    if not told:
-        return None
+    try:
+        told = plumbing.run(
+            root, "-c", "core.quotePath=true", "blame", "--porcelain", "--no-textconv", f"-L{line},{line}", "HEAD", "--",
+            os.fsdecode(to_bytes(path)),
+        )  # fmt: skip
+    except SurroundingsError as error:
+        if any(words in error.message for words in _NOTHING):
+            return None
+        raise
     head, *rest = told.split(b"\n")
     sha, before, *_ = head.decode("ascii").split(" ")
     name = next((row.removeprefix(b"filename ") for row in rest if row.startswith(b"filename ")), None)

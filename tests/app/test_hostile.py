@@ -283,11 +283,7 @@ def test_modules_of_the_work_tree_are_not_imported(tmp_path):
     repo = workspace(tmp_path)
     add(repo, "task", description="Close me")
     for name in MODULES:
-        write(
-            repo,
-            name if place == "root" else f".mlos/{name}",
-            "open('/dev/stderr', 'w').write('imported by mistake')\n",
-        )
+        write(repo, name, "open('/dev/stderr', 'w').write('imported by mistake')\n")
     installed = str(Path(sys.executable).parent / "mlos-sync")
     commands = ([installed, "sync"], [installed, "why", "yaml.py"], [sys.executable, "-I", "-m", "mlos_sync", "status"])
     for command in commands:
