@@ -220,7 +220,8 @@ def repair() -> None:
 
 def mend(root: str, state: str, *, committed: bool = False) -> None:
     """The same for a work tree and our folder in its git directory; nothing happens without a note. What no commit took
-    yet stays on the note until one is `committed`: its editor may still be open."""
+    yet stays on the note until one is `committed`: its editor may still be open. Git's index is written, and so its lock
+    taken, only where an entry is missing. Whoever is not the hook holds the writers' lock: a commit adds to the note."""
     for folder in {os.path.dirname(one) for one in glob.glob(f"{glob.escape(root)}/{journal.FOLDER}/*/*/.mlos-*")}:
         files.remove_leftovers(folder)
     note = os.path.join(state, REPAIR)
@@ -233,11 +234,21 @@ def mend(root: str, state: str, *, committed: bool = False) -> None:
         return
     head = git.tree_files(root, "HEAD", journal.FOLDER) if wanted else {}
     taken = [(path, blob) for path, blob in wanted.items() if head.get(path, ("", ""))[1] == blob]
+    staged = _blobs(root, [path for path, _ in taken])
     for path, blob in taken:
-        git.stage_blob(root, path, blob)
+        if staged.get(path) != blob:
+            git.stage_blob(root, path, blob)
     _write_files(root, taken)
     if committed or len(taken) == len(wanted):
-        os.unlink(note)
+        with contextlib.suppress(FileNotFoundError):  # a sync was quicker than the hook
+            os.unlink(note)
+
+
+def _blobs(root: str, segments: list[str]) -> dict[str, str]:
+    """The blobs that git's index has of some segments."""
+    out = git.run(root, "ls-files", "-s", "-z", "--", *segments) if segments else b""
+    entries = (record.decode().partition("\t") for record in out.split(b"\0") if record)
+    return {path: about.split(" ")[1] for about, _, path in entries}
 
 
 def _write_files(root: str, entries: list[tuple[str, str]]) -> None:
