@@ -23,7 +23,7 @@ from mlos_sync.errors import SurroundingsError
 # What git sets for a repository and its index; dropped except where a hook must see the index being committed.
 _LOCAL = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_GRAFT_FILE",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_GRAFT_FILE",
     "GIT_IMPLICIT_WORK_TREE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE",
     "GIT_SHALLOW_FILE", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS", "GIT_PAGER", "GIT_ASKPASS", "GIT_TRACE",
 )  # fmt: skip
@@ -54,10 +54,13 @@ def environment(index_file: str | None = None, settings: Mapping[str, str] | Non
     # everybody has. (A file that is there, were it empty, would have git advise against grafts.)
     env.update(GIT_NO_REPLACE_OBJECTS="1", GIT_GRAFT_FILE=os.path.join(os.devnull, "none"))
     env["GIT_ALLOW_PROTOCOL"] = "none"  # GIT_NO_LAZY_FETCH is younger than partial clones: to older gits this says it
-    for number, (key, value) in enumerate((settings or {}).items()):
-        env.update(
-            {"GIT_CONFIG_COUNT": str(number + 1), f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-        )
+    count = env.get("GIT_CONFIG_COUNT", "")  # what the user's environment sets (safe.directory, say) stays
+    for number, (key, value) in enumerate((settings or {}).items(), int(count) if count.isdecimal() else 0):
+        env |= {
+            "GIT_CONFIG_COUNT": str(number + 1),
+            f"GIT_CONFIG_KEY_{number}": key,
+            f"GIT_CONFIG_VALUE_{number}": value,
+        }
     if index_file:
         env["GIT_INDEX_FILE"] = index_file
     return env
@@ -342,24 +345,6 @@ def blob_in_history(root: str, path: str) -> str | None:
     out = run(root, "log", "-1", "--diff-filter=AM", "--format=%H", "HEAD", "--", path, check=False).decode().strip()
     entry = tree_files(root, out).get(path) if out else None
     return entry[1] if entry else None
-
-
-def process_line(process: int) -> tuple[int, list[str]] | None:
-    """(parent, arguments) of a running process: exact from procfs, elsewhere as `ps` prints them; None where neither can
-    tell."""
-    try:
-        with open(f"/proc/{process}/cmdline", "rb") as file:
-            arguments = os.fsdecode(file.read()).split("\0")
-        with open(f"/proc/{process}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1]), arguments
-    except (OSError, ValueError, IndexError):
-        pass
-    ps = shutil.which("ps", path="/bin:/usr/bin")
-    if ps is None:
-        return None
-    done = subprocess.run([ps, "-o", "ppid=,args=", "-p", str(process)], capture_output=True, check=False)
-    parent, _, line = done.stdout.decode("utf-8", "replace").strip().partition(" ")
-    return (int(parent), line.split()) if parent.isdecimal() else None
 
 
 def stage_blob(root: str, path: str, blob: str, index_file: str | None = None) -> None:

@@ -450,6 +450,8 @@ def test_a_repository_of_somebody_else(repo, tmp_path):
     assert settings.read_text() == ""
     git(repo, "config", "--global", "--add", "safe.directory", str(repo), env=env)
     assert run(repo, "status", "--json", env=env).json["needs"] == 1
+    given = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": str(repo)}
+    assert run(repo, "publish", "--json", env=given).json["events"] == 1
 
 
 def test_a_configuration_that_git_cannot_read_is_told_in_its_words(repo):
