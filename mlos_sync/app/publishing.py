@@ -19,7 +19,7 @@ from mlos_sync.app.opening import Index, open_index, writing
 from mlos_sync.app.reading import add_segment
 from mlos_sync.core import journal
 from mlos_sync.core.times import iso
-from mlos_sync.edge import files, git, ledger, store
+from mlos_sync.edge import files, git, ledger, processes, store
 from mlos_sync.edge.workspace import Workspace, git_folders
 
 HOOK_PATIENCE = 0.05  # seconds; if the lock is not free by then the events stay pending and the commit goes on
@@ -144,7 +144,7 @@ def _amended(root: str) -> str | None:
     """
     process = os.getppid()
     for _ in range(3):
-        out = git.process_line(process)
+        out = processes.process_line(process)
         if out is None:
             return None
         process, arguments = out

@@ -41,7 +41,7 @@ def looks(start: str) -> Iterator[Look]:
             try:
                 index = open_index(start)
                 with contextlib.closing(index.db):
-                    look = Look(sync(index))
+                    look = Look(sync(index, in_background=True))
             except MlosError as error:
                 look = Look(None, error)
             yield look
