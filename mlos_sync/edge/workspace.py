@@ -10,7 +10,7 @@ from typing import Any
 
 from mlos_sync.core import trailers
 from mlos_sync.core.paths import to_bytes
-from mlos_sync.edge import git
+from mlos_sync.edge import git, settings
 from mlos_sync.errors import SurroundingsError, UsageError
 
 MARKER = ".mlos/config.toml"
@@ -112,6 +112,7 @@ def git_folders(start: str) -> tuple[str, str, str, str]:
     )  # fmt: skip
     lines = os.fsdecode(out).rstrip("\n").split("\n")
     if len(lines) != 4:
+        settings.require()
         raise SurroundingsError(
             f"{os.path.abspath(start)} is not in a git work tree",
             "go to your repository, or make one: git init && mlos-sync init",
