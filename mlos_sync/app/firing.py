@@ -19,6 +19,7 @@ from mlos_sync.edge.settings import OWN_SCOPES
 from mlos_sync.edge.workspace import Workspace, git_folders, shipped
 
 BLOCK, CONFIG, BY = "block", "config", "by "
+BY_HAND = BY + "hand"
 OWN, LOCAL, SHARED, NOWHERE = "own", "local", "shared", "nowhere"
 
 
@@ -60,8 +61,8 @@ class Facts:
 
 
 class Standing(NamedTuple):
-    """One hook: `state` is installed, block, config or `by MANAGER` where it is active; else missing, outdated (ours, to
-    be written anew) or foreign (not ours). `note` says more where something is wrong."""
+    """One hook: `state` is installed, block, config, `by MANAGER` or `by hand` where it is active; else missing, outdated
+    (ours, to be written anew) or foreign (not ours). `note` says more where something is wrong."""
 
     name: str
     path: str
@@ -147,13 +148,16 @@ def _standing(around: Facts, name: str, placed: str, own: str) -> Standing:
     text = managers.read(path)
     if blocks.find(text) is not None:
         return _with_block(name, path, text, own, by_husky=path != started)
+    if not shims.is_ours(path) and snippets.calls_ours(text.decode("utf-8", "replace"), name) == snippets.THROUGH_COPY:
+        return Standing(name, path, _as_good(own, BY_HAND))
     if path != started:  # husky runs nothing for this name, or only what the team has there
         return Standing(name, path, shims.FOREIGN if os.path.lexists(path) else shims.MISSING)
     if placed != shims.FOREIGN:
         return Standing(name, path, placed, _why_outdated(path) if placed == shims.OUTDATED else "")
     manager = managers.writer_of(path)
-    if manager and managers.calling(around.workspace.root, manager, name):
-        return Standing(name, path, _as_good(own, BY + manager))
+    how = managers.calling(around.workspace.root, manager, name) if manager else ""
+    if how:
+        return Standing(name, path, BY + manager if how == snippets.BY_ITSELF else _as_good(own, BY + manager))
     if manager in (snippets.PRE_COMMIT, snippets.PREK) and shims.is_ours(path + shims.MOVED[0]):
         current = managers.read(path + shims.MOVED[0]) == _texts()[name]
         return Standing(name, path, BY + manager if current else shims.OUTDATED, f"{manager} runs {name}.legacy")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlos_sync.app import firing, leaving
-from mlos_sync.app.firing import BY, LOCAL, NOWHERE, OWN, SHARED, Facts, Standing
+from mlos_sync.app.firing import BY, BY_HAND, LOCAL, NOWHERE, OWN, SHARED, Facts, Standing
 from mlos_sync.core import blocks, snippets
 from mlos_sync.edge import managers, settings, shims
 from mlos_sync.edge.workspace import Workspace, find, shipped
@@ -161,7 +161,7 @@ def _step(around: Facts, name: str, way: str) -> Step:
     if path == started and (shims.is_ours(path) or (not os.path.lexists(path) and _may_fill(around))):
         return Step(name, CHAIN, path, theirs=around.place != OWN and not shims.is_ours(path))
     if os.path.islink(path) or (os.path.lexists(path) and not (os.path.isfile(path) and blocks.is_shell(text))):
-        return Step(name, SNIPPET, path)
+        return Step(name, BY_HAND, path)
     if around.husky and not os.path.isdir(around.hooks_dir):
         return Step(name, SNIPPET, path)
     if text and blocks.is_current(text, name):
@@ -243,7 +243,7 @@ def _snippet(wanted: Plan, hooks: list[Standing]) -> list[str]:
             lines += snippets.snippet(manager, _file_of(around, manager), names)
         else:
             folder = around.husky.folder if around.husky else around.hooks_dir
-            lines += snippets.for_a_script(folder, names)
+            lines += snippets.for_a_script(folder, names, husky=around.husky is not None)
     return lines
 
 
@@ -263,11 +263,19 @@ def _notes(wanted: Plan, hooks: list[Standing]) -> list[str]:
         return [f"core.hooksPath is {around.hooks_dir}: git runs no hooks here; git config --unset core.hooksPath"]
     if around.husky and not os.path.isdir(around.hooks_dir):
         return [f"husky has not made {around.hooks_dir} here yet: npm install, then mlos-sync hooks install"]
-    idle = [one for one in hooks if not firing.is_active(one.state)]
-    if idle:
-        notes.append(f"{wanted.why}")
-    if any(step.theirs and step.name in {one.name for one in idle} for step in wanted.steps):
-        notes.append("nothing of that was changed; mlos-sync hooks install --way block --yes puts the block there")
+    idle = {one.name for one in hooks if not firing.is_active(one.state)}
+    if idle and wanted.way == AUTO:
+        notes.append(wanted.why)
+    notes += [
+        f"{step.path} is a link, or no script for sh or bash, and is left alone: let it start "
+        f'"$(git rev-parse --git-common-dir)/mlos/hooks/{step.name}" with its arguments and its input'
+        for step in wanted.steps
+        if step.way == BY_HAND and step.name in idle
+    ]
+    if waiting := [step for step in wanted.steps if step.theirs and step.name in idle]:
+        notes.append(f"{len(waiting)} hook files there are not ours to change unasked: mlos-sync hooks install --yes")
+    elif idle and around.place == SHARED:
+        notes.append("nothing is written there, unless by: mlos-sync hooks install --way block --yes")
     if around.place == OWN:
         for one in around.guests:
             if one.name == snippets.LEFTHOOK and not any(h.state == BY + one.name for h in hooks):

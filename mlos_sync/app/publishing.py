@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mlos_sync.app import freshness
@@ -253,7 +254,7 @@ def mend(root: str, state: str, *, committed: bool = False) -> None:
         os.unlink(note)
 
 
-def _write_files(root: str, entries: list[tuple[str, str]]) -> None:
+def _write_files(root: str, entries: Iterable[tuple[str, str]]) -> None:
     """Segments that git has become files, where nothing stands yet."""
     missing = [entry for entry in entries if not os.path.lexists(os.path.join(root, entry[0]))]
     contents = dict(git.blobs(root, [blob for _, blob in missing]))

@@ -19,6 +19,7 @@ FIRST_LINE = b"#!/bin/sh\n"
 READ_STDIN = ("pre-push", "post-rewrite")
 """Events of which git tells the hook more on its standard input: that must reach the other hook too."""
 
+_OWN_NAME = "${0##*/}"
 _SHELL = re.compile(rb"#![ \t]*(?:/[^ \t\n]*/)?(?:env[ \t]+)?(?:sh|bash|dash)(?:[ \t]+-[a-z]+)*[ \t]*\n?\Z")
 
 
@@ -30,11 +31,17 @@ def is_shell(text: bytes) -> bool:
     return not first.startswith(b"#!") or _SHELL.fullmatch(first) is not None
 
 
-def lines(name: str) -> list[str]:
-    """What stands between the marks: calls our hook of that name if this clone has one."""
+def lines(name: str, *, husky: bool = False, stdin: bool | None = None) -> list[str]:
+    """What stands between the marks: calls our hook of that name if this clone has one.
+
+    Where husky starts the file, HUSKY=0 skips our hook as it skips the others: husky 8 looks at that later in the file, and
+    then starts the file a second time, with `husky_skip_init` set.
+    """
     ours = f"$mlos_sync/mlos/hooks/{name}"
-    begin = f'if mlos_sync=$(git rev-parse --git-common-dir) && [ -x "{ours}" ] && [ -z "${{husky_skip_init-}}" ]'
-    if name not in READ_STDIN:
+    begin = f'if mlos_sync=$(git rev-parse --git-common-dir) && [ -x "{ours}" ]'
+    if husky:
+        begin += ' && [ "${HUSKY-}" != 0 ] && [ -z "${husky_skip_init-}" ]'
+    if not (name in READ_STDIN if stdin is None else stdin):
         return [
             f"{begin}; then",
             f'    "{ours}" "$@" || exit $?',
@@ -52,27 +59,29 @@ def lines(name: str) -> list[str]:
     ]
 
 
-def with_block(text: bytes | None, name: str, *, husky: bool = False) -> bytes:
-    """The file with our block, as it is written now; None for a file that is not there yet.
+def by_file_name(*, husky: bool, stdin: bool) -> list[str]:
+    """The same with its marks, to be pasted: it takes the hook's name from the file it stands in."""
+    return _marked(lines(_OWN_NAME, husky=husky, stdin=stdin), b"").decode().splitlines()
 
-    Where husky starts it, HUSKY=0 skips our hook as it skips the others (husky 8 looks at that later in the file, and
-    then starts the file a second time, with `husky_skip_init` set).
-    """
+
+def with_block(text: bytes | None, name: str, *, husky: bool = False) -> bytes:
+    """The file with our block, as it is written now; None for a file that is not there yet."""
+    return _placed(text, lines(name, husky=husky))
+
+
+def _placed(text: bytes | None, body: list[str]) -> bytes:
     theirs = None if text is None else without_block(text)
     if theirs is None:
-        return FIRST_LINE + _block(name, _MADE, husky=husky)
+        return FIRST_LINE + _marked(body, _MADE)
     first, end, rest = theirs.partition(b"\n")
     if not first.startswith(b"#!"):
-        return _block(name, b"", husky=husky) + theirs
+        return _marked(body, b"") + theirs
     if not end:
-        return first + b"\n" + _block(name, _GAP, husky=husky)
-    return first + b"\n" + _block(name, b"", husky=husky) + rest
+        return first + b"\n" + _marked(body, _GAP)
+    return first + b"\n" + _marked(body, b"") + rest
 
 
-def _block(name: str, note: bytes, *, husky: bool) -> bytes:
-    body = lines(name)
-    if husky:
-        body[0] = body[0].replace("; then", ' && [ "${HUSKY-}" != 0 ]; then')
+def _marked(body: list[str], note: bytes) -> bytes:
     return BEGIN + note + _ABOUT + b"\n" + "".join(line + "\n" for line in body).encode() + END
 
 
@@ -102,8 +111,14 @@ def find(text: bytes) -> tuple[int, int, bytes] | None:
 
 
 def is_current(text: bytes, name: str) -> bool:
-    """Whether the block in a file is the one that we would write today."""
-    return text in (with_block(text, name), with_block(text, name, husky=True))
+    """Whether the block in a file is one that we would write, or give to be pasted, today; wherever it was put."""
+    found = find(text)
+    if found is None:
+        return False
+    start, stop, note = found
+    stdin = name in READ_STDIN
+    bodies = (lines(one, husky=husky, stdin=stdin) for one in (name, _OWN_NAME) for husky in (False, True))
+    return any(text[start:stop] == _marked(body, note) for body in bodies)
 
 
 def comes_first(text: bytes) -> bool:

@@ -14,6 +14,8 @@ from mlos_sync.core import blocks
 
 PRE_COMMIT, PREK, LEFTHOOK, OVERCOMMIT, HUSKY = "pre-commit", "prek", "lefthook", "overcommit", "husky"
 
+THROUGH_COPY, BY_ITSELF = "through our copy", "by itself"
+
 # What pre-commit and prek hand over: a file name as argument, or variables. Their own post-rewrite and pre-push have read
 # standard input to its end; of several refs that are pushed they tell the first.
 _PUSHED = (
@@ -45,14 +47,15 @@ def snippet(manager: str, file: str, names: Iterable[str]) -> list[str]:
     return for_a_script(file, wanted)
 
 
-def calls_ours(text: str, name: str) -> bool:
-    """Whether a manager's file calls our hook of that name, outside of comments."""
-    marks = (f"mlos/hooks/{name}", f"mlos-sync-{name}")
-    for line in text.split("\n"):
-        words = line.strip()
-        if not words.startswith("#") and any(_whole(words, mark) for mark in marks):
-            return True
-    return False
+def calls_ours(text: str, name: str) -> str:
+    """How a manager's file calls our hook of that name, outside of comments: through our copy in this clone, through an
+    installation of the manager's own, or not at all (empty)."""
+    lines = [line.strip() for line in text.split("\n")]
+    lines = [line for line in lines if not line.startswith("#")]
+    for how, mark in ((THROUGH_COPY, f"mlos/hooks/{name}"), (BY_ITSELF, f"mlos-sync-{name}")):
+        if any(_whole(line, mark) for line in lines):
+            return how
+    return ""
 
 
 def _whole(line: str, mark: str) -> bool:
@@ -62,12 +65,15 @@ def _whole(line: str, mark: str) -> bool:
     return at >= 0 and not (after.isalnum() or after == "-")
 
 
-def for_a_script(file: str, names: Sequence[str]) -> list[str]:
+def for_a_script(folder: str, names: Sequence[str], *, husky: bool = False) -> list[str]:
     """For hook files that somebody keeps: our block, to be put right after the first line of each."""
-    lines = []
-    for name in names:
-        lines += [f"# {file}/{name}, right after its first line:", *blocks.lines(name)]
-    return lines
+    found = []
+    for stdin in (False, True):
+        meant = [name for name in names if (name in blocks.READ_STDIN) == stdin]
+        if meant:
+            found.append(f"# {folder}: right after the first line (#!/bin/sh) of {', '.join(meant)}")
+            found += blocks.by_file_name(husky=husky, stdin=stdin)
+    return found
 
 
 def _pre_commit(file: str, names: list[str]) -> list[str]:

@@ -126,14 +126,12 @@ def read(path: str) -> bytes:
 
 
 def calling(root: str, manager: str, name: str) -> str:
-    """The manager's file that calls our hook of that name; empty if none does."""
+    """How one of the manager's files calls our hook of that name (`snippets.calls_ours`); empty if none does."""
     files = FILES.get(manager, ())
     if manager == PREK:  # it reads pre-commit's file too
         files += FILES[PRE_COMMIT]
-    for file in files:
-        if calls_ours(read(os.path.join(root, file)).decode("utf-8", "replace"), name):
-            return file
-    return ""
+    found = (calls_ours(read(os.path.join(root, file)).decode("utf-8", "replace"), name) for file in files)
+    return next((how for how in found if how), "")
 
 
 def hooks_path(found: list[Setting]) -> HooksPath | None:
