@@ -264,8 +264,8 @@ def _notes(wanted: Plan, hooks: list[Standing]) -> list[str]:
     if around.husky and not os.path.isdir(around.hooks_dir):
         return [f"husky has not made {around.hooks_dir} here yet: npm install, then mlos-sync hooks install"]
     idle = {one.name for one in hooks if not firing.is_active(one.state)}
-    if idle and wanted.way == AUTO:
-        notes.append(wanted.why)
+    if wanted.way == AUTO and (idle or any(step.way != CHAIN for step in wanted.steps)):
+        notes.insert(0, wanted.why)
     notes += [
         f"{step.path} is a link, or no script for sh or bash, and is left alone: let it start "
         f'"$(git rev-parse --git-common-dir)/mlos/hooks/{step.name}" with its arguments and its input'

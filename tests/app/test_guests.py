@@ -176,22 +176,20 @@ def test_husky(repo, husky):
     assert snapshot(repo / ".husky") == before
 
 
-@old_git
 def test_the_block_runs_once_under_husky_8(repo):
     """husky 8 starts the same file twice: ours counts one."""
     husky8(repo)
-    install(repo, yes=True)
+    install(repo, "block", yes=True)
     hook(repo / ".git" / "mlos" / "hooks" / "pre-commit", b"#!/bin/sh\necho ours >> ran\n")
     git(repo, "commit", "-q", "--allow-empty", "-m", "x")
     assert (repo / "ran").read_text() == "ours\nteam\n"
 
 
-@old_git
 def test_in_a_clone_without_mlos_sync_the_block_does_nothing(repo, tmp_path):
     """The committed hook of the team works as before where nobody has installed us; init there needs no consent, for
     nothing of the team's changes."""
     husky9(repo)
-    install(repo, yes=True)
+    install(repo, "block", yes=True)
     save(repo, "husky with our block")
     team_ran(repo)
     git(tmp_path, "clone", "-q", str(repo), "other")
@@ -215,7 +213,6 @@ def test_husky_that_was_not_installed_here(repo):
     assert not (repo / ".husky").exists()
 
 
-@old_git
 @pytest.mark.parametrize(
     "text",
     [
@@ -233,8 +230,8 @@ def test_a_folder_of_somebodys_own(repo, text, mode):
     git(repo, "config", "core.hooksPath", ".githooks")
     save(repo, "hooks", "--no-verify")
     before = snapshot(repo / ".githooks")
-    assert not install(repo).active and snapshot(repo / ".githooks") == before
-    assert install(repo, yes=True).active
+    assert not install(repo, "block").active and snapshot(repo / ".githooks") == before
+    assert install(repo, "block", yes=True).active
     assert guarded(repo) and team_ran(repo) == 0
     save(repo, "fine")
     assert team_ran(repo) == 1
@@ -246,7 +243,6 @@ def test_a_folder_of_somebodys_own(repo, text, mode):
     assert after["pre-commit"] == (before["pre-commit"][0], text + b"# more\n")
 
 
-@old_git
 def test_what_is_no_shell_script_is_left_alone(repo, tmp_path):
     """A hook in another language, or a link: we say how it can start ours, and see it when it does."""
     hook(repo / ".githooks" / "pre-commit", b"#!/usr/bin/env python3\nprint('team')\n")
@@ -254,7 +250,7 @@ def test_what_is_no_shell_script_is_left_alone(repo, tmp_path):
     (repo / ".githooks" / "commit-msg").symlink_to(tmp_path / "elsewhere")
     git(repo, "config", "core.hooksPath", ".githooks")
     before = snapshot(repo / ".githooks")
-    outcome = install(repo, yes=True)
+    outcome = install(repo, "block", yes=True)
     told = [note for note in outcome.notes if "no script for sh" in note]
     assert len(told) == 2 and all("mlos/hooks/" in note for note in told)
     after = snapshot(repo / ".githooks")
@@ -268,12 +264,11 @@ def test_what_is_no_shell_script_is_left_alone(repo, tmp_path):
     assert guarded(repo)
 
 
-@old_git
 def test_a_hook_that_git_skips(repo):
     """A file that is not executable is told: git starts neither it nor our block."""
     hook(repo / ".githooks" / "pre-commit", TEAM, 0o644)
     git(repo, "config", "core.hooksPath", ".githooks")
-    outcome = install(repo, yes=True)
+    outcome = install(repo, "block", yes=True)
     assert not outcome.active
     assert any("not executable" in note for note in outcome.notes)
     assert (repo / ".githooks" / "pre-commit").stat().st_mode & 0o777 == 0o644
@@ -414,19 +409,18 @@ def test_the_hooks_of_gits_configuration_are_read_as_git_reads_them(repo):
 # --- several ways, one after the other -------------------------------------------------------------------------------
 
 
-@old_git
 def test_uninstall_after_several_ways(repo):
     """Chained in git's own folder, then husky, then a folder of hooks elsewhere: everything comes back, wherever
     core.hooksPath leads when it is taken away."""
     mine = hook(repo / ".git" / "hooks" / "pre-commit")
     before = snapshot(repo / ".git" / "hooks")
-    install(repo)
+    install(repo, "chain")
     husky9(repo)
     team = hook(repo / ".githooks" / "pre-commit")
     files = {folder: snapshot(repo / folder) for folder in (".husky", ".githooks")}
-    install(repo, yes=True)
+    install(repo, "block", yes=True)
     git(repo, "config", "core.hooksPath", ".githooks")
-    install(repo, yes=True)
+    install(repo, "block", yes=True)
     assert blocks.find(team.read_bytes()) and guarded(repo)
     git(repo, "config", "--unset", "core.hooksPath")
     run(repo, "hooks", "uninstall")
@@ -434,12 +428,11 @@ def test_uninstall_after_several_ways(repo):
     assert snapshot(repo / ".git" / "hooks") == before and mine.read_bytes() == TEAM
 
 
-@old_git
 def test_uninstalling_all_of_it_takes_blocks_too(repo):
     """`mlos-sync uninstall` leaves no block behind."""
     husky9(repo)
     before = snapshot(repo / ".husky")
-    install(repo, yes=True)
+    install(repo, "block", yes=True)
     removed = run(repo, "uninstall", "--json").json["removed"]
     assert snapshot(repo / ".husky") == before
     assert any(path.endswith(".husky/pre-commit") for path in removed)
@@ -487,12 +480,11 @@ def test_a_changed_hook_of_ours_is_not_started(repo):
     assert found["pre-commit"]["fires"] is None and not (repo / "started").exists()
 
 
-@old_git
 def test_blocks_are_proved_through_the_file_that_git_starts(repo):
     """Where our block comes first it answers and nothing after it runs; where a command comes first, nothing is started."""
     team = hook(repo / ".githooks" / "pre-commit")
     git(repo, "config", "core.hooksPath", ".githooks")
-    install(repo, yes=True)
+    install(repo, "block", yes=True)
     found = {one["name"]: one for one in run(repo, "hooks", "status", "--json").json["hooks"]}
     assert {one["fires"] for one in found.values()} == {True} and team_ran(repo) == 0
     team.write_bytes(team.read_bytes().replace(b"#!/bin/sh\n", b"#!/bin/sh\necho first >> ran\n"))
@@ -500,11 +492,10 @@ def test_blocks_are_proved_through_the_file_that_git_starts(repo):
     assert found["pre-commit"]["fires"] is None and found["pre-commit"]["state"] == "block" and team_ran(repo) == 0
 
 
-@old_git
 def test_a_launcher_that_nobody_looked_at_is_not_started(repo):
     """husky's own launcher comes before our block: only one that is known is started for a proof."""
     husky9(repo)
-    install(repo, yes=True)
+    install(repo, "block", yes=True)
     found = run(repo, "hooks", "status", "--json").json["hooks"]
     assert {one["state"] for one in found} == {"block"} and {one["fires"] for one in found} == {None}
 
