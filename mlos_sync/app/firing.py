@@ -97,13 +97,14 @@ def facts(workspace: Workspace) -> Facts:
 
 
 def _place(workspace: Workspace, path: managers.HooksPath | None) -> str:
-    folder = os.path.realpath(workspace.hooks_dir)
-    if path is None or folder == os.path.realpath(os.path.join(workspace.common_dir, "hooks")):
+    """The folder may be a link: what counts is where it leads."""
+    folder, common = os.path.realpath(workspace.hooks_dir), os.path.realpath(workspace.common_dir)
+    if folder == os.path.join(common, "hooks"):
         return OWN
     if os.path.lexists(folder) and not os.path.isdir(folder):
         return NOWHERE
-    inside = any(folder.startswith(os.path.realpath(one) + os.sep) for one in (workspace.root, workspace.common_dir))
-    return LOCAL if inside and path.scope in OWN_SCOPES else SHARED
+    inside = folder.startswith((os.path.realpath(workspace.root) + os.sep, common + os.sep))
+    return LOCAL if inside and (path is None or path.scope in OWN_SCOPES) else SHARED
 
 
 def is_active(state: str) -> bool:
@@ -266,4 +267,4 @@ def line(standings: Sequence[Standing]) -> str:
     if not idle:
         return ""
     which = "" if len(idle) == len(standings) else f" ({', '.join(idle)})"
-    return f"hooks not active in this worktree{which}: mlos-sync hooks install"
+    return f"not active in this worktree{which}: mlos-sync hooks install"

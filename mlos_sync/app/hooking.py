@@ -123,8 +123,10 @@ def _automatic(around: Facts) -> Plan:
 
 def _who(around: Facts, written: list[str]) -> str:
     """In words: whose hooks are here."""
-    if around.path is None or around.place == OWN:
+    if around.place == OWN:
         return f"{' and '.join(written)} wrote hooks here"
+    if around.path is None:
+        return f"the hooks folder is a link to {os.path.realpath(around.hooks_dir)}"
     if around.husky:
         return f"husky {around.husky.version} keeps the hooks in {around.husky.folder}"
     said = f"core.hooksPath is {around.path.value} ({around.path.scope}, {around.path.origin})"
@@ -191,7 +193,7 @@ def carry_out(wanted: Plan, *, consent: bool = False) -> Outcome:
             leaving.remember(workspace, step.path)
             shims.rewrite(step.path, _with_block(around, step, managers.read(step.path)))
         elif step.way == CONFIG:
-            settings.put(workspace.root, f"{leaving.KEY}{step.name}.command", _quoted(step.path))
+            settings.put(workspace.root, f"{leaving.KEY}{step.name}.command", snippets.command(step.name))
             settings.put(workspace.root, f"{leaving.KEY}{step.name}.event", step.name)
     hooks = firing.quick(workspace)
     return Outcome(hooks, wanted.why, _notes(wanted, hooks), _snippet(wanted, hooks))
@@ -221,11 +223,6 @@ def _make_way(around: Facts, step: Step) -> None:
             text = shims.texts(shipped("hooks"), sys.executable)[name]
             if managers.read(started + shims.MOVED[0]) != text:
                 shims.rewrite(started + shims.MOVED[0], text)
-
-
-def _quoted(path: str) -> str:
-    """A command of git's configuration goes through a shell."""
-    return "'" + path.replace("'", "'\\''") + "'"
 
 
 def _snippet(wanted: Plan, hooks: list[Standing]) -> list[str]:

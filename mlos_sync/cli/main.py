@@ -212,7 +212,7 @@ def rebuild(
     for kept in setup.damaged_indexes(settings.folder):
         say(f"an old index that could not be saved in whole is kept: {kept}", error=True)
     if missing:
-        say(missing, error=True)
+        say(f"hooks {missing}", error=True)
     skipped = _skipped(report)
     result = {"artifacts": artifacts, "events": events, "skipped": skipped, "seconds": round(report.seconds, 3)}
     lines = [f"! {one['path']}: {one['reason']}" for one in skipped]

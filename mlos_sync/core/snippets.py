@@ -47,6 +47,11 @@ def snippet(manager: str, file: str, names: Iterable[str]) -> list[str]:
     return for_a_script(file, wanted)
 
 
+def command(name: str) -> str:
+    """What git's configuration starts: found through git, so that a repository may be moved. Git adds the arguments."""
+    return f'h=$(git rev-parse --git-common-dir)/mlos/hooks/{name}; [ ! -x "$h" ] || exec "$h"'
+
+
 def calls_ours(text: str, name: str) -> str:
     """How a manager's file calls our hook of that name, outside of comments: through our copy in this clone, through an
     installation of the manager's own, or not at all (empty)."""

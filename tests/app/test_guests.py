@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -147,6 +149,21 @@ def test_a_hook_that_a_manager_moves_aside(repo):
     assert b"File generated" in (hooks / "pre-commit").read_bytes()
 
 
+@pytest.mark.parametrize("where", ["inside", "outside"])
+def test_a_hooks_folder_that_is_a_link(repo, tmp_path, where):
+    """.git/hooks may lead into the work tree, or to a folder of several repositories: not ours to fill unasked."""
+    folder = repo / "tools" if where == "inside" else tmp_path / "tools"
+    hook(folder / "pre-commit")
+    shutil.rmtree(repo / ".git" / "hooks")
+    (repo / ".git" / "hooks").symlink_to(folder)
+    before = snapshot(folder)
+    assert run(repo, "init").code == 0
+    assert snapshot(folder) == before
+    assert install(repo, "block", yes=True).active and guarded(repo)
+    hooking.uninstall(str(repo))
+    assert snapshot(folder) == before
+
+
 # --- husky, and a folder of somebody's own -------------------------------------------------------------------------
 
 
@@ -202,6 +219,28 @@ def test_in_a_clone_without_mlos_sync_the_block_does_nothing(repo, tmp_path):
     assert guarded(other) and changed(other) == []
     hooking.uninstall(str(other))
     assert changed(other) == [], "the team's own file is not ours to change"
+
+
+@old_git
+def test_asked_on_a_terminal(repo):
+    """The change is shown line by line, and no means no."""
+    husky9(repo)
+    before = snapshot(repo / ".husky")
+    for answer in (b"n\n", b"y\n"):
+        parent, child = pty.openpty()
+        command = [sys.executable, "-I", "-m", "mlos_sync", "hooks", "install"]
+        process = subprocess.Popen(command, cwd=repo, stdin=child, stdout=child, stderr=child)
+        os.close(child)
+        os.write(parent, answer)
+        said = b""
+        with contextlib.suppress(OSError):  # how a terminal ends
+            while block := os.read(parent, 4096):
+                said += block
+        os.close(parent)
+        assert b"+++ " + os.fsencode(repo / ".husky" / "pre-commit") in said
+        assert b"+# >>> mlos-sync" in said and b"not ours" in said
+        assert process.wait() == (1 if answer == b"n\n" else 0)
+        assert (snapshot(repo / ".husky") == before) == (answer == b"n\n")
 
 
 @old_git
@@ -372,6 +411,9 @@ def test_git_starts_ours_from_its_configuration(repo, husky):
     (repo / "ran").unlink(missing_ok=True)
     save(repo, "good")
     assert (repo / "ran").read_text().split() == ["linter", "team"]
+    moved = repo.rename(repo.with_name("moved"))
+    assert guarded(moved), "no path of the repository is written down"
+    moved.rename(repo)
     git(repo, "config", "hook.mlos-sync-pre-commit.enabled", "false")
     assert states(repo)["pre-commit"] != "config" and not guarded(repo)
     hooking.uninstall(str(repo))
