@@ -159,9 +159,10 @@ def _step(around: Facts, name: str, way: str) -> Step:
     if way == CHAIN:
         foreign = around.place != OWN and not shims.is_ours(path)
         return Step(name, CHAIN, path, theirs=foreign)
-    started = os.path.join(around.hooks_dir, name)
-    if path == started and (shims.is_ours(path) or (not os.path.lexists(path) and _may_fill(around))):
-        return Step(name, CHAIN, path, theirs=around.place != OWN and not shims.is_ours(path))
+    if path == os.path.join(around.hooks_dir, name) and (
+        shims.is_ours(path) or (not os.path.lexists(path) and _may_fill(around))
+    ):
+        return Step(name, CHAIN, path)
     if os.path.islink(path) or (os.path.lexists(path) and not (os.path.isfile(path) and blocks.is_shell(text))):
         return Step(name, BY_HAND, path)
     if around.husky and not os.path.isdir(around.hooks_dir):
@@ -173,7 +174,8 @@ def _step(around: Facts, name: str, way: str) -> Step:
 
 def _may_fill(around: Facts) -> bool:
     """Whether an empty place in git's hooks folder can hold a hook of ours that names this machine's Python: not in a
-    folder that a team commits or that other repositories use, but in husky's generated one, for what husky does not run."""
+    folder that a team commits or that other repositories use, but in the one that husky makes anew in each clone and has
+    git ignore, for what husky does not run."""
     return around.place == OWN or bool(around.husky and around.husky.version == 9 and os.path.isdir(around.hooks_dir))
 
 
@@ -187,6 +189,8 @@ def carry_out(wanted: Plan, *, consent: bool = False) -> Outcome:
     for step in done:
         _make_way(around, step)
     if chained := [step.name for step in done if step.way == CHAIN]:
+        if around.place != OWN:
+            leaving.remember(workspace, *(step.path for step in done if step.way == CHAIN))
         shims.install(around.hooks_dir, shipped("hooks"), sys.executable, chained)
     for step in done:
         if step.way == BLOCK:

@@ -1,6 +1,6 @@
 """Taking our hooks away again, from every place where one may stand, byte for byte.
 
-Owns the note of where blocks were put, and the search for what is left of us: `core.hooksPath` may have changed, another
+Owns the note of where we have put something, and the search for what is left of us: `core.hooksPath` may have changed, another
 manager may have moved a hook aside, and several ways may have been used one after the other.
 """
 
@@ -17,7 +17,7 @@ from mlos_sync.core import blocks
 from mlos_sync.edge import git, managers, settings, shims
 from mlos_sync.edge.workspace import Workspace, git_folders
 
-RECORD = "blocks.json"
+RECORD = "places.json"
 KEY = "hook.mlos-sync-"
 
 
@@ -25,12 +25,12 @@ def remove(workspace: Workspace) -> list[str]:
     """Take away every hook of ours; the files and configuration keys that held something of ours."""
     around = firing.facts(workspace)
     removed: list[str] = []
-    for folder in folders(workspace):
+    recorded = _remembered(workspace)
+    for folder in dict.fromkeys([*folders(workspace), *map(os.path.dirname, recorded)]):
         if os.path.isdir(folder):
             before = set(shims.remains(folder))
             shims.uninstall(folder)
             removed += sorted(path for path in before - set(shims.remains(folder)) if not path.endswith(shims.KEPT))
-    recorded = _remembered(workspace)
     for path in dict.fromkeys([*recorded, *_hook_files(workspace)]):
         if (path in recorded or not _is_tracked(workspace, path)) and cut(path):
             removed.append(path)
@@ -89,12 +89,13 @@ def unset(root: str, name: str) -> None:
         settings.drop(root, f"{KEY}{name}.{key}")
 
 
-def remember(workspace: Workspace, path: str) -> None:
-    """Note where a block was put: `core.hooksPath` may lead elsewhere when it is to be taken out again."""
+def remember(workspace: Workspace, *paths: str) -> None:
+    """Note where something of ours was put: `core.hooksPath` may lead elsewhere when it is to be taken out again."""
     known = _remembered(workspace)
-    if path not in known:
+    if set(paths) - set(known):
         os.makedirs(workspace.common, mode=0o700, exist_ok=True)
-        shims.rewrite(os.path.join(workspace.common, RECORD), json.dumps([*known, path]).encode("ascii"))
+        noted = json.dumps(list(dict.fromkeys([*known, *paths]))).encode("ascii")
+        shims.rewrite(os.path.join(workspace.common, RECORD), noted, 0o600)
 
 
 def _remembered(workspace: Workspace) -> list[str]:

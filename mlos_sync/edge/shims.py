@@ -113,11 +113,11 @@ def is_ours(path: str) -> bool:
         return False
 
 
-def rewrite(path: str, text: bytes) -> None:
-    """Give a hook file of somebody else another text: its mode stays, and no half file is ever run. A file that is not
-    there yet is made. Raises SurroundingsError."""
+def rewrite(path: str, text: bytes, new_mode: int = 0o755) -> None:
+    """Give a file another text: its mode stays, and no half file is ever run or read. One that is not there yet is made,
+    with `new_mode`. Raises SurroundingsError."""
     try:
-        mode = stat.S_IMODE(os.lstat(path).st_mode) if os.path.lexists(path) else 0o755
+        mode = stat.S_IMODE(os.lstat(path).st_mode) if os.path.lexists(path) else new_mode
         os.makedirs(os.path.dirname(path), exist_ok=True)
         _write(path, text, mode)
     except OSError as error:
