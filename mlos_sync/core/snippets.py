@@ -1,7 +1,7 @@
 """What to paste into the file of a hook manager so that it calls our hooks: one text a manager, for the hooks it runs.
 
 The text names no machine. It asks git for the repository and does nothing in a clone without mlos-sync, so it may be
-committed. Tried with pre-commit 4.7, prek 0.5 and lefthook 2.2. Pure: words in, words out.
+committed. Tried with pre-commit 4.7, prek 0.5, lefthook 2.2 and overcommit 0.72. Pure: words in, words out.
 """
 
 from __future__ import annotations
@@ -150,8 +150,9 @@ def _toml(tree: Mapping[str, Any]) -> list[str]:
 
 
 def _overcommit(file: str, names: list[str]) -> list[str]:
-    """Overcommit runs a script of the repository only (it signs what it runs), and undoes what a pre-commit hook stages:
-    there the guard works, and records travel with `mlos-sync publish`."""
+    """Overcommit runs a script of the repository only (it signs what it runs). Where a file has changes that are not staged
+    it undoes what a pre-commit hook stages: the guard works, and the records wait for another commit, or for
+    `mlos-sync publish`."""
     lines = [
         "# .git-hooks/mlos-sync, executable and committed:",
         "#!/bin/sh",
@@ -159,7 +160,7 @@ def _overcommit(file: str, names: list[str]) -> list[str]:
         "shift",
         "h=$(git rev-parse --git-common-dir)/mlos/hooks/$name",
         '[ ! -x "$h" ] || exec "$h" "$@"',
-        f"# {file}, then: overcommit --sign",
+        f"# {file}, each in the part of its hook; then: overcommit --sign, and overcommit --sign for {', '.join(names)}",
     ]
     for name in names:
         event = "".join(word.capitalize() for word in name.split("-"))
