@@ -17,6 +17,7 @@ from mlos_sync.core import blocks, snippets
 from mlos_sync.edge import managers, settings, shims
 from mlos_sync.edge.settings import OWN_SCOPES
 from mlos_sync.edge.workspace import Workspace, git_folders, shipped
+from mlos_sync.errors import SurroundingsError
 
 BLOCK, CONFIG, BY = "block", "config", "by "
 BY_HAND = BY + "hand"
@@ -238,7 +239,10 @@ def trees(workspace: Workspace) -> list[Tree]:
 
 
 def _tree(workspace: Workspace, path: str) -> Tree:
-    root, git_dir, common_dir, hooks_dir = git_folders(path)
+    try:
+        root, git_dir, common_dir, hooks_dir = git_folders(path)
+    except SurroundingsError as error:
+        return Tree(path, False, error.message)
     around = facts(Workspace(root, git_dir, common_dir, hooks_dir, workspace.config))
     idle = [one for one in stand(around) if not is_active(one.state)]
     return Tree(path, not idle, _reason(around, idle))

@@ -16,6 +16,7 @@ from mlos_sync.app import firing
 from mlos_sync.core import blocks
 from mlos_sync.edge import git, managers, settings, shims
 from mlos_sync.edge.workspace import Workspace, git_folders
+from mlos_sync.errors import SurroundingsError
 
 RECORD = "places.json"
 KEY = "hook.mlos-sync-"
@@ -49,7 +50,10 @@ def folders(workspace: Workspace) -> list[str]:
     """Every folder of this repository in which a hook of ours may stand: where git looks from each work tree, and where it
     would look. A folder that other repositories use too is left alone: there only what is on our note is ours."""
     trees = settings.trees(workspace.root)
-    looked = [workspace.hooks_dir, os.path.join(workspace.common_dir, "hooks"), *(git_folders(one)[3] for one in trees)]
+    looked = [workspace.hooks_dir, os.path.join(workspace.common_dir, "hooks")]
+    for one in trees:
+        with contextlib.suppress(SurroundingsError):  # a work tree that is broken runs no hooks
+            looked.append(git_folders(one)[3])
     inside = tuple(os.path.realpath(one) + os.sep for one in (workspace.common_dir, workspace.root, *trees))
     return [one for one in dict.fromkeys(looked) if os.path.realpath(one).startswith(inside)]
 

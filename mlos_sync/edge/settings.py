@@ -85,15 +85,12 @@ def hooks_listed(root: str, event: str) -> list[str]:
 
 
 def trees(root: str) -> list[str]:
-    """The roots of all work trees of the repository that are there, the main one first."""
+    """The roots of all work trees of the repository that are there, `root` among them: where its git directory lies
+    elsewhere (a submodule), git names that as the main one."""
     out = git.run(root, "worktree", "list", "--porcelain", "-z", check=False)
     lines = os.fsdecode(out).split("\0")
     if not out:  # -z came with 2.36
         lines = os.fsdecode(git.run(root, "worktree", "list", "--porcelain", check=False)).split("\n")
-    found: list[str] = []
-    for line in lines:
-        if line.startswith("worktree "):
-            found.append(line.removeprefix("worktree "))
-        elif line == "bare":
-            found.pop()
-    return [path for path in found if os.path.isdir(path)]
+    named = [line.removeprefix("worktree ") for line in lines if line.startswith("worktree ")]
+    found = [path for path in named if os.path.lexists(os.path.join(path, ".git"))]
+    return found if os.path.realpath(root) in map(os.path.realpath, found) else [root, *found]

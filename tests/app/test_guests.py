@@ -566,6 +566,27 @@ def test_linked_work_trees(repo, tmp_path):
     assert guarded(linked)
 
 
+def test_work_trees_that_are_broken_or_elsewhere(repo, tmp_path):
+    """A removed work tree is not named, a broken one is with git's words, and a submodule is a work tree of its own."""
+    for name in ("gone", "broken"):
+        git(repo, "worktree", "add", "-q", "--detach", str(tmp_path / name))
+    shutil.rmtree(tmp_path / "gone")
+    (tmp_path / "broken" / ".git").write_text("gitdir: /nowhere\n")
+    install(repo, "chain")
+    trees = {one["path"]: one for one in run(repo, "hooks", "status", "--json").json["worktrees"]}
+    assert trees[str(repo)]["active"] and not trees[str(tmp_path / "broken")]["active"]
+    assert set(trees) == {str(repo), str(tmp_path / "broken")}
+    above = make_repo(tmp_path / "above")
+    git(above, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(repo), "sub")
+    inner = above / "sub"
+    setup.initialise(str(inner))
+    found = run(inner, "hooks", "status", "--json").json
+    assert [(one["path"], one["active"], one["here"]) for one in found["worktrees"]] == [(str(inner), True, True)]
+    assert {one["fires"] for one in found["hooks"]} == {True}
+    for where in (repo, inner):
+        assert set(run(where, "hooks", "uninstall", "--json").json["hooks"][0].values()) >= {"missing"}
+
+
 @pytest.mark.parametrize("value", ["/dev/null", "a file"])
 def test_hooks_path_to_no_folder(repo, value):
     """core.hooksPath=/dev/null switches hooks off: told by status, and no way puts a file there."""

@@ -6,16 +6,19 @@ TEST_LEFTHOOK, TEST_HUSKY (version 9) and TEST_HUSKY8.
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from cli import changed, need, run, save, segments, write
-from gitrepo import env_of, git, make_repo
+from gitrepo import ROOT, env_of, git, make_repo
 from guests import git_is, program
 
 from mlos_sync.app import firing, hooking, setup
 from mlos_sync.edge.workspace import find
+from mlos_sync.hooks import main
 
 ANOTHER = """\
 repos:
@@ -152,6 +155,39 @@ def test_prek_with_its_own_file(repo):
     team_ran(repo)
     assert_a_record_travels(repo)
     assert_the_guard_refuses(repo)
+
+
+@pytest.mark.parametrize("name", ["pre-commit", "prek"])
+def test_the_hooks_for_their_users(repo, name, tmp_path, monkeypatch):
+    """`.pre-commit-hooks.yaml` by `repo:` and `rev:`, every hook that we have, through a whole commit and a push. The
+    framework's own installation of a package needs a network, so the program is the one that is installed here."""
+    manager = program(name)
+    source = make_repo(tmp_path / "source")
+    text = (ROOT / ".pre-commit-hooks.yaml").read_text()
+    write(source, ".pre-commit-hooks.yaml", text)
+    revision = save(source, "the hooks")
+    offered = [event for event in main._HOOKS if f"id: mlos-sync-{event}\n" in text]
+    assert {"pre-commit", "pre-merge-commit", "commit-msg"} <= set(offered)
+    lines = [f"  - id: mlos-sync-{event}\n    language: system\n" for event in offered]
+    config = ANOTHER + f"- repo: {source}\n  rev: {revision}\n  hooks:\n" + "".join(lines)
+    write(repo, ".pre-commit-config.yaml", config)
+    setup.initialise(str(repo))
+    hooking.uninstall(str(repo))
+    tool(repo, manager, "install", *(word for event in offered for word in ("-t", event)))
+    assert {states(repo)[event] for event in offered} == {f"by {name}"}
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    save(repo, "the workspace")
+    team_ran(repo)
+    hooking.install(find(str(repo)))
+    assert_a_record_travels(repo)
+    assert_the_guard_refuses(repo)
+    run(repo, "task", "add", "Look")
+    git(repo, "commit", "-q", "--allow-empty", "-m", "x\n\nTask: 1")
+    assert "Task: 1 (task-" in git(repo, "log", "-1", "--format=%B").stdout
+    far = make_repo(tmp_path / "far", "--bare")
+    for _ in range(2):  # all of it, then one commit more
+        git(repo, "push", "-q", str(far), "main")
+        git(repo, "commit", "-q", "--allow-empty", "-m", "more")
 
 
 LEFTHOOK = {
