@@ -25,10 +25,10 @@ from typing import Any
 from run import TWO_COMMANDS, run
 
 from mlos_sync.app import freshness, journaling, setup
-from mlos_sync.app.folding import iso
 from mlos_sync.app.opening import open_index
 from mlos_sync.core import journal
 from mlos_sync.core.ids import derived_uid
+from mlos_sync.core.times import iso
 from mlos_sync.edge.workspace import find
 
 SEGMENT = 20

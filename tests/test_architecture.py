@@ -25,8 +25,8 @@ ALLOWED = {
 }
 # third party -> the only modules that may name it
 HOMES = {
-    "sqlmodel": {"edge/columns.py", "edge/schema.py", "edge/bookkeeping.py", "edge/ddl.py"},
-    "sqlalchemy": {"edge/columns.py", "edge/schema.py", "edge/bookkeeping.py", "edge/ddl.py"},
+    "sqlmodel": {"edge/columns.py", "edge/schema.py", "edge/bookkeeping.py", "edge/commit_tables.py", "edge/ddl.py"},
+    "sqlalchemy": {"edge/columns.py", "edge/schema.py", "edge/bookkeeping.py", "edge/commit_tables.py", "edge/ddl.py"},
     "git": {"edge/repo.py"},
     "watchdog": {"edge/watch.py"},
     "frontmatter": {"core/frontmatter.py"},

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mlos_sync.app.annotations import by_path, described
-from mlos_sync.app.folding import iso
 from mlos_sync.app.gathering import Content, File, Source, digest, document_of, file_of, note_of
 from mlos_sync.app.opening import Index
 from mlos_sync.app.viewing import compile_view
 from mlos_sync.core import seal
 from mlos_sync.core.paths import shown
+from mlos_sync.core.times import iso
 from mlos_sync.edge import files, git, objects
 from mlos_sync.edge.git import Tracked
 from mlos_sync.edge.workspace import View

@@ -9,8 +9,8 @@ import marshal
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from mlos_sync.app.folding import iso
 from mlos_sync.core.changes import EMPTY
+from mlos_sync.core.times import iso
 from mlos_sync.edge import git, store
 
 _ROW = "SELECT id, blob, created_at, updated_at FROM artifacts WHERE file_path = ?"

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mlos_sync.app.annotations import overlay
+from mlos_sync.app.passing import CARRIED, is_unlinked
+from mlos_sync.app.referring import SAID
 from mlos_sync.core.vocabulary import TABLE_OF
 from mlos_sync.edge import store
 
@@ -182,21 +184,33 @@ def _from_columns(db: store.Connection, where: str, values: tuple[int, ...], kin
 
 
 def _from_commits(db: store.Connection) -> Found:
-    """A commit references what its message names; an artifact that it introduced is derived from its task."""
-    introduced = (
-        "SELECT a.id FROM commit_changes c JOIN artifacts a ON a.file_path = c.path"
-        " WHERE c.commit_id = ? AND c.status = 'A'"
-    )
-    for number, sha, key, targets in db.execute(
-        "SELECT c.id, c.sha, r.key, r.targets FROM commit_references r JOIN commits c ON c.id = r.commit_id"
-        " WHERE r.targets IS NOT NULL ORDER BY c.committed_at DESC, c.sha, r.key, r.value"
+    """A commit references what its message names, or what it carries on from a rewritten one; an artifact that it introduced
+    is derived from its task."""
+    for number, sha, key, targets, evidence, carried in db.execute(
+        f"SELECT c.id, c.sha, r.key, r.targets, r.evidence, r.carried FROM {SAID} r JOIN commits c ON c.id = r.commit_id"
+        " WHERE r.targets IS NOT NULL ORDER BY c.committed_at DESC, c.sha, r.carried, r.key, r.value"
     ).fetchall():
         for target in targets.split():
             kind, _, uid = target.partition(":")
             row = db.execute(f"SELECT id FROM {kind}s WHERE uid = ?", (uid,)).fetchone()
-            if row is None:
+            if row is None or (carried and is_unlinked(db, f"commit:{sha}", "references", target)):
                 continue
-            yield ("commit", number, "references", kind, row[0]), "declared", {"key": key}
+            about = {"key": key} | ({CARRIED: carried} if carried else {})
+            yield ("commit", number, "references", kind, row[0]), evidence, about
             if kind == "task":
-                for (artifact,) in db.execute(introduced, (number,)).fetchall():
-                    yield ("artifact", artifact, "derived_from", "task", row[0]), "declared", {"commit": sha}
+                yield from _introduced(db, number, sha, row[0], evidence)
+    for number, sha, task, evidence in db.execute(
+        "SELECT c.id, c.sha, r.target_id, r.evidence FROM relationships r JOIN commits c ON c.id = r.source_id WHERE"
+        " r.source_type = 'commit' AND r.relationship_type = 'references' AND r.target_type = 'task' AND r.origin = 'record'"
+        f" AND r.metadata LIKE '%\"{CARRIED}\"%'"
+    ).fetchall():
+        yield from _introduced(db, number, sha, task, evidence)
+
+
+def _introduced(db: store.Connection, commit: int, sha: str, task: int, evidence: str) -> Found:
+    sql = (
+        "SELECT a.id FROM commit_changes c JOIN artifacts a ON a.file_path = c.path"
+        " WHERE c.commit_id = ? AND c.status = 'A'"
+    )
+    for (artifact,) in db.execute(sql, (commit,)).fetchall():
+        yield ("artifact", artifact, "derived_from", "task", task), evidence, {"commit": sha}

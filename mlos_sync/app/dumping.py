@@ -13,10 +13,11 @@ from mlos_sync.edge import store
 
 # Shared tables and how each is told; ids of derived rows, dates of this clone and gone files are local.
 # A test holds this list against the schema, so that a new table is told here or declared local.
+OF_COMMITS = ("commit_changes", "commit_references", "commit_sessions", "commit_trailers", "commit_reverts")
 SHARED = (
-    "needs", "tasks", "agents", "relationships", "annotations", "facts", "artifacts", "commits", "commit_changes",
-    "commit_references", "commit_sessions", "transcripts", "session_files", "claims", "session_commits",
-    "transcript_problems", "events", "held", "conflicts", "numbers",
+    "needs", "tasks", "agents", "relationships", "annotations", "facts", "artifacts", "commits", *OF_COMMITS,
+    "transcripts", "session_files", "claims", "session_commits", "transcript_problems", "events", "held",
+    "conflicts", "numbers",
 )  # fmt: skip
 # Derived tables that say how this clone came to know the above: which segment held an event, which refs have it.
 BOOKKEEPING = ("segments", "segment_events", "mentions")
@@ -34,7 +35,7 @@ def canonical(db: store.Connection) -> str:
 def _rows(db: store.Connection, table: str) -> Iterator[dict[str, Any]]:
     if table == "relationships":
         yield from _edges(db)
-    elif table in ("commit_changes", "commit_references", "commit_sessions"):
+    elif table in OF_COMMITS:
         for row in store.rows(db, f"SELECT k.sha, t.* FROM {table} t JOIN commits k ON k.id = t.commit_id"):
             yield {name: value for name, value in row.items() if name not in ("commit_id", "targets")}
     elif table == "artifacts":

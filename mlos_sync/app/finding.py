@@ -12,11 +12,11 @@ from typing import Any
 
 from mlos_sync.app import freshness, records
 from mlos_sync.app.events import counting
-from mlos_sync.app.folding import iso
 from mlos_sync.app.naming import resolve
 from mlos_sync.app.opening import Index
 from mlos_sync.core import ids, journal
 from mlos_sync.core.fold import effective_clocks
+from mlos_sync.core.times import iso
 from mlos_sync.core.vocabulary import TABLE_OF
 from mlos_sync.edge import store
 from mlos_sync.errors import UsageError

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mlos_sync.app.folding import iso
 from mlos_sync.core import blocks, snippets
+from mlos_sync.core.times import iso
 from mlos_sync.edge import managers, settings, shims
 from mlos_sync.edge.settings import OWN_SCOPES
 from mlos_sync.edge.workspace import Workspace, git_folders, shipped

@@ -12,12 +12,13 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from mlos_sync.app.naming import Resolve, resolver
 from mlos_sync.app.numbering import MANY, ROW_KINDS, Record, assign_numbers, number_of, numbers_of, reserve_number
+from mlos_sync.app.passing import evidence
 from mlos_sync.core.fold import State
+from mlos_sync.core.times import iso
 from mlos_sync.core.vocabulary import TABLE_OF
 from mlos_sync.edge import store
 from mlos_sync.edge.decoding import folded
@@ -42,17 +43,6 @@ class _Outcome:
     appeared: set[Record] = field(default_factory=set)
     vanished: set[Record] = field(default_factory=set)
     fallen: set[Record] = field(default_factory=set)  # a rule refused the row
-
-
-_LAST_SECOND = 253_402_300_799  # of the year 9999, the last that a date can say
-
-
-@lru_cache(maxsize=4096)
-def iso(milliseconds: int) -> str:
-    """Milliseconds since 1970 as UTC to the second."""
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(min(milliseconds // 1000, _LAST_SECOND), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def refold(db: Connection, dirty: Iterable[Record], made: Iterable[Record] = ()) -> None:
@@ -217,6 +207,7 @@ def _put_rows(db: Connection, records: set[Record], states: States, columns: dic
 def _value_names(kind: str, columns: list[_Column]) -> list[str]:
     """The columns of a kind's table that follow from its own events alone."""
     names = [column.name for column in columns if column.form == "value" and column.name != "id"]
+    names += ["closed_by"] if kind in ("need", "task") else []
     return names if kind == "agent" else [*names, "updated_at"]
 
 
@@ -239,9 +230,7 @@ def _upsert(
     rows, told = [], []
     numbers = numbers_of(db, kind, [state.uid for state in states])
     for state in states:
-        wanted = (numbers.get(state.uid), *(state.fields.get(name) for name in names))
-        if names[-1] == "updated_at":
-            wanted = (*wanted[:-1], wanted[-1] or iso(state.newest_ms))
+        wanted = (numbers.get(state.uid), *(_value(state, name) for name in names))
         if before.get(state.uid) != wanted:
             rows.append((state.uid, *wanted))
             told.append(state)
@@ -260,6 +249,13 @@ def _upsert(
         _hold(db, told[n], reason)
         fallen.add((kind, told[n].uid))
     return fallen
+
+
+def _value(state: State, name: str) -> Any:
+    """What a record's state says of a column."""
+    if name == "closed_by":
+        return state.closed_by
+    return state.fields.get(name) or (iso(state.newest_ms) if name == "updated_at" else state.fields.get(name))
 
 
 def _each(db: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> list[tuple[int, str]]:
@@ -352,9 +348,9 @@ def _put_edges(db: Connection, uids: set[str], states: States, look_up: Resolve)
         elif before.get(uid) != row or uid not in standing:
             rows.append((*row, uid))
     sql = (
-        f"INSERT INTO relationships({_ENDS}, metadata, created_at, uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        f"INSERT INTO relationships({_ENDS}, metadata, created_at, evidence, uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         f" ON CONFLICT({_ENDS}) DO UPDATE SET metadata = excluded.metadata, created_at = excluded.created_at,"
-        " uid = excluded.uid, evidence = 'declared', origin = 'record'"
+        " uid = excluded.uid, evidence = excluded.evidence, origin = 'record'"
     )
     for n, reason in _each(db, sql, rows):
         db.execute("DELETE FROM relationships WHERE uid = ? AND origin = 'record'", (rows[n][-1],))
@@ -362,7 +358,7 @@ def _put_edges(db: Connection, uids: set[str], states: States, look_up: Resolve)
 
 
 def _edges_of(db: Connection, uids: list[str]) -> dict[str, tuple[Any, ...]]:
-    sql = f"SELECT uid, {_ENDS}, metadata, created_at FROM relationships WHERE origin = 'record'"
+    sql = f"SELECT uid, {_ENDS}, metadata, created_at, evidence FROM relationships WHERE origin = 'record'"
     if len(uids) > MANY:
         return {row[0]: row[1:] for row in db.execute(sql)}
     found = (db.execute(f"{sql} AND uid = ?", (uid,)).fetchone() for uid in uids)
@@ -383,7 +379,8 @@ def _edge(db: Connection, state: State, look_up: Resolve) -> tuple[Any, ...] | N
     if not isinstance(fields.get("type"), str):
         _hold(db, state, "its type is no text")
         return None
-    return (*ends[0], fields.get("type"), *ends[1], fields.get("metadata"), fields.get("created_at"))
+    row = (*ends[0], fields["type"], *ends[1])
+    return (*row, fields.get("metadata"), fields.get("created_at"), evidence(db, row, fields.get("metadata")))
 
 
 def _remove(db: Connection, kind: str, uid: str, state: State | None) -> None:

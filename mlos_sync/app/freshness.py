@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlos_sync.app import dating, deriving, events, history, journaling, looking
+from mlos_sync.app import dating, deriving, events, history, journaling, looking, referring
 from mlos_sync.app.folding import refold
 from mlos_sync.app.opening import Index, writing
 from mlos_sync.edge import store
@@ -12,10 +12,15 @@ def catch_up(index: Index, *, thorough: bool = False) -> None:
     """Records, commits and the edges between them as of now. Takes the writer's lock only when something may have
     changed; `thorough` also looks for segments that were altered in place."""
     seen = looking.look(index, thorough=thorough)
-    if journaling.is_current(index, seen) and deriving.are_edges_current(index.db):
+    if is_current(index, seen) and deriving.are_edges_current(index.db):
         return
     with writing(index):
         refresh(index, seen, edges=True)
+
+
+def is_current(index: Index, seen: looking.Look) -> bool:
+    """Whether nothing has changed since the last time, by cheap looks only."""
+    return journaling.is_current(index, seen) and history.are_rules_current(index)
 
 
 def refresh(index: Index, seen: looking.Look | None = None, *, edges: bool = False) -> looking.Look:
@@ -28,7 +33,7 @@ def refresh(index: Index, seen: looking.Look | None = None, *, edges: bool = Fal
     db = index.db
     if seen is None or (seen.before != looking.taken_in(index) and not looking.are_current(index, seen)):
         seen = looking.look(index, thorough=bool(seen and seen.stats))
-    current = journaling.is_current(index, seen) and history.is_current(db, seen.head)
+    current = is_current(index, seen) and referring.is_current(db, seen.head)
     if not current or edges:
         with store.capture(db, on=False):
             if not current:
@@ -45,9 +50,9 @@ def _absorb(index: Index, seen: looking.Look) -> None:
     paths = history.update(index, seen.head)
     moved |= bool(paths)
     journaling.absorb(index, seen, paths)
-    if moved or not history.are_references_current(db):
+    if moved or not referring.are_references_current(db):
         dirty = events.update_visibility(db, events.closings(db)) if moved else set()
-        dirty |= history.closings(index)
+        dirty |= referring.look_up(index)
         if moved:
             dating.settle_moves(index.workspace.root, db, paths)
             dirty |= records_naming_files(db)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mlos_sync.app.annotations import Said, described
-from mlos_sync.app.folding import iso
 from mlos_sync.app.indexing import Document, describe
 from mlos_sync.core import ids, views
 from mlos_sync.core.fold import fold
 from mlos_sync.core.journal import Event, trusted
 from mlos_sync.core.paths import artifact_type, to_bytes
+from mlos_sync.core.times import iso
 from mlos_sync.core.vocabulary import RELATIONSHIP_TYPES
 from mlos_sync.edge import hash_worker
 from mlos_sync.edge.store import Connection

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mlos_sync.app import dating
-from mlos_sync.app.folding import iso
 from mlos_sync.app.opening import Index, writing
 from mlos_sync.core import transcripts
 from mlos_sync.core.changes import (
@@ -31,6 +30,7 @@ from mlos_sync.core.frontmatter import read as read_frontmatter
 from mlos_sync.core.ids import derived_uid
 from mlos_sync.core.paths import artifact_type
 from mlos_sync.core.split import split
+from mlos_sync.core.times import iso
 from mlos_sync.edge import files, git, hashing, store
 from mlos_sync.edge.workspace import Workspace
 from mlos_sync.errors import RefusedError, SurroundingsError, UsageError

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from mlos_sync.app.opening import Index
 from mlos_sync.core import journal
 from mlos_sync.core.ids import derived_uid
-from mlos_sync.edge import git, store
+from mlos_sync.edge import git, graph, store
 
 # A folder that changed so lately may change again without another mtime: the kernel's clock goes in steps of up to 10 ms,
 # and some filesystems store whole seconds, or even ones.
@@ -94,7 +94,7 @@ def remember(index: Index, seen: Look, listing: Listing | None, *, complete: boo
 
 def refs_text(index: Index) -> str:
     """What branches, tags and remote refs name, as one short text."""
-    return derived_uid(*git.ref_tips(index.workspace.root))
+    return derived_uid(*graph.ref_tips(index.workspace.root))
 
 
 def shallow(index: Index) -> str:

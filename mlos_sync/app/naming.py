@@ -1,12 +1,14 @@
-"""What keys of the journal name here: `need:<uid>`, `artifact:<path>`, `commit:<sha>` -> ids of rows."""
+"""What names mean here: keys of the journal (`need:<uid>`, `artifact:<path>`, `commit:<sha>`) and what somebody typed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from mlos_sync.app.numbering import MANY, ROW_KINDS
+from mlos_sync.core import ids
 from mlos_sync.core.vocabulary import TABLE_OF
 from mlos_sync.edge.store import Connection
+from mlos_sync.errors import RefusedError, UsageError
 
 Resolve = Callable[[object], int | None]
 
@@ -69,3 +71,30 @@ def _followed(db: Connection, path: str, since: str) -> str:
             break
         path, since = row
     return path
+
+
+def find_record(db: Connection, reference: ids.Reference) -> tuple[str, str]:
+    """(kind, uid) of the one need, task or agent that a reference names. Raises UsageError when there is none and
+    RefusedError when there are several."""
+    kind = reference.kind
+    if kind not in ids.RECORD_KINDS:
+        raise UsageError(
+            "the reference does not say whether it is a need, a task or an agent", "write need:3, task:12 or agent:5"
+        )
+    table = f"{kind}s"
+    if reference.number is not None:
+        # The number a record carries wins; one that it was created with stays as an alias.
+        found = db.execute(f"SELECT uid, id FROM {table} WHERE id = ?", (reference.number,)).fetchall()
+        aliases = "SELECT t.uid, t.id FROM numbers n JOIN {0} t ON t.uid = n.uid WHERE n.kind = ? AND n.claimed = ?"
+        found += db.execute(aliases.format(table), (kind, reference.number)).fetchall()
+        named = f"{kind}:{reference.number}"
+    else:
+        found = db.execute(f"SELECT uid, id FROM {table} WHERE uid GLOB ?", (f"{reference.prefix}*",)).fetchall()
+        named = f"{kind}-{reference.prefix}"
+    distinct = dict(found)
+    if not distinct:
+        raise UsageError(f"there is no {named}", f"list them: mlos-sync {kind} list")
+    if len(distinct) > 1:
+        choices = ", ".join(f"{kind}:{number} ({ids.shown(kind, uid, 12)})" for uid, number in distinct.items())
+        raise RefusedError(f"{named} is ambiguous: {choices}", "use one of these uids")
+    return kind, next(iter(distinct))

@@ -13,12 +13,12 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mlos_sync.app import freshness
+from mlos_sync.app import freshness, passing
 from mlos_sync.app.events import count
-from mlos_sync.app.folding import iso
 from mlos_sync.app.opening import Index, open_index, writing
 from mlos_sync.app.reading import add_segment
 from mlos_sync.core import journal
+from mlos_sync.core.times import iso
 from mlos_sync.edge import files, git, ledger, store
 from mlos_sync.edge.workspace import Workspace, git_folders
 
@@ -67,7 +67,9 @@ def publish(
     """Stage what is pending. Raises SurroundingsError when the lock is not free within `patience`."""
     root, db = index.workspace.root, index.db
     with writing(index, patience):
-        freshness.refresh(index)
+        freshness.refresh(index, edges=True)
+        if passing.journal_links(index):
+            freshness.refresh(index)
         staged = _staged(index, index_file)
         entries: list[tuple[str, str]] = []
         for name, (path, blob) in sorted(_unstaged(index, staged).items()):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from mlos_sync.app import freshness, looking
-from mlos_sync.app.history import find_record
+from mlos_sync.app.naming import find_record
 from mlos_sync.app.opening import Index, actor, writing
 from mlos_sync.core import ids
 from mlos_sync.core.vocabulary import RELATIONSHIP_TYPES, TABLE_OF

@@ -26,7 +26,7 @@ from mlos_sync.app.looking import (
 from mlos_sync.app.opening import Index
 from mlos_sync.app.reading import Copies, Disk, read_copies, read_disk
 from mlos_sync.core import journal
-from mlos_sync.edge import commits, git, ledger, store
+from mlos_sync.edge import commits, git, graph, ledger, store
 
 
 @dataclass(slots=True)
@@ -223,7 +223,7 @@ def _held(index: Index, tree: str) -> tuple[set[str], bool]:
     here = {name for (name,) in index.db.execute("SELECT name FROM segments WHERE in_head = 1")}
     held: set[str] = set()
     whole = True
-    for other in git.subtrees(root, git.ref_tips(root), journal.FOLDER):
+    for other in git.subtrees(root, graph.ref_tips(root), journal.FOLDER):
         changed, complete = git.changes_of_tree(root, tree, other) if tree else None, True
         if changed is None:
             files, complete = git.readable_files(root, other)

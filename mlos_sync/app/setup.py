@@ -15,11 +15,11 @@ from typing import TypeVar
 
 from mlos_sync.app import collecting, dumping, firing, freshness, hooking, indexing, journaling, leaving
 from mlos_sync.app.firing import Standing
-from mlos_sync.app.folding import iso
 from mlos_sync.app.indexing import Progress
 from mlos_sync.app.opening import Index, has_database, open_index, try_open
 from mlos_sync.app.sync import Report, sync
 from mlos_sync.core import journal
+from mlos_sync.core.times import iso
 from mlos_sync.edge import files, git, ledger, repo, settings, store
 from mlos_sync.edge.workspace import MARKER, Workspace, find, git_folders
 from mlos_sync.errors import MlosError, SurroundingsError

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mlos_sync.app import collecting, deriving, freshness, indexing, journaling, looking, publishing
+from mlos_sync.app import collecting, deriving, freshness, indexing, looking, passing, publishing
 from mlos_sync.app.annotations import overlay
 from mlos_sync.app.collecting import Collected
 from mlos_sync.app.folding import refold
@@ -75,6 +75,8 @@ def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: 
             _carry_along(index, plan)
             if collected or plan.changes.added or MARKER in plan.changes.modified:
                 _share(index)
+            if passing.journal_links(index):
+                freshness.refresh(index, edges=True)
     return Report(plan.changes, problems(index), time.monotonic() - began)
 
 
@@ -128,9 +130,9 @@ def is_settled(index: Index, plan: Plan, collected: Collected) -> bool:
     """Whether nothing at all would be written: same files, same transcripts, same records, same commits, same problems."""
     if plan.hashed or plan.changes or collected:
         return False
-    if not journaling.is_current(index, looking.look(index, thorough=True)):
+    if not freshness.is_current(index, looking.look(index, thorough=True)):
         return False
-    if not deriving.are_edges_current(index.db):
+    if not deriving.are_edges_current(index.db) or passing.alone(index):
         return False
     seen = index.db.execute("SELECT subject, message FROM observations WHERE kind = 'walk' ORDER BY subject").fetchall()
     return seen == sorted(plan.skipped.items())

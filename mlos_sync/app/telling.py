@@ -8,9 +8,9 @@ from typing import Any
 
 from mlos_sync.app import finding, freshness, weighing
 from mlos_sync.app.filtering import since_ms
-from mlos_sync.app.folding import iso
 from mlos_sync.app.opening import Index
 from mlos_sync.core import ids, journal
+from mlos_sync.core.times import iso
 from mlos_sync.edge import git, store
 from mlos_sync.errors import UsageError
 

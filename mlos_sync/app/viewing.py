@@ -28,7 +28,7 @@ from mlos_sync.app.gathering import (
     records_of,
     tasks_by_need,
 )
-from mlos_sync.app.history import find_record
+from mlos_sync.app.naming import find_record
 from mlos_sync.core import ids, views
 from mlos_sync.core.paths import sort_key
 from mlos_sync.core.vocabulary import OPEN_TASKS

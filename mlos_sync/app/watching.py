@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mlos_sync.app.folding import iso
 from mlos_sync.app.opening import open_index
 from mlos_sync.app.status import WATCH_LOCK
 from mlos_sync.app.sync import Report, sync
+from mlos_sync.core.times import iso
 from mlos_sync.edge import watch
 from mlos_sync.edge.workspace import Workspace
 from mlos_sync.errors import MlosError, SurroundingsError

@@ -14,6 +14,7 @@ from typing import Any
 from mlos_sync.app import replaying, sessions
 from mlos_sync.app.annotations import overlay
 from mlos_sync.app.naming import artifact_at
+from mlos_sync.app.passing import CARRIED, is_unlinked
 from mlos_sync.core.provenance import Change, PlacedClaim, Proof, could_follow, prove, weigh
 from mlos_sync.core.transcripts.replay import WRITING
 from mlos_sync.edge import store
@@ -324,6 +325,7 @@ def _commits(db: store.Connection, session: str, agent: int, taken: dict[tuple[s
             about = {"printed": sha, "transcript": transcript, "turn": turn, "line": line}
             yield ("agent", agent, "produced", "commit", number), "proved", about
     yield from _named(db, session, agent)
+    yield from _carried(db, session, agent)
 
 
 def _commit(db: store.Connection, sha: str) -> int | None:
@@ -359,6 +361,19 @@ def _named(db: store.Connection, session: str, agent: int) -> Found:
             if number is not None:
                 about = {"trailer": key, "commit": sha}
                 yield ("agent", agent, "produced", "artifact", number), "declared", about
+
+
+def _carried(db: store.Connection, session: str, agent: int) -> Found:
+    """Commits that carry on what a rewritten one was, whose message named the session."""
+    for commit, sha, key, old, evidence in db.execute(
+        "SELECT c.commit_id, k.sha, c.key, c.sha, c.evidence FROM carried c JOIN commits k ON k.id = c.commit_id WHERE c.value IN"
+        " (SELECT ?1 UNION SELECT f.part FROM session_files f WHERE f.session_id = ?1 AND f.part <> '')"
+        " ORDER BY k.committed_at DESC, k.sha, c.key, c.sha",
+        (session,),
+    ).fetchall():
+        (uid,) = db.execute("SELECT uid FROM agents WHERE id = ?", (agent,)).fetchone()
+        if not is_unlinked(db, f"agent:{uid}", "produced", f"commit:{sha}"):
+            yield ("agent", agent, "produced", "commit", commit), evidence, {"trailer": key, CARRIED: old}
 
 
 def tell_origins(db: store.Connection, artifacts: Iterable[int]) -> None:

@@ -70,7 +70,7 @@ def why_record(index: Index, text: str) -> Row:
     needs = {n["id"]: n for t in tasks for n in store.rows(db, "SELECT * FROM needs WHERE id = ?", (t["need_id"],))}
     needs |= {number: row} if kind == "need" else {}
     for one in commits if kind in ("agent", "commit") else ():
-        needs |= {n: record_row(db, "need", n) for n, _ in _referenced(db, one["id"], "need")}
+        needs |= {n: record_row(db, "need", n) for n, *_ in _referenced(db, one["id"], "need")}
     files = _files(db, kind, number, commits, tasks)
     agents = {number} if kind == "agent" else {agent for one in commits for agent, *_ in _makers(db, one["id"])}
     return {
@@ -165,10 +165,12 @@ def _told(db: store.Connection, agent: int) -> list[Row]:
 
 
 def _made(db: store.Connection, agent: int, kind: str) -> list[tuple[int, Row]]:
-    """(id, evidence and what it rests on) of what an agent produced."""
+    """(id, evidence and what it rests on) of what an agent produced; commits also where their message names it."""
     rows = db.execute(
-        "SELECT target_id, evidence, metadata FROM relationships WHERE source_type = 'agent' AND source_id = ?"
-        " AND relationship_type = 'produced' AND target_type = ? ORDER BY target_id",
+        "SELECT target_id, evidence, metadata FROM relationships WHERE source_type = 'agent' AND source_id = ?1"
+        " AND relationship_type = 'produced' AND target_type = ?2 UNION ALL"
+        " SELECT source_id, evidence, metadata FROM relationships WHERE target_type = 'agent' AND target_id = ?1"
+        " AND relationship_type = 'references' AND source_type = ?2 AND ?2 = 'commit' ORDER BY 1, 2",
         (agent, kind),
     ).fetchall()
     return [
@@ -177,10 +179,12 @@ def _made(db: store.Connection, agent: int, kind: str) -> list[tuple[int, Row]]:
 
 
 def _makers(db: store.Connection, commit: int) -> list[tuple[int, str, Row]]:
-    """(agent, evidence, what it rests on) of those that produced a commit."""
+    """(agent, evidence, what it rests on) of those that produced a commit, or that its message names."""
     rows = db.execute(
         "SELECT source_id, evidence, metadata FROM relationships WHERE source_type = 'agent' AND relationship_type ="
-        " 'produced' AND target_type = 'commit' AND target_id = ? ORDER BY source_id",
+        " 'produced' AND target_type = 'commit' AND target_id = ?1 UNION ALL"
+        " SELECT target_id, evidence, metadata FROM relationships WHERE source_type = 'commit' AND source_id = ?1"
+        " AND relationship_type = 'references' AND target_type = 'agent' ORDER BY 1, 2",
         (commit,),
     )
     return [(agent, evidence, json.loads(text) if text else {}) for agent, evidence, text in rows]
@@ -205,7 +209,7 @@ def _commits(db: store.Connection, path: str, names: list[str]) -> list[Row]:
         " JOIN commits k ON k.id = c.commit_id WHERE c.path = ? ORDER BY k.committed_at DESC, k.id",
         (path,),
     ).fetchall():
-        linked = [name for _, name in _referenced(db, number, "task")]
+        linked = {ids.shown("task", uid): grade for _, uid, grade in _referenced(db, number, "task")}
         makers = {
             by_agent.get(agent) or f"agent:{agent}": evidence
             for agent, evidence, about in _makers(db, number)
@@ -213,20 +217,22 @@ def _commits(db: store.Connection, path: str, names: list[str]) -> list[Row]:
         }
         found.append(
             {
-                "sha": sha, "subject": subject, "at": at, "author": author, "change": status, "tasks": linked,
-                "sessions": list(makers), "session_evidence": makers, "evidence": "declared" if linked else "proved",
+                "sha": sha, "subject": subject, "at": at, "author": author, "change": status, "tasks": list(linked),
+                "task_evidence": linked, "sessions": list(makers), "session_evidence": makers,
+                "evidence": "declared" if "declared" in linked.values() else "proved",
             }
         )  # fmt: skip
     return found
 
 
-def _referenced(db: store.Connection, commit: int, kind: str) -> list[tuple[int, str]]:
+def _referenced(db: store.Connection, commit: int, kind: str) -> list[tuple[int, str, str]]:
+    """(number, uid, evidence) of the records of a kind that a commit's message names, or that it carries on."""
     rows = db.execute(
-        f"SELECT t.id, t.uid FROM relationships r JOIN {kind}s t ON t.id = r.target_id WHERE r.source_type = 'commit'"
+        f"SELECT t.id, t.uid, r.evidence FROM relationships r JOIN {kind}s t ON t.id = r.target_id WHERE r.source_type = 'commit'"
         " AND r.source_id = ? AND r.target_type = ? ORDER BY t.id",
         (commit, kind),
     )
-    return [(number, ids.shown(kind, uid)) for number, uid in rows]
+    return rows.fetchall()
 
 
 def _tasks(db: store.Connection, artifact: int, commits: list[Row]) -> list[Row]:
@@ -234,7 +240,7 @@ def _tasks(db: store.Connection, artifact: int, commits: list[Row]) -> list[Row]
         number
         for one in commits
         for (commit,) in db.execute("SELECT id FROM commits WHERE sha = ?", (one["sha"],))
-        for number, _ in _referenced(db, commit, "task")
+        for number, *_ in _referenced(db, commit, "task")
     }
     numbers |= _joined(db, artifact, "task")
     return [record_row(db, "task", number) for number in sorted(numbers)]
@@ -254,7 +260,7 @@ def _needs(db: store.Connection, artifact: int, tasks: list[Row], commits: list[
     numbers = {row["need_id"] for row in tasks if row["need_id"] is not None} | _joined(db, artifact, "need")
     for one in commits:
         (commit,) = db.execute("SELECT id FROM commits WHERE sha = ?", (one["sha"],)).fetchone()
-        numbers |= {number for number, _ in _referenced(db, commit, "need")}
+        numbers |= {number for number, *_ in _referenced(db, commit, "need")}
     return [record_row(db, "need", number) for number in sorted(numbers)]
 
 
@@ -263,7 +269,7 @@ def _tasks_of(db: store.Connection, kind: str, row: Row, commits: list[Row]) -> 
         return store.rows(db, "SELECT * FROM tasks WHERE need_id = ? ORDER BY id", (row["id"],))
     if kind == "task":
         return [row]
-    numbers = {number for one in commits for number, _ in _referenced(db, one["id"], "task")}
+    numbers = {number for one in commits for number, *_ in _referenced(db, one["id"], "task")}
     if kind == "agent":
         assigned = db.execute("SELECT id FROM tasks WHERE assigned_agent_id = ?", (row["id"],))
         numbers |= {number for (number,) in assigned}

@@ -67,6 +67,8 @@ def _path_lines(found: dict[str, Any], line: int | None = None) -> list[str]:
     for one in found["commits"]:
         linked = f" -> {', '.join(one['tasks'])}" if one["tasks"] else ""
         lines.append(f"  commit   {one['sha'][:12]} {one['change']} {one['subject']}{linked}  [{one['evidence']}]")
+        carried = {name: how for name, how in one["task_evidence"].items() if how != "declared"}
+        lines += [f"           {name}, by content of a rewritten commit  [{how}]" for name, how in carried.items()]
         lines += [f"           of session {name}  [{how}]" for name, how in one["session_evidence"].items()]
     if not found["commits"]:
         lines.append("  commit   none yet")
@@ -87,14 +89,12 @@ def _place(one: dict[str, Any]) -> str:
 def _task_and_need_lines(found: dict[str, Any]) -> list[str]:
     from mlos_sync.core.ids import shown
 
-    lines = [
-        f"  task     {shown('task', t['uid'])} (task:{t['id']}) {t['status']}: {t['description']}"
-        for t in found["tasks"]
-    ]
-    lines += [
-        f"  need     {shown('need', n['uid'])} (need:{n['id']}) {n['status']}: {n['title']}" for n in found["needs"]
-    ]
-    return lines
+    def line(kind: str, row: dict[str, Any], words: str) -> str:
+        closed = f" by {row['closed_by'][:12]}" if row["closed_by"] else ""
+        return f"  {kind:8} {shown(kind, row['uid'])} ({kind}:{row['id']}) {row['status']}{closed}: {words}"
+
+    lines = [line("task", task, task["description"]) for task in found["tasks"]]
+    return lines + [line("need", need, need["title"]) for need in found["needs"]]
 
 
 def _record_lines(found: dict[str, Any]) -> list[str]:

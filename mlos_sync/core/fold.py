@@ -22,6 +22,8 @@ from mlos_sync.core.journal import Event, trusted
 
 Clock = tuple[int, int]
 ALIVE = "@alive"
+COMMIT_DOOR = "commit "  # the door of an event that a commit's message makes, before the commit's name
+CLOSED = frozenset({"completed", "resolved"})
 # Two clones may make one generated task; that they did so at different moments under different numbers is no conflict.
 NO_CONFLICT = frozenset({"id", "created_at", "started_at", "updated_at"})
 
@@ -48,6 +50,7 @@ class State:
     mortal: bool = False  # whether it was ever deleted
     heads: tuple[str, ...] = ()
     losses: tuple[Loss, ...] = ()
+    closed_by: str | None = None  # the commit whose closing decides the status, while it is closed
 
 
 def fold(events: Iterable[Event]) -> State:
@@ -79,6 +82,7 @@ def plain(lines: Iterable[str]) -> tuple[Any, ...]:
     losses = tuple((loss.field, loss.winner, loss.loser) for loss in state.losses)
     return (
         state.kind, state.uid, state.fields, state.alive, state.born, state.newest_ms, state.mortal, state.heads, losses,
+        state.closed_by,
     )  # fmt: skip
 
 
@@ -100,6 +104,7 @@ def _replay(ordered: list[Event], clocks: dict[str, Clock]) -> State:
     """What the events come to in this order. `clocks` are their effective ones, where these differ from their own."""
     state = State(ordered[0].kind, ordered[0].uid)
     last: dict[str, Any] = {}
+    door = ""
     for event in ordered:
         op = event.op
         if op in ("create", "recreate") and state.born is None:
@@ -107,10 +112,13 @@ def _replay(ordered: list[Event], clocks: dict[str, Clock]) -> State:
         elif op == "delete":
             state.mortal = True
         last.update(assignments(event))
+        door = event.door if "status" in event.fields else door
     if "updated_at" not in ordered[-1].fields:
         last.pop("updated_at", None)  # set by hand once, overtaken since
     state.alive = bool(last.pop(ALIVE, False))
     state.fields = _assemble(last)
+    if door.startswith(COMMIT_DOOR) and state.fields.get("status") in CLOSED:
+        state.closed_by = door.removeprefix(COMMIT_DOOR)
     return state
 
 

@@ -109,7 +109,10 @@ def read_yaml(text: str) -> dict[str, Value]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context or "it cannot be read"
-        raise FrontmatterError((mark.line if mark else 0) + 1 + FENCES, f"not YAML: {what}") from None
+        line = (mark.line if mark else 0) + 1 + FENCES
+        if "nesting depth" in what:  # PyYAML 6.0.4 has a limit of its own, and meets it first where it reads ahead
+            raise FrontmatterError(line, _TOO_DEEP) from None
+        raise FrontmatterError(line, f"not YAML: {what}") from None
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         at = getattr(error, "position", None)
         line = text.count("\n", 0, at) + 1 + FENCES if isinstance(at, int) else 1
@@ -117,6 +120,7 @@ def read_yaml(text: str) -> dict[str, Value]:
     return fields
 
 
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _loaders: dict[bool, type] = {}
 
 
@@ -156,7 +160,7 @@ def _value(event: Any, next_event: Callable[[], Any], depth: int) -> Value:
     if _name(event) == "ScalarEvent":
         return str(event.value)
     if depth > MAX_DEPTH:
-        raise FrontmatterError(_line_of(event), f"nested more than {MAX_DEPTH} levels deep")
+        raise FrontmatterError(_line_of(event), _TOO_DEEP)
     if _name(event) == "MappingStartEvent":
         return _mapping(next_event, depth)
     items: list[Value] = []

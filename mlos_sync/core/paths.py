@@ -33,6 +33,11 @@ def from_bytes(name: bytes) -> str:
     return "".join(_escape(c) if _odd(c) else c for c in text) if max(text, default="") >= "\uee80" else text
 
 
+def from_text(name: str) -> str:
+    """The same for a name that was decoded with surrogateescape."""
+    return name if name.isascii() else from_bytes(name.encode("utf-8", "surrogateescape"))
+
+
 def split_names(data: bytes) -> list[str]:
     """NUL-separated names, as git prints them with `-z`, to paths: in one go where nothing needs escaping."""
     try:

@@ -103,8 +103,8 @@ def mentions(message: str, rules: Rules) -> list[Mention]:
 
 
 def may_mention(message: str, rules: Rules) -> bool:
-    """Whether a message has a line of a known key below its subject: only then git is asked for its trailers."""
-    return _line(rules.keys).search(message, message.find("\n") + 1 or len(message)) is not None
+    """Whether `mentions` may find anything, told quickly."""
+    return rules.mentions or rules.keywords or _line(rules.keys).search(message) is not None
 
 
 def reverted(message: str) -> list[Reverted]:

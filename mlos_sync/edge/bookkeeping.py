@@ -1,4 +1,4 @@
-"""The tables that we add to the seed's five: commits, transcripts, journal, and what is true of this clone only."""
+"""The tables that we add to the seed's five: transcripts, journal, and what is true of this clone only."""
 
 from __future__ import annotations
 
@@ -40,56 +40,6 @@ class Folder(SQLModel, table=True):
     __table_args__ = ({"sqlite_with_rowid": False, **LOCAL},)
     path: str = Field(sa_column=Column(Text, primary_key=True))
     stats: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-
-
-class Commit(SQLModel, table=True):
-    """A commit reachable from HEAD."""
-
-    __tablename__ = "commits"
-    __table_args__ = DERIVED
-    id: int | None = integer_column(None, key=True)
-    sha: str = text_column(None, required=True, unique=True)
-    author: str = text_column(None, required=True)
-    authored_at: str = text_column(None, required=True)
-    committed_at: str = text_column(None, required=True)
-    subject: str = text_column(None, required=True)
-
-
-class CommitChange(SQLModel, table=True):
-    """What a commit did to one path, against its first parent (merges list nothing)."""
-
-    __tablename__ = "commit_changes"
-    __table_args__ = (
-        Index("commit_changes_by_commit", "commit_id"),
-        Index("commit_changes_by_old_path", "old_path", sqlite_where=text("old_path IS NOT NULL")),
-        {"sqlite_with_rowid": False, **DERIVED},
-    )
-    path: str = Field(sa_column=Column(Text, primary_key=True))
-    commit_id: int = Field(sa_column=Column(Integer, primary_key=True))
-    status: str = text_column(None, required=True)
-    old_path: str | None = text_column(None)
-    blob: str | None = text_column(None)
-
-
-class CommitReference(SQLModel, table=True):
-    """A reference that a commit message makes to a record: the trailer's key and value as they stand."""
-
-    __tablename__ = "commit_references"
-    __table_args__ = ({"sqlite_with_rowid": False, **DERIVED},)
-    commit_id: int = Field(sa_column=Column(Integer, primary_key=True))
-    key: str = Field(sa_column=Column(Text, primary_key=True))
-    value: str = Field(sa_column=Column(Text, primary_key=True))
-    targets: str | None = text_column(None)  # what it refers to, `task:<uid> ...`, once that was looked up and found
-
-
-class CommitSession(SQLModel, table=True):
-    """A session that a commit names: in a trailer of its message, by the trailer's key, or in a note of git-ai's."""
-
-    __tablename__ = "commit_sessions"
-    __table_args__ = (Index("commit_sessions_by_value", "value"), {"sqlite_with_rowid": False, **DERIVED})
-    commit_id: int = Field(sa_column=Column(Integer, primary_key=True))
-    key: str = Field(sa_column=Column(Text, primary_key=True))
-    value: str = Field(sa_column=Column(Text, primary_key=True))
 
 
 class TranscriptFile(SQLModel, table=True):

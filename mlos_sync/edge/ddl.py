@@ -20,10 +20,10 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
 from mlos_sync.core.vocabulary import ANNOTATED, ENDPOINTS, NEED_STEPS, TABLE_OF, TASK_STEPS
-from mlos_sync.edge import bookkeeping, schema
+from mlos_sync.edge import bookkeeping, commit_tables, schema
 from mlos_sync.edge.columns import NOW, UID
 
-TABLES = (schema, bookkeeping)  # importing them declares the tables
+TABLES = (schema, commit_tables, bookkeeping)  # importing them declares the tables
 KIND_OF = {table: kind for kind, table in TABLE_OF.items()}
 LIVE = "NOT EXISTS (SELECT 1 FROM context WHERE capture = 0)"
 BY_HAND = f"NEW.updated_at IS NOT {NOW}"  # else it follows from the events, and is not journaled

@@ -50,14 +50,14 @@ def environment(index_file: str | None = None) -> dict[str, str]:
 
 def run(root: str, *args: str, data: bytes | None = None, index_file: str | None = None, check: bool = True) -> bytes:
     """Run git in `root` and return its output. Raises SurroundingsError with git's own words when it fails."""
-    done = _done(root, *args, data=data, index_file=index_file)
+    done = attempt(root, *args, data=data, index_file=index_file)
     if check and done.returncode:
         words = done.stderr.decode("utf-8", "replace").strip()
         raise SurroundingsError(f"git {args[0]} failed: {words}", "run the same command by hand to see more")
     return done.stdout
 
 
-def _done(
+def attempt(
     root: str, *args: str, data: bytes | None = None, index_file: str | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git to its end, however that is."""
@@ -72,26 +72,16 @@ def _done(
     )
 
 
-def stream(root: str, *args: str) -> subprocess.Popen[bytes]:
-    """Start git with its output as a pipe; the caller reads it to the end and waits."""
+def stream(root: str, *args: str, source: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    """Start git with its output as a pipe; the caller reads it to the end and waits. `source` is what it reads."""
     return subprocess.Popen(
         [program(), *_SAFE, *args],
         cwd=root,
-        stdin=subprocess.DEVNULL,
+        stdin=source or subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
     )
-
-
-def records(pipe: IO[bytes], size: int = 1 << 20) -> Iterator[bytes]:
-    """NUL-separated records of a stream, in constant memory."""
-    rest = b""
-    while block := pipe.read(size):
-        *whole, rest = (rest + block).split(b"\0")
-        yield from whole
-    if rest:
-        yield rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +119,7 @@ _CLOSED = re.compile(rb"could not open directory '(.*?)/?': [^\n]+\n", re.DOTALL
 
 def untracked_paths(root: str) -> tuple[list[str], list[str]]:
     """(untracked files that no rule of .gitignore excludes, folders that git could not read)."""
-    done = _done(root, "ls-files", "-o", "-z", "--exclude-standard")
+    done = attempt(root, "ls-files", "-o", "-z", "--exclude-standard")
     closed = [from_bytes(match[1]) for match in _CLOSED.finditer(done.stderr)]
     names = split_names(done.stdout)
     return [name for name in names if not name.endswith("/")], closed
@@ -148,7 +138,7 @@ def tree_files(root: str, treeish: str, folder: str = "") -> dict[str, tuple[str
 
 def readable_files(root: str, treeish: str, folder: str = "") -> tuple[dict[str, tuple[str, str]], bool]:
     """The same, as far as git can read the tree, and whether that is all of it."""
-    done = _done(root, "ls-tree", "-r", "-z", "--full-tree", treeish, *(["--", folder + "/"] if folder else []))
+    done = attempt(root, "ls-tree", "-r", "-z", "--full-tree", treeish, *(["--", folder + "/"] if folder else []))
     found = {}
     for record in done.stdout.split(b"\0"):
         if record:
@@ -162,7 +152,7 @@ def readable_files(root: str, treeish: str, folder: str = "") -> tuple[dict[str,
 def changes_of_tree(root: str, before: str, after: str) -> dict[str, tuple[str, str] | None] | None:
     """path -> (mode, blob id) of each file that differs between two trees, None where the second has none. None for all
     of it when git cannot read one of the trees."""
-    done = _done(root, "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", before, after)
+    done = attempt(root, "diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", before, after)
     if done.returncode:
         return None
     parts = done.stdout.split(b"\0")
@@ -274,24 +264,6 @@ def having(root: str, commits: Iterable[str], path: str) -> set[str]:
     }
 
 
-def ref_tips(root: str) -> list[str]:
-    """The commits that branches, tags and remote refs name, each once, sorted."""
-    out = run(
-        root,
-        "for-each-ref",
-        "--format=%(objecttype) %(objectname) %(*objectname)",
-        "refs/heads",
-        "refs/tags",
-        "refs/remotes",
-    )
-    tips = set()
-    for line in out.decode().split("\n"):
-        words = line.split()
-        if words:
-            tips.add(words[2] if words[0] == "tag" and len(words) > 2 else words[1])
-    return sorted(tips)
-
-
 def subtrees(root: str, commits: Iterable[str], folder: str) -> list[str]:
     """The distinct tree ids of `folder` in the given commits."""
     asked = "".join(f"{commit}:{folder}\n" for commit in commits)
@@ -303,12 +275,6 @@ def subtrees(root: str, commits: Iterable[str], folder: str) -> list[str]:
             if line.endswith(tuple("0123456789")) and " tree " in line
         }
     )
-
-
-def reachable_only(root: str, commit: str, other: str) -> list[str] | None:
-    """Commits that are reachable from `commit` and not from `other`; None when git cannot tell (one of them has gone)."""
-    done = _done(root, "rev-list", commit, f"^{other}")
-    return None if done.returncode else done.stdout.decode().split()
 
 
 def write_blob(root: str, data: bytes) -> str:

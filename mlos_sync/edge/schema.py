@@ -8,8 +8,8 @@ The five tables of the ML OS seed carry exactly its column names; what we add is
     local    true of this clone only (stat cache, outbox, observations); never in the canonical dump
 
 The `info` of a record's column tells how it is journaled: "value", ("ref", kind), ("refs", kind), or nothing.
-`edge/bookkeeping.py` declares the tables that we add. Only `edge/ddl.py` imports these modules: SQLModel costs
-0.3 s to import, so it runs when a database is created.
+`edge/commit_tables.py` and `edge/bookkeeping.py` declare the tables that we add. Only `edge/ddl.py` imports these
+modules: SQLModel costs 0.3 s to import, so it runs when a database is created.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ from mlos_sync.edge.columns import (
     text_column,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 class Need(SQLModel, table=True):
-    """A persistent, evolving state that the system must satisfy. Added: uid, origin."""
+    """A persistent, evolving state that the system must satisfy. Added: closed_by (the commit that closed it), uid, origin."""
 
     __tablename__ = "needs"
     __table_args__ = (
@@ -77,12 +77,13 @@ class Need(SQLModel, table=True):
     updated_at: str | None = text_column(None, default=NOW)
     source_transcript: str | None = text_column()
     parent_need_id: int | None = integer_column(("ref", "need"))
+    closed_by: str | None = text_column(None)
     uid: str = text_column(None, required=True, default=UID, unique=True)
     origin: str = text_column(None, required=True, default="record")
 
 
 class Task(SQLModel, table=True):
-    """A concrete action derived from a need. Added: uid, origin."""
+    """A concrete action derived from a need. Added: closed_by (the commit that closed it), uid, origin."""
 
     __tablename__ = "tasks"
     __table_args__ = (
@@ -111,6 +112,7 @@ class Task(SQLModel, table=True):
     updated_at: str | None = text_column(None, default=NOW)
     assigned_date: str | None = text_column()
     source_transcript: str | None = text_column()
+    closed_by: str | None = text_column(None)
     uid: str = text_column(None, required=True, default=UID, unique=True)
     origin: str = text_column(None, required=True, default="record")
 

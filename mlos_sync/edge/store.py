@@ -18,7 +18,7 @@ from mlos_sync.edge.turns import PATIENCE as PATIENCE  # this module is where ca
 from mlos_sync.edge.turns import writer_lock as writer_lock
 from mlos_sync.errors import RefusedError, SurroundingsError
 
-VERSION = 4  # of the schema; a test holds it equal to schema.SCHEMA_VERSION
+VERSION = 5  # of the schema; a test holds it equal to schema.SCHEMA_VERSION
 _WAL_LIMIT = 8 * 1024 * 1024
 _STATEMENTS = 512  # kept compiled: one that fires our triggers takes SQLite a millisecond to compile
 

@@ -20,6 +20,8 @@ TOLD_OTHERWISE = {
     "commit_changes": {"commit_id"},
     "commit_references": {"commit_id", "targets"},  # targets: looked up from key, value and records
     "commit_sessions": {"commit_id"},
+    "commit_trailers": {"commit_id"},
+    "commit_reverts": {"commit_id"},
     "facts": {"id"},  # known by session and path
     "annotations": {"id"},  # known by their path; the id is local
     "relationships": {"id", "uid", "source_type", "source_id", "target_type", "target_id", "relationship_type"},

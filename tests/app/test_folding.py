@@ -19,8 +19,8 @@ from mlos_sync.app import (
     dumping,
     folding,
     freshness,
-    history,
     journaling,
+    naming,
     publishing,
     reading,
     records,
@@ -234,16 +234,16 @@ def test_of_one_number_the_earlier_born_keeps_it(kind):
     db = one_dump([make(1, A, 7), make(2, B, 8)], [make(3, C, 7), make(4, D, 9)])
     table = f"{kind}s"
     assert rows(db, f"SELECT uid, id FROM {table} ORDER BY uid") == [(A, 7), (B, 8), (C, 10), (D, 9)]
-    assert history.find_record(db, Reference(kind, number=10)) == (kind, C)
-    assert history.find_record(db, Reference(kind, number=9)) == (kind, D)
-    assert history.find_record(db, Reference(kind, prefix=C[:6])) == (kind, C)
+    assert naming.find_record(db, Reference(kind, number=10)) == (kind, C)
+    assert naming.find_record(db, Reference(kind, number=9)) == (kind, D)
+    assert naming.find_record(db, Reference(kind, prefix=C[:6])) == (kind, C)
 
 
 def test_a_number_that_two_records_were_given_is_ambiguous():
     """The old number stays as an alias: asking by it names both and their uids, and picks neither."""
     db = one_dump([need(1, A, 1)], [need(2, B, 1)])
     with pytest.raises(RefusedError) as caught:
-        history.find_record(db, Reference("need", number=1))
+        naming.find_record(db, Reference("need", number=1))
     assert A[:12] in caught.value.message and B[:12] in caught.value.message and caught.value.hint
     with pytest.raises(RefusedError):
         records.find(db, "need:1")

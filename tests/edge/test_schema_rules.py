@@ -37,7 +37,7 @@ INSERT INTO artifacts(title, file_path, artifact_type, uid) VALUES ('plain.txt',
 INSERT INTO artifacts(title, last_path, uid) VALUES ('gone', 'gone.txt', '{U}4');
 INSERT INTO annotations(uid, path, title) VALUES ('{U}1', 'notes/a.md', 'said');
 INSERT INTO facts(uid, session_id, path, tool) VALUES ('{U}f', 's-1', 'notes/a.md', 'Claude Code');
-INSERT INTO commits(sha, author, authored_at, committed_at, subject) VALUES ('{"a" * 40}', 'Ada', '', '', 's');
+INSERT INTO commits(sha, parents, author, authored_at, committer, committed_at, subject) VALUES ('{"a" * 40}', '', 'Ada', '', 'Ada', '', 's');
 INSERT INTO agents(agent_type, status, uid, origin) VALUES ('session', 'completed', '{U}d', 'derived');
 INSERT INTO relationships(source_type, source_id, target_type, target_id, relationship_type, uid, origin)
 VALUES ('agent', 2, 'artifact', 1, 'produced', '{U}d', 'derived');
@@ -433,10 +433,19 @@ ACCEPTED: dict[str, str] = {
     "annotations": f"INSERT INTO annotations(uid, path, title, artifact_type) VALUES ('{U}3', 'plain.txt', 't', 'schema')",
     "artifact_versions": "INSERT INTO artifact_versions(artifact_id, content_hash, until) VALUES (1, 'x', 'y')",
     "folders": "INSERT INTO folders VALUES ('notes', x'00')",
-    "commits": "INSERT INTO commits(sha, author, authored_at, committed_at, subject) VALUES ('s', 'a', '', '', '')",
+    "commits": "INSERT INTO commits(sha, parents, author, authored_at, committer, committed_at, subject)"
+    " VALUES ('s', '', 'a', '', 'a', '', '')",
     "commit_changes": "INSERT INTO commit_changes(path, commit_id, status) VALUES ('a', 1, 'A')",
     "commit_references": "INSERT INTO commit_references(commit_id, key, value) VALUES (1, 'task', '12')",
     "facts": f"INSERT INTO facts(uid, session_id, path, first_at) VALUES ('{U}e', 's-2', 'x.py', '2026-11-20T10:00:00Z')",
+    "commit_trailers": "INSERT INTO commit_trailers VALUES (1, 0, 'Task', '12')",
+    "commit_reverts": "INSERT INTO commit_reverts VALUES (1, 'abc1234', '')",
+    "strays": "INSERT INTO strays VALUES ('s', 'a', '', '', '')",
+    "stray_changes": "INSERT INTO stray_changes VALUES ('s', 'a', '')",
+    "stray_references": "INSERT INTO stray_references VALUES ('s', 'task', '12')",
+    "rewrites": "INSERT INTO rewrites VALUES ('s', 't')",
+    "carried": "INSERT INTO carried(commit_id, key, value, sha, evidence, found, sought)"
+    " VALUES (1, 'task', '12', 's', 'proved', 1, 1)",
     "commit_sessions": "INSERT INTO commit_sessions VALUES (1, 'session', 's')",
     "transcripts": "INSERT INTO transcripts VALUES ('a', 'h', 1, 'claude', 'file', NULL)",
     "session_files": "INSERT INTO session_files(transcript, session_id, part, tool, format, turns, subagent_turns, claims)"
@@ -617,7 +626,8 @@ def test_every_table_has_a_role_and_every_record_is_captured():
             assert len(found) == 1, f"{event} on {table.name} is captured {len(found)} times"
         for column in table.columns:
             if column.info.get("journal") is None:
-                assert column.name in ("id", "uid", "origin", "updated_at", "evidence"), f"{table.name}.{column.name}"
+                known = ("id", "uid", "origin", "updated_at", "evidence", "closed_by")
+                assert column.name in known, f"{table.name}.{column.name}"
 
 
 def test_each_journaled_column_reaches_the_outbox_when_it_changes(db):
