@@ -20,6 +20,9 @@ READ_STDIN = ("pre-push", "post-rewrite")
 """Events of which git tells the hook more on its standard input: that must reach the other hook too."""
 
 _OWN_NAME = "${0##*/}"
+_NO_FURTHER = '[ -z "${MLOS_SYNC_PROBE-}" ] || exit 0'
+"""Asked for a sign, the file ends here, whether ours could answer or not: what follows is somebody else's."""
+
 _SHELL = re.compile(rb"#![ \t]*(?:/[^ \t\n]*/)?(?:env[ \t]+)?(?:sh|bash|dash)(?:[ \t]+-[a-z]+)*[ \t]*\n?\Z")
 
 
@@ -42,20 +45,15 @@ def lines(name: str, *, husky: bool = False, stdin: bool | None = None) -> list[
     if husky:
         begin += ' && [ "${HUSKY-}" != 0 ] && [ -z "${husky_skip_init-}" ]'
     if not (name in READ_STDIN if stdin is None else stdin):
-        return [
-            f"{begin}; then",
-            f'    "{ours}" "$@" || exit $?',
-            '    [ -z "${MLOS_SYNC_PROBE-}" ] || exit 0',
-            "fi",
-        ]
+        return [f"{begin}; then", f'    "{ours}" "$@" || exit $?', "fi", _NO_FURTHER]
     return [
         f"{begin} && mlos_sync_in=$(mktemp); then",
         '    cat >"$mlos_sync_in" # both hooks read the same lines',
         f'    "{ours}" "$@" <"$mlos_sync_in" || {{ mlos_sync=$?; rm -f "$mlos_sync_in"; exit "$mlos_sync"; }}',
         '    exec <"$mlos_sync_in"',
         '    rm -f "$mlos_sync_in"',
-        '    [ -z "${MLOS_SYNC_PROBE-}" ] || exit 0',
         "fi",
+        _NO_FURTHER,
     ]
 
 

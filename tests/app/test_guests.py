@@ -530,6 +530,14 @@ def test_blocks_are_proved_through_the_file_that_git_starts(repo):
     install(repo, "block", yes=True)
     found = {one["name"]: one for one in run(repo, "hooks", "status", "--json").json["hooks"]}
     assert {one["fires"] for one in found.values()} == {True} and team_ran(repo) == 0
+    nowhere = {"TMPDIR": "/nowhere", "MLOS_SYNC_PROBE": "1"}
+    for name in ("pre-commit", *blocks.READ_STDIN):
+        asked = hook(repo / "asked", blocks.with_block(TEAM, name))
+        subprocess.run([asked], cwd=repo, env={**os.environ, **nowhere}, stdin=subprocess.DEVNULL, check=True)
+        shutil.move(repo / ".git" / "mlos" / "hooks", repo / "away")
+        subprocess.run([asked], cwd=repo, env={**os.environ, **nowhere}, stdin=subprocess.DEVNULL, check=True)
+        shutil.move(repo / "away", repo / ".git" / "mlos" / "hooks")
+    assert team_ran(repo) == 0, "even where ours cannot answer"
     team.write_bytes(team.read_bytes().replace(b"#!/bin/sh\n", b"#!/bin/sh\necho first >> ran\n"))
     found = {one["name"]: one for one in run(repo, "hooks", "status", "--json").json["hooks"]}
     assert found["pre-commit"]["fires"] is None and found["pre-commit"]["state"] == "block" and team_ran(repo) == 0
