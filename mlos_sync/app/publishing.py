@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mlos_sync.app import freshness, passing
@@ -24,27 +25,40 @@ from mlos_sync.edge.workspace import Workspace, git_folders
 
 HOOK_PATIENCE = 0.05  # seconds; if the lock is not free by then the events stay pending and the commit goes on
 REPAIR = "repair"
+_COMPARING = (".pre-commit-config.yaml", ".pre-commit-config.yml", "prek.toml")
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was put into the index: the segment's path (None: nothing was pending) and its events."""
+    """What was put into the index: the segment's path (None: nothing was pending), its events, and every (path, blob)."""
 
     segment: str | None
     events: int
+    staged: tuple[tuple[str, str], ...] = ()
 
 
 def publish_for_commit() -> None:
     """Called in pre-commit: into the index that git is about to commit, wherever that is.
 
     Only the blob and the entry are made; the file appears in post-commit. So an aborted commit leaves no untracked file
-    that a later merge or `stash pop` would stumble over.
+    that a later merge or `stash pop` would stumble over. Where pre-commit or prek runs us, or runs after us, the file is
+    written at once: they compare index and work tree, and refuse a commit in which a hook made them differ.
     """
     index_file = os.environ.get("GIT_INDEX_FILE")
     absolute = os.path.abspath(index_file) if index_file else None
     index = open_index(os.getcwd(), patience=HOOK_PATIENCE)
     forget_closing(index.workspace)
-    publish(index, index_file=absolute, patience=HOOK_PATIENCE, in_hook=True)
+    done = publish(index, index_file=absolute, patience=HOOK_PATIENCE, in_hook=True)
+    if done.staged and _is_compared(index.workspace.root):
+        _write_files(index.workspace.root, done.staged)
+
+
+def _is_compared(root: str) -> bool:
+    """Whether somebody compares index and work tree during this commit: what runs us says so in the environment, and what
+    runs after us has its file there."""
+    return bool(os.environ.get("PRE_COMMIT") or os.environ.get("PRE_COMMIT_RUNNING_LEGACY")) or any(
+        os.path.lexists(os.path.join(root, name)) for name in _COMPARING
+    )
 
 
 def publish(
@@ -80,7 +94,7 @@ def publish(
         if in_hook and entries:
             with open(os.path.join(index.workspace.state, REPAIR), "a", encoding="utf-8") as note:
                 note.writelines(f"\n{blob} {path}\n" for path, blob in entries)  # a cut line before must not swallow it
-    return Published(entries[-1][0] if entries else None, count_of_events)
+    return Published(entries[-1][0] if entries else None, count_of_events, tuple(entries))
 
 
 def _known_segments(index: Index, events: list[journal.Event], staged: set[str]) -> list[tuple[str, bytes]]:
@@ -253,7 +267,7 @@ def _blobs(root: str, segments: list[str]) -> dict[str, str]:
     return {path: about.split(" ")[1] for about, _, path in entries}
 
 
-def _write_files(root: str, entries: list[tuple[str, str]]) -> None:
+def _write_files(root: str, entries: Iterable[tuple[str, str]]) -> None:
     """Segments that git has become files, where nothing stands yet."""
     missing = [entry for entry in entries if not os.path.lexists(os.path.join(root, entry[0]))]
     contents = dict(git.blobs(root, [blob for _, blob in missing]))

@@ -1,4 +1,4 @@
-"""init, rebuild, uninstall: the workspace's own files, its hooks, and a database made anew beside the old one."""
+"""init, rebuild, uninstall: the workspace's own files, and a database made anew beside the old one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import os
 import secrets
 import shutil
 import sqlite3
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mlos_sync.app import collecting, dumping, freshness, indexing, journaling
+from mlos_sync.app import collecting, dumping, firing, freshness, hooking, indexing, journaling, leaving
+from mlos_sync.app.firing import Standing
 from mlos_sync.app.indexing import Progress
 from mlos_sync.app.opening import Index, has_database, open_index, try_open
 from mlos_sync.app.sync import Report, sync
 from mlos_sync.core import journal
 from mlos_sync.core.times import iso
-from mlos_sync.edge import files, git, ledger, repo, shims, store
-from mlos_sync.edge.workspace import MARKER, Workspace, find, git_folders, shipped
+from mlos_sync.edge import files, git, ledger, repo, settings, store
+from mlos_sync.edge.workspace import MARKER, Workspace, find, git_folders
 from mlos_sync.errors import MlosError, SurroundingsError
 
 T = TypeVar("T")
@@ -56,13 +56,14 @@ class Made:
     """What `init` found or made."""
 
     workspace: Workspace
-    hooks: list[shims.Hook] = field(default_factory=list)
+    hooks: list[Standing] = field(default_factory=list)
     wrote: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def initialise(folder: str, *, make_repository: bool = False) -> Made:
     """Make `.mlos/`, the marked lines in `.gitattributes`, hooks and database. Idempotent: what stands is kept."""
+    settings.require()
     wrote: list[str] = []
     if make_repository:
         repo.make_repository(folder)
@@ -74,11 +75,11 @@ def initialise(folder: str, *, make_repository: bool = False) -> Made:
         _put(root, JOURNAL_ATTRIBUTES, b"* -text -filter -ident -merge !working-tree-encoding\n", wrote)
     workspace = find(root)
     _mark_views(workspace, wrote)
-    hooks, notes = install_hooks(workspace)
+    hooks = hooking.install(workspace)
     if not has_database(workspace):
         # Records and commits at once; files are the business of the first sync, which shows its progress.
         _replace_database(workspace, freshness.catch_up)
-    return Made(workspace, hooks, wrote, notes)
+    return Made(workspace, hooks.hooks, wrote, [*hooks.notes, *hooks.snippet])
 
 
 def _tracked_config(root: str) -> bytes | None:
@@ -124,16 +125,6 @@ def without_marks(data: bytes) -> bytes:
         if 0 <= start < stop:
             return data[:start] + data[stop + len(end) :]
     return data
-
-
-def install_hooks(workspace: Workspace) -> tuple[list[shims.Hook], list[str]]:
-    """Put our shims where git looks for hooks; a folder that somebody else manages is left alone and named."""
-    configured = git.config(workspace.root, "core.hooksPath")
-    if configured:
-        note = f"core.hooksPath is {configured}: call `mlos-sync-hook pre-commit` from the pre-commit hook there"
-        return shims.state(workspace.hooks_dir, sys.executable), [note]
-    os.makedirs(workspace.hooks_dir, exist_ok=True)
-    return shims.install(workspace.hooks_dir, shipped("hooks"), sys.executable), []
 
 
 def rebuild(
@@ -280,13 +271,7 @@ def uninstall(start: str) -> list[str]:
     SurroundingsError while this clone holds events that no commit has."""
     workspace = find(start)
     _refuse_while_pending(workspace)
-    ours = [
-        hook.path
-        for hook in shims.state(workspace.hooks_dir, sys.executable)
-        if hook.state in ("installed", "outdated")
-    ]
-    shims.uninstall(workspace.hooks_dir)
-    removed = ours
+    removed = leaving.remove(workspace)
     attributes = files.read(workspace, ATTRIBUTES)
     if attributes is not None and without_marks(attributes) != attributes:
         removed.append(ATTRIBUTES)
@@ -352,14 +337,13 @@ def build_missing_index(start: str) -> bool:
 
 def rebuild_here(
     start: str, *, with_hooks: bool, accept_deletes: bool = False, progress: Progress | None = None
-) -> tuple[int, int, Report, bool]:
-    """`rebuild` for the workspace that holds `start`; also says whether this clone lacks hooks."""
+) -> tuple[int, int, Report, str]:
+    """`rebuild` for the workspace that holds `start`; also says what this clone lacks of its hooks (empty: nothing)."""
     workspace = find(start)
     if with_hooks:
-        install_hooks(workspace)
+        hooking.install(workspace)
     artifacts, events, report = rebuild(workspace, accept_deletes=accept_deletes, progress=progress)
-    missing = any(hook.state != shims.INSTALLED for hook in shims.state(workspace.hooks_dir, sys.executable))
-    return artifacts, events, report, missing
+    return artifacts, events, report, firing.line(firing.quick(workspace))
 
 
 def check_rebuild(start: str) -> list[str]:
@@ -374,13 +358,3 @@ def check_rebuild(start: str) -> list[str]:
     live.db.close()
     fresh.db.close()
     return found
-
-
-def hooks(start: str, action: str) -> tuple[list[shims.Hook], list[str]]:
-    """install, uninstall or status; (hooks, notes)."""
-    workspace = find(start)
-    if action == "install":
-        return install_hooks(workspace)
-    if action == "uninstall":
-        shims.uninstall(workspace.hooks_dir)
-    return shims.state(workspace.hooks_dir, sys.executable), []

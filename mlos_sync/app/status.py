@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
 from typing import Any
 
-from mlos_sync.app import freshness, indexing, journaling, publishing
+from mlos_sync.app import firing, freshness, indexing, journaling, publishing
 from mlos_sync.app.opening import Index
-from mlos_sync.edge import shims, store
+from mlos_sync.edge import store
 from mlos_sync.edge.workspace import Workspace
 
 WATCH_LOCK = "watch.lock"
@@ -29,10 +28,8 @@ def status(index: Index) -> dict[str, Any]:
     }
     (artifacts,) = db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
     since = watcher_since(index.workspace)
-    hooks = [
-        {"name": h.name, "path": h.path, "state": h.state}
-        for h in shims.state(index.workspace.hooks_dir, sys.executable)
-    ]
+    standings = firing.quick(index.workspace)
+    hooks = [{"name": one.name, "path": one.path, "state": one.state} for one in standings]
     return {
         "fresh": not (added or modified or comparison.gone),
         "head": store.get(db, "head") or None,
@@ -43,6 +40,7 @@ def status(index: Index) -> dict[str, Any]:
         "unnamed_events": len(journaling.unnamed(db)),
         "watcher": {"running": since is not None, "since": since, "coverage": None},
         "hooks": hooks,
+        "hooks_missing": firing.line(standings) or None,
         "conflicts": db.execute("SELECT count(*) FROM conflicts").fetchone()[0],
         "observations": [
             {"kind": kind, "subject": subject, "message": message}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlos_sync import __version__
-from mlos_sync.cli import current, data, edges, imports, past, views
+from mlos_sync.cli import current, data, edges, hooks, imports, past, views
 from mlos_sync.cli.common import Json, open_here, put, say, settings, silence
 from mlos_sync.cli.narrowing import only_what_is_asked_for, quiet_first
 from mlos_sync.errors import MlosError
@@ -34,6 +34,7 @@ edges.register(app)
 past.register(app)
 views.register(app)
 imports.register(app)
+hooks.register(app)
 
 
 def _version(wanted: bool) -> None:
@@ -67,8 +68,8 @@ def init(
 
     where = folder or settings.folder
     made = setup.initialise(where, make_repository=git_init or _offer_repository(where))
-    hooks = [{"name": h.name, "path": h.path, "state": h.state} for h in made.hooks]
-    result = {"workspace": made.workspace.root, "database": made.workspace.database, "hooks": hooks}
+    states = [{"name": h.name, "path": h.path, "state": h.state} for h in made.hooks]
+    result = {"workspace": made.workspace.root, "database": made.workspace.database, "hooks": states}
     lines = [f"workspace  {made.workspace.root}", f"database   {made.workspace.database}"]
     lines += [f"wrote      {path}" for path in made.wrote]
     lines += [f"hook       {h.name}: {h.state}" for h in made.hooks]
@@ -180,7 +181,7 @@ def status(
         + (
             f", {found['unnamed_events']} of them only in commits that nothing names" if found["unnamed_events"] else ""
         ),
-        "hooks     " + ", ".join(f"{h['name']} {h['state']}" for h in found["hooks"]),
+        f"hooks     {found['hooks_missing'] or hooks.told(found['hooks'])}",
         f"conflicts {found['conflicts']}",
         *(f"note      {one['subject']}: {one['message']}" for one in found["observations"]),
     ]
@@ -192,7 +193,7 @@ def status(
 @app.command()
 def rebuild(
     check: Annotated[bool, typer.Option("--check", help="Only compare a new index with the live one.")] = False,
-    hooks: Annotated[bool, typer.Option("--hooks", help="Install the git hooks of this clone too.")] = False,
+    with_hooks: Annotated[bool, typer.Option("--hooks", help="Install the git hooks of this clone too.")] = False,
     accept_deletes: Annotated[bool, typer.Option(help="Take a mass disappearance for what it is.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -207,12 +208,12 @@ def rebuild(
         raise typer.Exit(1 if differences else 0)
     with progress("hashing") as told:
         artifacts, events, report, missing = setup.rebuild_here(
-            settings.folder, with_hooks=hooks, accept_deletes=accept_deletes, progress=told
+            settings.folder, with_hooks=with_hooks, accept_deletes=accept_deletes, progress=told
         )
     for kept in setup.damaged_indexes(settings.folder):
         say(f"an old index that could not be saved in whole is kept: {kept}", error=True)
     if missing:
-        say("the hooks of this clone are not installed: mlos-sync hooks install", error=True)
+        say(f"hooks {missing}", error=True)
     skipped = _skipped(report)
     result = {"artifacts": artifacts, "events": events, "skipped": skipped, "seconds": round(report.seconds, 3)}
     lines = [f"! {one['path']}: {one['reason']}" for one in skipped]
@@ -252,38 +253,6 @@ def publish(as_json: Json = False) -> None:
         else "nothing is pending"
     )
     say([text], {"segment": done.segment, "events": done.events}, as_json)
-
-
-hooks_app = typer.Typer(help="The git hooks of this clone.", no_args_is_help=True)
-app.add_typer(hooks_app, name="hooks")
-
-
-def _hooks(action: str, as_json: bool) -> None:
-    from mlos_sync.app import setup
-
-    hooks, notes = setup.hooks(settings.folder, action)
-    for note in notes:
-        say(note, error=True)
-    result = {"hooks": [{"name": h.name, "path": h.path, "state": h.state} for h in hooks]}
-    say([f"{h.name:18} {h.state:10} {h.path}" for h in hooks], result, as_json)
-
-
-@hooks_app.command("install")
-def hooks_install(as_json: Json = False) -> None:
-    """Put our shims where git looks for hooks; what stands there is kept and still runs."""
-    _hooks("install", as_json)
-
-
-@hooks_app.command("uninstall")
-def hooks_uninstall(as_json: Json = False) -> None:
-    """Take our shims away and restore what stood there, byte for byte."""
-    _hooks("uninstall", as_json)
-
-
-@hooks_app.command("status")
-def hooks_status(as_json: Json = False) -> None:
-    """Which hooks are installed, missing, outdated or somebody else's."""
-    _hooks("status", as_json)
 
 
 def main() -> None:

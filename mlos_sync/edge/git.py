@@ -41,7 +41,7 @@ def program() -> str:
     """Absolute path of git, found once on PATH (never in the workspace). Raises SurroundingsError."""
     found = shutil.which("git", path=os.pathsep.join(p for p in os.get_exec_path() if os.path.isabs(p)))
     if not found:
-        raise SurroundingsError("git was not found", "install git 2.30 or later and make sure it is on PATH")
+        raise SurroundingsError("git was not found", "install git 2.31 or later and make sure it is on PATH")
     return found
 
 

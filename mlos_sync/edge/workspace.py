@@ -103,7 +103,8 @@ class Workspace:
 
 def git_folders(start: str) -> tuple[str, str, str, str]:
     """(root, git dir, common git dir, hooks folder) of the work tree that holds `start`. Raises SurroundingsError."""
-    from mlos_sync.edge import git  # a hook of messages needs the config alone, and what starts git takes 7 ms to load
+    # A hook of messages needs the config alone, and what starts git takes 7 ms to load.
+    from mlos_sync.edge import git, settings
 
     if not os.path.isdir(start):
         raise SurroundingsError(f"there is no folder {start}", "name an existing folder with -C")
@@ -116,6 +117,7 @@ def git_folders(start: str) -> tuple[str, str, str, str]:
         raise _no_work_tree(start, error) from None
     lines = os.fsdecode(out).rstrip("\n").split("\n")
     if len(lines) != 4:
+        settings.require()  # an older git takes the option for a name
         raise SurroundingsError(
             f"the path of {os.path.abspath(start)} has a line end", "move the repository to another folder"
         )

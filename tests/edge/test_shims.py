@@ -190,6 +190,35 @@ def test_the_kept_hook_runs_first(hooks, name, tmp_path):
     assert said()[0] == ""
 
 
+@pytest.mark.parametrize("name", shims.NAMES)
+def test_a_sign_and_nothing_else(hooks, name, tmp_path):
+    """Asked for a sign, a hook tries its interpreter and answers; neither the kept hook nor ours does anything."""
+    write(hooks / name, FOREIGN)
+    for code, word in ((0, "ok"), (1, "broken")):
+        write(tmp_path / "python", b'#!/bin/sh\n[ "$2" = -c ] || touch ran\nexit %d\n' % code)
+        shims.install(str(hooks), TEMPLATES, str(tmp_path / "python"))
+        env = {"PATH": os.environ["PATH"], shims.PROBE: "1"}
+        done = subprocess.run([hooks / name], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (code, f"mlos-sync {name} {word}\n", "")
+        assert not (tmp_path / "ran").exists()
+        assert shims.answers(str(hooks / name), name, str(tmp_path)) == (code == 0)
+        assert not shims.answers(str(hooks / name), "another", str(tmp_path))
+
+
+@pytest.mark.parametrize("ending", shims.MOVED)
+def test_a_hook_that_was_moved_aside_goes_too(hooks, ending):
+    """Another manager has put its hook in our place and ours beside it: ours goes, what we kept stands where it would."""
+    write(hooks / "pre-commit", FOREIGN)
+    shims.install(str(hooks), TEMPLATES, PYTHON)
+    (hooks / "pre-commit").rename(hooks / f"pre-commit{ending}")
+    write(hooks / "pre-commit", b"#!/bin/sh\n# another\n")
+    shims.uninstall(str(hooks))
+    assert {name: text for name, (_, text) in snapshot(hooks).items()} == {
+        "pre-commit": b"#!/bin/sh\n# another\n",
+        f"pre-commit{ending}": FOREIGN,
+    }
+
+
 @pytest.mark.parametrize(
     ("message", "starts"),
     [
