@@ -39,7 +39,7 @@ from cli import (
 )
 from gitrepo import commit_file, env_of, git, make_repo
 
-from mlos_sync.app import setup, sync
+from mlos_sync.app import publishing, setup, sync
 
 
 @pytest.fixture
@@ -385,6 +385,25 @@ def test_the_watcher_leaves_gits_index_alone(repo):
     assert changed(repo) == [] and set(segments(repo)) == {
         str(p.relative_to(repo)) for p in repo.glob(".mlos/journal/*/*/*.jsonl")
     }
+
+
+def test_a_sync_that_is_quicker_than_the_hook_upsets_nobody(repo, monkeypatch):
+    """64: both find the note that the index lacks a segment, and one of them has done with it while the other works."""
+    hook = git_dir(repo) / "hooks" / "post-commit"
+    hook.rename(hook.with_name("kept"))
+    write(repo, "note.md", "two\n")
+    git(repo, "commit", "-q", "-m", "a path", "note.md")
+    note = git_dir(repo) / "mlos" / publishing.REPAIR
+    writing = publishing._write_files
+
+    def meanwhile(*arguments):
+        writing(*arguments)
+        note.unlink()
+
+    monkeypatch.setattr(publishing, "_write_files", meanwhile)
+    monkeypatch.chdir(repo)
+    publishing.repair()
+    assert changed(repo) == [] and not note.exists()
 
 
 def test_line_ends_and_idents_are_one_content_on_every_clone(repo, tmp_path):
