@@ -29,9 +29,10 @@ walk: $(READY)
 crash: $(READY)
 	MLOS_SYNC_EXHAUSTIVE=1 $(BIN)/python -m pytest -q tests/app/test_crashes.py tests/app/test_faults.py
 
-# A thousand commits by a loop, beside watch and a loop of status: make soak COMMITS=5000
+# All rows of the hook matrix; a thousand commits by a loop, beside watch and a loop of status: make soak COMMITS=5000
 COMMITS ?= 1000
 soak: $(READY)
+	MLOS_SYNC_EXHAUSTIVE=1 $(BIN)/python -m pytest -q tests/hooks/test_matrix.py
 	$(BIN)/python benchmarks/beside.py --commits $(COMMITS)
 
 bench: $(READY)

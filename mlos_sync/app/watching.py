@@ -44,6 +44,9 @@ def looks(start: str) -> Iterator[Look]:
                     look = Look(sync(index, in_background=True))
             except MlosError as error:
                 look = Look(None, error)
+            except OSError as error:  # a file that went while it was looked at is no reason to stop watching
+                words = f"{error.filename or 'the system'}: {error.strerror or error}"
+                look = Look(None, SurroundingsError(words, "it is tried again at the next change"))
             yield look
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli import add, head, need, run, save, workspace, write
+from cli import add, head, need, quick, run, save, workspace, write
 from gitrepo import env_of, git
 
 CANARIES = {
@@ -152,7 +152,7 @@ def test_the_canaries_sing(hostile, cage):
 def test_no_command_starts_what_is_configured(hostile, cage):
     """Each command of ours, with a record that waits."""
     for command in COMMANDS:
-        done = run(hostile, *command, ok=False)
+        done = quick(hostile, *command, ok=False)
         assert cage.started() == set(), command
         assert done.code in (0, 1), (command, done.err)
 
@@ -168,7 +168,7 @@ def test_no_hook_starts_what_is_configured(hostile, cage):
     """Each hook that is installed, called as git calls it, with a record that waits and a closing in the message."""
     need(hostile, "Waits")
     words = {"head": head(hostile), "message": str(write(hostile, ".git/COMMIT_EDITMSG", "x\n\nCloses: 1\n"))}
-    installed = [one["name"] for one in run(hostile, "hooks", "status", "--json").json["hooks"]]
+    installed = [one["name"] for one in quick(hostile, "hooks", "status", "--json").json["hooks"]]
     assert {"pre-commit", "commit-msg", "post-commit"} <= set(installed)
     cage.started()
     for name in installed:
@@ -197,7 +197,7 @@ def test_git_itself_starts_no_more_for_our_hooks(hostile, cage):
     made = git(hostile, "commit-tree", "-p", "HEAD~1", "-m", "side", "HEAD~1^{tree}").stdout.strip()
     git(hostile, "branch", "side", made)
     quiet = Path(shutil.copytree(hostile, hostile.parent / "quiet", symlinks=True))
-    for one in run(hostile, "hooks", "status", "--json").json["hooks"]:
+    for one in quick(hostile, "hooks", "status", "--json").json["hooks"]:
         (quiet / ".git" / "hooks" / one["name"]).write_text("#!/bin/sh\nexit 0\n")
     editor = {"GIT_EDITOR": cage.canary("editor")}
     for number, step in enumerate(STEPS):
@@ -260,14 +260,14 @@ def test_names_that_look_like_options(tmp_path):
         git(repo, "update-ref", f"refs/{ref}", "HEAD")
     git(repo, "symbolic-ref", "HEAD", "refs/heads/--not")
     need(repo, "Waits")
-    run(repo, "sync")
+    quick(repo, "sync")
     for name in names:
-        assert [one["sha"] for one in run(repo, "why", "--json", "--", f"./{name}").json["commits"]] == [tip]
-        assert [one["sha"] for one in run(repo, "why", "--json", "--", f"./{name}:1").json["commits"]] == [tip]
+        assert [one["sha"] for one in quick(repo, "why", "--json", "--", f"./{name}").json["commits"]] == [tip]
+        assert [one["sha"] for one in quick(repo, "why", "--json", "--", f"./{name}:1").json["commits"]] == [tip]
     for range_ in ("-x..HEAD", "--output=stolen"):
-        assert run(repo, "verify", "--range", range_, ok=False).code == 2
-    assert run(repo, "why", "--", "commit:--output=stolen", ok=False).code == 2
-    assert run(repo, "rebuild", "--check", "--json").json["identical"]
+        assert quick(repo, "verify", "--range", range_, ok=False).code == 2
+    assert quick(repo, "why", "--", "commit:--output=stolen", ok=False).code == 2
+    assert quick(repo, "rebuild", "--check", "--json").json["identical"]
     save(repo, "on a branch that looks like an option")
     assert {path.name for path in repo.iterdir()} >= set(names) and not (repo / "stolen").exists()
 

@@ -7,7 +7,7 @@ setting that changes what git prints.
 from __future__ import annotations
 
 import pytest
-from cli import add, dump, git_dir, head, need, opened, run, save, synced, workspace, write
+from cli import add, dump, git_dir, head, need, opened, quick, save, synced, workspace, write
 from gitrepo import git
 
 from mlos_sync.app import dumping, why
@@ -117,7 +117,7 @@ def test_what_git_cannot_tell_is_said_in_its_words(before):
     repo, _ = before
     git(repo, "config", "blame.ignoreRevsFile", "nowhere")
     try:
-        done = run(repo, "why", "moved.md:41", ok=False)
+        done = quick(repo, "why", "moved.md:41", ok=False)
     finally:
         git(repo, "config", "--unset", "blame.ignoreRevsFile")
     assert done.code == 3 and "nowhere" in done.err
