@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONFIG = ".mlos/config.toml"
 SWITCH = "mlos-sync.prePush"
-OFF = "off"
+OFF = (b"off", b"false", b"no", b"0")  # git's own words for it; anything else switches on
 NOTHING: tuple[bool, frozenset[str]] = (True, frozenset())
 
 # With two ids on a line the second is taken for the parent, so each parent of a merge is asked for by itself; --always
@@ -84,7 +84,7 @@ def check(arguments: list[str], lines: bytes) -> tuple[list[Finding], list[Findi
     Raises GitError if git cannot tell.
     """
     switch = plumbing.output("config", "--get", SWITCH, quiet=True)[1].strip().lower()
-    if switch == OFF.encode("ascii"):
+    if switch in OFF:
         return [], []
     push = Push(arguments, lines)
     configs = _objects([f"{tip}:{CONFIG}" for tip in push.tips], "blob")

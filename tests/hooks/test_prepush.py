@@ -233,6 +233,7 @@ def test_merges(repo):
         (None, "off", False),
         ("off", "verify", False),
         ("OFF", "verify", False),
+        ("false", "verify", False),
         ("verify", "off", True),
     ],
 )
