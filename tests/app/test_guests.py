@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from cli import changed, need, run, save, segments, write
-from gitrepo import ROOT, git, make_repo
+from gitrepo import ROOT, git, make_repo, sealed_env
 from guests import CONFIGS, GENERATED, TEAM, git_is, hook, husky8, husky9, snapshot
 
 from mlos_sync.app import firing, hooking, setup
@@ -25,14 +25,25 @@ old_git = pytest.mark.skipif(git_is(2, 54), reason="git's own configuration is t
 new_git = pytest.mark.skipif(not git_is(2, 54), reason="NOT TESTED: configured hooks, as they need git 2.54")
 
 
-@pytest.fixture
-def repo(tmp_path):
-    """A workspace with no hook installed yet: what a fresh clone is, with somebody's hooks to come."""
-    repo = make_repo(tmp_path)
-    setup.initialise(str(repo))
-    hooking.uninstall(str(repo))
-    save(repo, "the workspace")
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """A workspace with no hook installed, made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("fresh")
+        for name, value in sealed_env(home / "home").items():
+            patch.setenv(name, value)
+        repo = make_repo(home)
+        setup.initialise(str(repo))
+        hooking.uninstall(str(repo))
+        save(repo, "the workspace")
     return repo
+
+
+@pytest.fixture
+def repo(tmp_path, fresh):
+    """A workspace with no hook installed yet: what a fresh clone is, with somebody's hooks to come."""
+    shutil.copytree(fresh, tmp_path / "repo", symlinks=True)
+    return tmp_path / "repo"
 
 
 def states(repo: Path) -> dict[str, str]:
@@ -263,10 +274,9 @@ def test_husky_that_was_not_installed_here(repo):
     ],
     ids=["plain", "exec", "no end", "no first line"],
 )
-@pytest.mark.parametrize("mode", [0o755, 0o700])
-def test_a_folder_of_somebodys_own(repo, text, mode):
+def test_a_folder_of_somebodys_own(repo, text):
     """Hooks in a tracked folder get our block, with consent; what is changed around it later stays."""
-    team = hook(repo / ".githooks" / "pre-commit", text, mode)
+    team = hook(repo / ".githooks" / "pre-commit", text, 0o700)
     git(repo, "config", "core.hooksPath", ".githooks")
     save(repo, "hooks", "--no-verify")
     before = snapshot(repo / ".githooks")
@@ -275,7 +285,7 @@ def test_a_folder_of_somebodys_own(repo, text, mode):
     assert guarded(repo) and team_ran(repo) == 0
     save(repo, "fine")
     assert team_ran(repo) == 1
-    assert team.stat().st_mode & 0o777 == mode
+    assert team.stat().st_mode & 0o777 == 0o700
     team.write_bytes(team.read_bytes() + b"# more\n")
     hooking.uninstall(str(repo))
     after = snapshot(repo / ".githooks")
