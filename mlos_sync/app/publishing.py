@@ -20,7 +20,7 @@ from mlos_sync.app.opening import Index, open_index, writing
 from mlos_sync.app.reading import add_segment
 from mlos_sync.core import journal
 from mlos_sync.core.times import iso
-from mlos_sync.edge import files, git, ledger, processes, store
+from mlos_sync.edge import files, git, ledger, store
 from mlos_sync.edge.workspace import Workspace, git_folders
 
 HOOK_PATIENCE = 0.05  # seconds; if the lock is not free by then the events stay pending and the commit goes on
@@ -158,7 +158,7 @@ def _amended(root: str) -> str | None:
     """
     process = os.getppid()
     for _ in range(3):
-        out = processes.process_line(process)
+        out = files.process_line(process)
         if out is None:
             return None
         process, arguments = out
@@ -231,15 +231,25 @@ def repair() -> None:
     """Called in post-commit when a note is there: segments that the commit took become files, and enter the real index
     too (`git commit PATH` commits a temporary one)."""
     root, git_dir, *_ = git_folders(os.getcwd())
+    remove_leftovers(root)
     mend(root, os.path.join(git_dir, "mlos"), committed=True)
+
+
+def remove_leftovers(root: str) -> None:
+    """Take away half-written segments of processes that were killed."""
+    for folder in {os.path.dirname(one) for one in glob.glob(f"{glob.escape(root)}/{journal.FOLDER}/*/*/.mlos-*")}:
+        files.remove_leftovers(folder)
+
+
+def is_unfinished(state: str) -> bool:
+    """Whether there is a note, so that `mend` may have something to do."""
+    return os.path.exists(os.path.join(state, REPAIR))
 
 
 def mend(root: str, state: str, *, committed: bool = False) -> None:
     """The same for a work tree and our folder in its git directory; nothing happens without a note. What no commit took
     yet stays on the note until one is `committed`: its editor may still be open. Git's index is written, and so its lock
     taken, only where an entry is missing. Whoever is not the hook holds the writers' lock: a commit adds to the note."""
-    for folder in {os.path.dirname(one) for one in glob.glob(f"{glob.escape(root)}/{journal.FOLDER}/*/*/.mlos-*")}:
-        files.remove_leftovers(folder)
     note = os.path.join(state, REPAIR)
     try:
         with open(note, encoding="utf-8", errors="replace") as file:

@@ -50,11 +50,13 @@ def sync(
 
 def _finish_commits(index: Index) -> None:
     """What a post-commit hook had to do, where it was killed."""
-    with (
-        contextlib.suppress(SurroundingsError),  # git or a commit is at work: the note stays for the next time
-        store.writer_lock(index.workspace.common, publishing.HOOK_PATIENCE),
-    ):
-        publishing.mend(index.workspace.root, index.workspace.state)
+    workspace = index.workspace
+    if publishing.is_unfinished(workspace.state):
+        with (
+            contextlib.suppress(SurroundingsError),  # git or a commit is at work: the note stays for the next time
+            store.writer_lock(workspace.common, publishing.HOOK_PATIENCE),
+        ):
+            publishing.mend(workspace.root, workspace.state)
 
 
 @contextlib.contextmanager
@@ -71,6 +73,7 @@ def _no_cycle_collector() -> Iterator[None]:
 
 def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: Progress | None) -> Report:
     began = time.monotonic()
+    publishing.remove_leftovers(index.workspace.root)
     files.remove_leftovers(index.workspace.state)  # of a rebuild
     for view in index.workspace.config.views:
         files.remove_leftovers(os.path.dirname(os.path.join(index.workspace.root, view.path)))
