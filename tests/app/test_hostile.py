@@ -296,3 +296,16 @@ def test_modules_of_the_work_tree_are_not_imported(tmp_path):
     ):
         done = git(repo, *arguments)
         assert done.stderr == ""
+
+
+def test_tools_of_the_shims_are_not_found_in_the_work_tree(tmp_path):
+    """With the current folder first on PATH: the shims take their tools from the system's own path."""
+    repo = workspace(tmp_path)
+    log = tmp_path / "started"
+    for name in ("grep", "cat", "cmp", "sed", "printf", "rm", "env", "dirname", "basename"):
+        write(repo, name, f"#!/bin/sh\necho {name} >> '{log}'\nexit 1\n").chmod(0o755)
+    env = {**env_of(repo), "PATH": f".:{env_of(repo)['PATH']}"}
+    messages = ("x\n\nCloses: 1", "y", "z\n\nTask: 1")
+    for arguments in (["add", "-A"], *(["commit", "-q", "--allow-empty", "-m", message] for message in messages)):
+        subprocess.run([str(shutil.which("git")), *arguments], cwd=repo, env=env, check=True, capture_output=True)
+    assert not log.exists(), log.read_text()

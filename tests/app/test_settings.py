@@ -24,6 +24,7 @@ SETTINGS = {
     "copies": "diff.renames=copies",
     "an order that is not there": "diff.orderFile=nowhere/order",
     "submodules are ignored": "diff.ignoreSubmodules=all",
+    "one submodule is ignored": "submodule.sub.ignore=all",
     "submodules are entered": "submodule.recurse=true",
     "log": "log.mailmap=true log.date=relative log.decorate=full log.showSignature=true log.abbrevCommit=true"
     " log.initialDecorationSet=all format.pretty=oneline mailmap.file=map notes.displayRef=*",
