@@ -24,6 +24,7 @@ GROUP = 48
 
 _SETTINGS = {
     "GIT_OPTIONAL_LOCKS": "0",  # reading must not take the lock that the user's commit needs
+    "GIT_ALLOW_PROTOCOL": "none",  # the same, to a git that is older than the next one
     "GIT_NO_LAZY_FETCH": "1",  # a partial clone says what is missing instead of waiting for the network
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_NO_REPLACE_OBJECTS": "1",  # what is committed are the objects, not their replacements
