@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test walk crash bench clean
+.PHONY: demo test walk crash soak bench clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,12 @@ walk: $(READY)
 # Killed at every system call, not at a sample of them.
 crash: $(READY)
 	MLOS_SYNC_EXHAUSTIVE=1 $(BIN)/python -m pytest -q tests/app/test_crashes.py tests/app/test_faults.py
+
+# All rows of the hook matrix; a thousand commits by a loop, beside watch and a loop of status: make soak COMMITS=5000
+COMMITS ?= 1000
+soak: $(READY)
+	MLOS_SYNC_EXHAUSTIVE=1 $(BIN)/python -m pytest -q tests/hooks/test_matrix.py
+	$(BIN)/python benchmarks/beside.py --commits $(COMMITS)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py

@@ -14,6 +14,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +62,40 @@ def run(
         encoding="utf-8", errors="surrogateescape",
     )  # fmt: skip
     result = Result(done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in result.err and "this is a bug" not in result.err, f"{args!r}: {result.err}"
+    assert not ok or result.code == 0, f"{args!r} -> {result.code}\n{result.out}{result.err}"
+    return result
+
+
+def quick(repo: Path | str, *args: str, ok: bool = True, env: dict[str, str] | None = None) -> Result:
+    """`run` in a copy of this process: the whole program, without a new interpreter that loads it (0.3 s each)."""
+    from mlos_sync.cli.main import main
+
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = os.fork()
+        if child == 0:
+            code: object = 70
+            try:
+                os.chdir(repo)
+                os.environ.update(env or {})
+                os.close(0)
+                os.open(os.devnull, os.O_RDONLY)
+                os.dup2(out.fileno(), 1)
+                os.dup2(err.fileno(), 2)
+                sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+                sys.argv = ["mlos-sync", *args]
+                main()
+                code = 0
+            except SystemExit as end:
+                code = end.code or 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code if isinstance(code, int) else 1)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        texts = [(file.seek(0), file.read().decode("utf-8", "surrogateescape"))[1] for file in (out, err)]
+    result = Result(code, *texts)
     assert "Traceback" not in result.err and "this is a bug" not in result.err, f"{args!r}: {result.err}"
     assert not ok or result.code == 0, f"{args!r} -> {result.code}\n{result.out}{result.err}"
     return result

@@ -140,7 +140,8 @@ def users(repo: Path) -> tuple[str, ...]:
     return tuple(line for line in changed(repo) if not waiting.fullmatch(line))
 
 
-NOTES = {"closing", "repair"}  # what a hook leaves for the hook after it, or, if there is none, for the next commit
+# What a hook leaves for the hook after it, or, if there is none, for the next commit
+NOTES = {"closing", "repair", "message-seen", "message-prepared", "message-added", "message-offered"}
 
 
 def ours(repo: Path) -> tuple[str, ...]:

@@ -33,7 +33,9 @@ class Truth:
         """Read what is new in the history of some commits."""
         if all(tip in self.tree for tip in tips):
             return
-        for line in git(repo, "rev-list", "--parents", "--topo-order", "--reverse", *tips).stdout.splitlines():
+        for line in git(
+            repo, "--no-replace-objects", "rev-list", "--parents", "--topo-order", "--reverse", *tips
+        ).stdout.splitlines():
             commit, *parents = line.split()
             if commit not in self.tree:
                 listed = git(repo, "ls-tree", "-r", "-z", "--name-only", commit, "--", f"{JOURNAL}/").stdout

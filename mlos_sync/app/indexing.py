@@ -306,13 +306,17 @@ def check_scope(index: Index, scope: tuple[str, ...]) -> None:
 
 
 def take_over(index: Index, old: Index) -> None:
-    """Bring from an old index what a new walk could not look at: nothing is known to have gone there."""
+    """Bring from an old index what a new walk could not look at: nothing is known to have gone there, and what a sparse
+    checkout leaves out is not on disk at all."""
     unread = {subject for (subject,) in index.db.execute("SELECT subject FROM observations WHERE kind = 'walk'")}
-    if not unread:
-        return
     here = {path for (path,) in index.db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
     rows = store.rows(old.db, "SELECT * FROM artifacts WHERE file_path IS NOT NULL")
-    kept = [row for row in rows if row["file_path"] not in here and is_covered(row["file_path"], unread)]
+    rows = [row for row in rows if row["file_path"] not in here]
+    entries = git.tracked(index.workspace.root) if rows else {}
+    sparse = {row["file_path"] for row in rows if (e := entries.get(row["file_path"])) is not None and e.tag == "S"}
+    kept = [row for row in rows if row["file_path"] in sparse or is_covered(row["file_path"], unread)]
+    if not kept:
+        return
     with writing(index), store.capture(index.db, on=False):
         for row in kept:
             values = {name: value for name, value in row.items() if name != "id"}
@@ -320,11 +324,11 @@ def take_over(index: Index, old: Index) -> None:
             index.db.execute(
                 f"INSERT OR IGNORE INTO artifacts({', '.join(values)}) VALUES ({marks})", list(values.values())
             )
-        stats = known_stats(old.db)
-        for folder in {row["file_path"].rpartition("/")[0] for row in kept}:
-            index.db.execute(
-                "INSERT OR IGNORE INTO folders VALUES (?, ?)", (folder, marshal.dumps(stats.get(folder, {})))
-            )
+        before, now = known_stats(old.db), known_stats(index.db)
+        for folder, _, name in (row["file_path"].rpartition("/") for row in kept):
+            if name in before.get(folder, {}):
+                now.setdefault(folder, {})[name] = before[folder][name]
+                index.db.execute("INSERT OR REPLACE INTO folders VALUES (?, ?)", (folder, marshal.dumps(now[folder])))
 
 
 def check_root(workspace: Workspace) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mlos_sync.edge import git, ledger, store
-from mlos_sync.edge.workspace import Workspace, find
-from mlos_sync.errors import SurroundingsError
+from mlos_sync.edge.workspace import PRE_PUSH, Workspace, find, parse_config
+from mlos_sync.errors import SurroundingsError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,16 @@ def open_index(start: str, *, patience: float = store.PATIENCE) -> Index:
 def workspace_of(start: str) -> Workspace:
     """The workspace that holds `start`, for what needs no index."""
     return find(start)
+
+
+def said_of_pushes(config: bytes) -> tuple[bool, frozenset[str]]:
+    """(whether what is pushed is verified, paths of the views) by the text of a config that may be another commit's. One
+    that is not valid switches nothing off and names no view."""
+    try:
+        parsed = parse_config(config)
+    except UsageError:
+        return True, frozenset()
+    return parsed.pre_push == PRE_PUSH[0], frozenset(view.path for view in parsed.views)
 
 
 def try_open(workspace: Workspace) -> Index | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from mlos_sync.app import freshness, passing
 from mlos_sync.app.events import count
+from mlos_sync.app.messages import CLOSING
 from mlos_sync.app.opening import Index, open_index, writing
 from mlos_sync.app.reading import add_segment
 from mlos_sync.core import journal
@@ -24,7 +25,6 @@ from mlos_sync.edge.workspace import Workspace, git_folders
 
 HOOK_PATIENCE = 0.05  # seconds; if the lock is not free by then the events stay pending and the commit goes on
 REPAIR = "repair"
-CLOSING = "closing"
 _COMPARING = (".pre-commit-config.yaml", ".pre-commit-config.yml", "prek.toml")
 
 
@@ -158,7 +158,7 @@ def _amended(root: str) -> str | None:
     """
     process = os.getppid()
     for _ in range(3):
-        out = git.process_line(process)
+        out = files.process_line(process)
         if out is None:
             return None
         process, arguments = out
@@ -231,14 +231,25 @@ def repair() -> None:
     """Called in post-commit when a note is there: segments that the commit took become files, and enter the real index
     too (`git commit PATH` commits a temporary one)."""
     root, git_dir, *_ = git_folders(os.getcwd())
+    remove_leftovers(root)
     mend(root, os.path.join(git_dir, "mlos"), committed=True)
+
+
+def remove_leftovers(root: str) -> None:
+    """Take away half-written segments of processes that were killed."""
+    for folder in {os.path.dirname(one) for one in glob.glob(f"{glob.escape(root)}/{journal.FOLDER}/*/*/.mlos-*")}:
+        files.remove_leftovers(folder)
+
+
+def is_unfinished(state: str) -> bool:
+    """Whether there is a note, so that `mend` may have something to do."""
+    return os.path.exists(os.path.join(state, REPAIR))
 
 
 def mend(root: str, state: str, *, committed: bool = False) -> None:
     """The same for a work tree and our folder in its git directory; nothing happens without a note. What no commit took
-    yet stays on the note until one is `committed`: its editor may still be open."""
-    for folder in {os.path.dirname(one) for one in glob.glob(f"{glob.escape(root)}/{journal.FOLDER}/*/*/.mlos-*")}:
-        files.remove_leftovers(folder)
+    yet stays on the note until one is `committed`: its editor may still be open. Git's index is written, and so its lock
+    taken, only where an entry is missing. Whoever is not the hook holds the writers' lock: a commit adds to the note."""
     note = os.path.join(state, REPAIR)
     try:
         with open(note, encoding="utf-8", errors="replace") as file:
@@ -249,11 +260,21 @@ def mend(root: str, state: str, *, committed: bool = False) -> None:
         return
     head = git.tree_files(root, "HEAD", journal.FOLDER) if wanted else {}
     taken = [(path, blob) for path, blob in wanted.items() if head.get(path, ("", ""))[1] == blob]
+    staged = _blobs(root, [path for path, _ in taken])
     for path, blob in taken:
-        git.stage_blob(root, path, blob)
+        if staged.get(path) != blob:
+            git.stage_blob(root, path, blob)
     _write_files(root, taken)
     if committed or len(taken) == len(wanted):
-        os.unlink(note)
+        with contextlib.suppress(FileNotFoundError):  # a sync was quicker than the hook
+            os.unlink(note)
+
+
+def _blobs(root: str, segments: list[str]) -> dict[str, str]:
+    """The blobs that git's index has of some segments."""
+    out = git.run(root, "ls-files", "-s", "-z", "--", *segments) if segments else b""
+    entries = (record.decode().partition("\t") for record in out.split(b"\0") if record)
+    return {path: about.split(" ")[1] for about, _, path in entries}
 
 
 def _write_files(root: str, entries: Iterable[tuple[str, str]]) -> None:
@@ -267,12 +288,6 @@ def _write_files(root: str, entries: Iterable[tuple[str, str]]) -> None:
 
 def _is_blob(text: str) -> bool:
     return len(text) in (40, 64) and not set(text) - set("0123456789abcdef")
-
-
-def note_closing(workspace: Workspace) -> None:
-    """Leave word, in commit-msg, that the commit being made closes something: the next commit publishes that."""
-    with open(os.path.join(workspace.state, CLOSING), "w", encoding="utf-8"):
-        pass
 
 
 def forget_closing(workspace: Workspace) -> None:

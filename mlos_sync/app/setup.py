@@ -352,6 +352,8 @@ def check_rebuild(start: str) -> list[str]:
     sync(live)
     fresh = Index(live.workspace, store.create(":memory:", for_everybody=False))
     sync(fresh)
+    indexing.take_over(fresh, live)
+    collecting.take_over(fresh, live)
     found = dumping.differences(dumping.canonical(live.db), dumping.canonical(fresh.db))
     live.db.close()
     fresh.db.close()

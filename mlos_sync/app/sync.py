@@ -33,11 +33,30 @@ class Report:
 
 
 def sync(
-    index: Index, scope: tuple[str, ...] = (), *, accept_deletes: bool = False, progress: Progress | None = None
+    index: Index,
+    scope: tuple[str, ...] = (),
+    *,
+    accept_deletes: bool = False,
+    progress: Progress | None = None,
+    in_background: bool = False,
 ) -> Report:
-    """Bring the index to the state of the work tree and the repository."""
+    """Bring the index to the state of the work tree and the repository. In the background git's index is left alone also
+    where a hook that was killed did not finish its work on it: the lock may be what the user's next command needs."""
     with _no_cycle_collector():
+        if not in_background:
+            _finish_commits(index)
         return _sync(index, scope, accept_deletes, progress)
+
+
+def _finish_commits(index: Index) -> None:
+    """What a post-commit hook had to do, where it was killed."""
+    workspace = index.workspace
+    if publishing.is_unfinished(workspace.state):
+        with (
+            contextlib.suppress(SurroundingsError),  # git or a commit is at work: the note stays for the next time
+            store.writer_lock(workspace.common, publishing.HOOK_PATIENCE),
+        ):
+            publishing.mend(workspace.root, workspace.state)
 
 
 @contextlib.contextmanager
@@ -54,8 +73,7 @@ def _no_cycle_collector() -> Iterator[None]:
 
 def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: Progress | None) -> Report:
     began = time.monotonic()
-    with contextlib.suppress(SurroundingsError):  # git is at work on its index: the note stays for the next time
-        publishing.mend(index.workspace.root, index.workspace.state)
+    publishing.remove_leftovers(index.workspace.root)
     files.remove_leftovers(index.workspace.state)  # of a rebuild
     for view in index.workspace.config.views:
         files.remove_leftovers(os.path.dirname(os.path.join(index.workspace.root, view.path)))

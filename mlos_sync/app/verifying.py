@@ -21,7 +21,7 @@ from mlos_sync.core import guard, journal, seal
 from mlos_sync.core.guard import Finding
 from mlos_sync.core.paths import shown
 from mlos_sync.edge import files, git, objects, store
-from mlos_sync.edge.workspace import MARKER, Config, View, Workspace, parse_config
+from mlos_sync.edge.workspace import MARKER, Config, View, Workspace, git_folders, parse_config
 from mlos_sync.errors import MlosError, SurroundingsError, UsageError
 
 STALE, MISSING = "stale", "missing"
@@ -67,6 +67,18 @@ def verify_range(workspace: Workspace, revisions: str) -> list[Finding]:
         for sha in out.decode().split()
         for found in _findings(workspace, sha, known)
     ]
+
+
+def outdated(start: str, sha: str) -> list[Finding]:
+    """Views of a commit that are stale or missing, told by that commit alone: the work tree at `start` may hold another
+    one, or no workspace."""
+    root, git_dir, common_dir, hooks_dir = git_folders(start)
+    tree = git.tree_files(root, sha)
+    config, problem = _config(root, tree)
+    if config is None or not any(view.path in tree for view in config.views):
+        return [problem] if problem else []
+    found = _findings(Workspace(root, git_dir, common_dir, hooks_dir, config), sha, _Known())
+    return [one for one in found if one.kind in (STALE, MISSING)]
 
 
 def _commit(root: str, revision: str) -> str | None:

@@ -17,6 +17,7 @@ from mlos_sync.edge import watch
 from mlos_sync.edge.workspace import Workspace
 from mlos_sync.errors import MlosError, SurroundingsError
 
+LISTENING = "listening"  # our post-index-change hook, where it is installed, leaves notes only while this file is there
 QUIET, MOST, LONGEST = 0.3, 2.0, 60.0  # seconds: quiet that ends a batch, the most it may wait, a look anyway
 
 
@@ -40,9 +41,12 @@ def looks(start: str) -> Iterator[Look]:
             try:
                 index = open_index(start)
                 with contextlib.closing(index.db):
-                    look = Look(sync(index))
+                    look = Look(sync(index, in_background=True))
             except MlosError as error:
                 look = Look(None, error)
+            except OSError as error:  # a file that went while it was looked at is no reason to stop watching
+                words = f"{error.filename or 'the system'}: {error.strerror or error}"
+                look = Look(None, SurroundingsError(words, "it is tried again at the next change"))
             yield look
 
 
@@ -58,9 +62,14 @@ def _only_one(workspace: Workspace) -> Iterator[None]:
         who = os.pread(descriptor, 200, 0).decode("utf-8", "replace")
         os.close(descriptor)
         raise SurroundingsError(f"this worktree is watched already ({who})", "stop that watcher first") from None
+    listening = os.path.join(workspace.state, LISTENING)
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} since {iso(int(time.time() * 1000))}".encode(), 0)
+        with contextlib.suppress(OSError), open(listening, "wb"):
+            pass
         yield
     finally:
+        with contextlib.suppress(OSError):  # `uninstall` may have taken the folder
+            os.unlink(listening)
         os.close(descriptor)

@@ -6,7 +6,6 @@ or, where the kind is clear, a bare number, uid prefix or path.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -103,6 +102,8 @@ def with_uids(value: str, key: str, uid_of: dict[tuple[str, int], str]) -> str:
 
 def derived_uid(*parts: str) -> str:
     """The uid of something known by what it is: a path, a session, an edge's ends."""
+    import hashlib  # 2 ms to load, which a hook that reads a message needs not
+
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

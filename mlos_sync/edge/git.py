@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO
@@ -23,11 +23,17 @@ from mlos_sync.errors import SurroundingsError
 # What git sets for a repository and its index; dropped except where a hook must see the index being committed.
 _LOCAL = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_GRAFT_FILE",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_GRAFT_FILE",
     "GIT_IMPLICIT_WORK_TREE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE",
     "GIT_SHALLOW_FILE", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS", "GIT_PAGER", "GIT_ASKPASS", "GIT_TRACE",
 )  # fmt: skip
-_SAFE = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=false", "-c", "log.showSignature=false")
+# What the user has set must neither start a program nor change what is printed: a history is read alike everywhere.
+_SETTINGS = (
+    "core.fsmonitor=false", "core.quotePath=false", "core.commentChar=#", "color.ui=false", "diff.orderFile=/dev/null",
+    "diff.ignoreSubmodules=none", "log.showSignature=false", "log.showRoot=true", "log.follow=false",
+    "log.diffMerges=separate", "trailer.separators=:",
+)  # fmt: skip
+_SAFE = tuple(word for setting in _SETTINGS for word in ("-c", setting))
 
 
 @lru_cache(maxsize=1)
@@ -39,26 +45,51 @@ def program() -> str:
     return found
 
 
-def environment(index_file: str | None = None) -> dict[str, str]:
-    """The environment for git: the user's, without another repository's variables. `index_file` names an index."""
+def environment(index_file: str | None = None, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for git: the user's, without another repository's variables. `index_file` names an index,
+    `settings` are for this once, under any name."""
     env = {name: value for name, value in os.environ.items() if name not in _LOCAL}
     env.update(GIT_OPTIONAL_LOCKS="0", GIT_NO_LAZY_FETCH="1", GIT_TERMINAL_PROMPT="0", LC_ALL="C", GIT_PAGER="cat")
+    env["MLOS_SYNC_HOOK"] = "1"  # to our post-index-change hook: nobody need hear of an index that we changed
+    # Replaced objects and grafts are of this clone alone, and change without HEAD moving: the history is the one that
+    # everybody has. (A file that is there, were it empty, would have git advise against grafts.)
+    env.update(GIT_NO_REPLACE_OBJECTS="1", GIT_GRAFT_FILE=os.path.join(os.devnull, "none"))
+    env["GIT_ALLOW_PROTOCOL"] = "none"  # GIT_NO_LAZY_FETCH is younger than partial clones: to older gits this says it
+    count = env.get("GIT_CONFIG_COUNT", "")  # what the user's environment sets (safe.directory, say) stays
+    for number, (key, value) in enumerate((settings or {}).items(), int(count) if count.isdecimal() else 0):
+        env |= {
+            "GIT_CONFIG_COUNT": str(number + 1),
+            f"GIT_CONFIG_KEY_{number}": key,
+            f"GIT_CONFIG_VALUE_{number}": value,
+        }
     if index_file:
         env["GIT_INDEX_FILE"] = index_file
     return env
 
 
-def run(root: str, *args: str, data: bytes | None = None, index_file: str | None = None, check: bool = True) -> bytes:
+def run(
+    root: str,
+    *args: str,
+    data: bytes | None = None,
+    index_file: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> bytes:
     """Run git in `root` and return its output. Raises SurroundingsError with git's own words when it fails."""
-    done = attempt(root, *args, data=data, index_file=index_file)
+    done = attempt(root, *args, data=data, index_file=index_file, settings=settings)
     if check and done.returncode:
         words = done.stderr.decode("utf-8", "replace").strip()
-        raise SurroundingsError(f"git {args[0]} failed: {words}", "run the same command by hand to see more")
+        command = next(word for word in args if word != "-c" and "=" not in word)
+        raise SurroundingsError(f"git {command} failed: {words}", "run the same command by hand to see more")
     return done.stdout
 
 
 def attempt(
-    root: str, *args: str, data: bytes | None = None, index_file: str | None = None
+    root: str,
+    *args: str,
+    data: bytes | None = None,
+    index_file: str | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run git to its end, however that is."""
     return subprocess.run(
@@ -67,7 +98,7 @@ def attempt(
         input=data,
         stdin=None if data is not None else subprocess.DEVNULL,
         capture_output=True,
-        env=environment(index_file),
+        env=environment(index_file, settings),
         check=False,
     )
 
@@ -289,28 +320,20 @@ def blob_in_history(root: str, path: str) -> str | None:
     return entry[1] if entry else None
 
 
-def process_line(process: int) -> tuple[int, list[str]] | None:
-    """(parent, arguments) of a running process: exact from procfs, elsewhere as `ps` prints them; None where neither can
-    tell."""
-    try:
-        with open(f"/proc/{process}/cmdline", "rb") as file:
-            arguments = os.fsdecode(file.read()).split("\0")
-        with open(f"/proc/{process}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1]), arguments
-    except (OSError, ValueError, IndexError):
-        pass
-    ps = shutil.which("ps", path="/bin:/usr/bin")
-    if ps is None:
-        return None
-    done = subprocess.run([ps, "-o", "ppid=,args=", "-p", str(process)], capture_output=True, check=False)
-    parent, _, line = done.stdout.decode("utf-8", "replace").strip().partition(" ")
-    return (int(parent), line.split()) if parent.isdecimal() else None
-
-
 def stage_blob(root: str, path: str, blob: str, index_file: str | None = None) -> None:
-    """Put an existing blob into an index at `path`."""
+    """Put an existing blob into an index at `path`. Git compares the contents of files that are as young as the index it
+    writes, and tells a hook that it wrote: with no filter and no hook of anybody's."""
     entry = b"100644 " + blob.encode() + b"\t" + to_bytes(path) + b"\0"
-    run(root, "update-index", "-z", "--index-info", data=entry, index_file=index_file)
+    settings = {"core.hooksPath": os.devnull, **_no_filters(root)}
+    run(root, "update-index", "-z", "--index-info", data=entry, index_file=index_file, settings=settings)
+
+
+def _no_filters(root: str) -> dict[str, str]:
+    """Settings that switch each configured filter off: a file that only its filter makes clean then counts as one to be
+    looked at again, which is right."""
+    out = run(root, "config", "--null", "--name-only", "--get-regexp", r"^filter\.", check=False)
+    keys = [os.fsdecode(key) for key in out.split(b"\0") if key]
+    return {key: "false" if key.endswith(".required") else "" for key in keys}
 
 
 def config(root: str, key: str) -> str | None:

@@ -17,11 +17,16 @@ from typing import NamedTuple
 from mlos_sync.edge import git
 from mlos_sync.errors import RefusedError, SurroundingsError
 
-NAMES = ("pre-commit", "pre-merge-commit", "commit-msg", "post-commit")
+NAMES = (
+    *("pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg"),
+    *("post-commit", "post-merge", "post-checkout", "post-rewrite", "pre-push"),
+)
+ON_REQUEST = ("post-index-change",)
+"""Shipped and not installed: git starts it several times for each commit, and nothing waits for it (docs/hooks.md)."""
 KEPT = ".before-mlos-sync"
 PLACEHOLDER = b"@PYTHON@"
 MARK = b"# mlos-sync hook v"
-CURRENT = MARK + b"1\n"
+CURRENT = MARK + b"2\n"
 
 INSTALLED = "installed"
 MISSING = "missing"

@@ -21,6 +21,7 @@ from mlos_sync.errors import RefusedError, SurroundingsError
 VERSION = 5  # of the schema; a test holds it equal to schema.SCHEMA_VERSION
 _WAL_LIMIT = 8 * 1024 * 1024
 _STATEMENTS = 512  # kept compiled: one that fires our triggers takes SQLite a millisecond to compile
+_PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
 
 Connection = sqlite3.Connection
 
@@ -130,9 +131,8 @@ def settle(connection: Connection, path: str) -> None:
 
 
 def _quoted(path: str) -> str:
-    from urllib.parse import quote
-
-    return quote(os.fsencode(path))
+    """A path for an address of SQLite; any byte survives. (urllib's `quote` would cost every command 2 ms.)"""
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in os.fsencode(path))
 
 
 def _open(uri: str, patience: float = PATIENCE) -> Connection:

@@ -10,7 +10,6 @@ from typing import Any
 
 from mlos_sync.core import trailers
 from mlos_sync.core.paths import to_bytes
-from mlos_sync.edge import git, settings
 from mlos_sync.errors import SurroundingsError, UsageError
 
 MARKER = ".mlos/config.toml"
@@ -104,20 +103,38 @@ class Workspace:
 
 def git_folders(start: str) -> tuple[str, str, str, str]:
     """(root, git dir, common git dir, hooks folder) of the work tree that holds `start`. Raises SurroundingsError."""
+    # A hook of messages needs the config alone, and what starts git takes 7 ms to load.
+    from mlos_sync.edge import git, settings
+
     if not os.path.isdir(start):
         raise SurroundingsError(f"there is no folder {start}", "name an existing folder with -C")
-    out = git.run(
-        start, "rev-parse", "--path-format=absolute", "--show-toplevel", "--git-dir", "--git-common-dir",
-        "--git-path", "hooks", check=False,
-    )  # fmt: skip
+    try:
+        out = git.run(
+            start, "rev-parse", "--path-format=absolute", "--show-toplevel", "--git-dir", "--git-common-dir",
+            "--git-path", "hooks",
+        )  # fmt: skip
+    except SurroundingsError as error:
+        raise _no_work_tree(start, error) from None
     lines = os.fsdecode(out).rstrip("\n").split("\n")
     if len(lines) != 4:
-        settings.require()
+        settings.require()  # an older git takes the option for a name
         raise SurroundingsError(
+            f"the path of {os.path.abspath(start)} has a line end", "move the repository to another folder"
+        )
+    return lines[0], lines[1], lines[2], lines[3]
+
+
+def _no_work_tree(start: str, error: SurroundingsError) -> SurroundingsError:
+    """Why git knows no work tree at a folder: there is none, or its own words and its own cure."""
+    words = error.message.partition("fatal: ")[2] or error.message
+    if not words or "not a git repository" in words or "must be run in a work tree" in words:
+        return SurroundingsError(
             f"{os.path.abspath(start)} is not in a git work tree",
             "go to your repository, or make one: git init && mlos-sync init",
         )
-    return lines[0], lines[1], lines[2], lines[3]
+    first, _, rest = words.partition("\n")
+    cure = next((line.strip() for line in rest.split("\n") if line.strip().startswith("git config")), None)
+    return SurroundingsError(f"git says: {first}", f"if you trust it: {cure}" if cure else "mend that, then try again")
 
 
 def find(start: str) -> Workspace:
@@ -130,6 +147,8 @@ def find(start: str) -> Workspace:
         with open(marker, "rb") as file:
             config = parse_config(file.read())
     except FileNotFoundError:
+        from mlos_sync.edge import git
+
         if git.tracked_paths(root, MARKER):
             raise SurroundingsError(
                 f"{MARKER} is tracked and not on disk", f"git restore {MARKER}, or mlos-sync init"

@@ -137,21 +137,22 @@ def entries_of(raw: bytes) -> list[Entry]:
     `:100644 100644 <old id> <new id> M`, NUL, path, NUL: ids have 40 or 64 digits, paths any bytes.
     """
     fields = raw.split(b"\0")
-    entries = []
-    for header, path in zip(fields[0::2], fields[1::2], strict=False):
-        old_mode, new_mode, old, new, status = header[1:].split(b" ")
-        if status[:1] not in (b"A", b"M", b"T", b"D"):
-            continue
-        untouched = old == new and old_mode.startswith(FILE) and new_mode.startswith(FILE)
-        is_symlink = new_mode == SYMLINK
-        relevant = not untouched and (is_symlink or new_mode.startswith(FILE))
-        entries.append(
-            Entry(
-                path,
-                status[:1].decode("ascii"),
-                old if relevant and old_mode.startswith(FILE) else b"",
-                new if relevant and not is_symlink else b"",
-                is_symlink,
-            )
-        )
-    return entries
+    found = (entry_of(header, path) for header, path in zip(fields[0::2], fields[1::2], strict=False))
+    return [entry for entry in found if entry is not None]
+
+
+def entry_of(header: bytes, path: bytes) -> Entry | None:
+    """One of them; None if it cannot break a rule."""
+    old_mode, new_mode, old, new, status = header[1:].split(b" ")
+    if status[:1] not in (b"A", b"M", b"T", b"D"):
+        return None
+    untouched = old == new and old_mode.startswith(FILE) and new_mode.startswith(FILE)
+    is_symlink = new_mode == SYMLINK
+    relevant = not untouched and (is_symlink or new_mode.startswith(FILE))
+    return Entry(
+        path,
+        status[:1].decode("ascii"),
+        old if relevant and old_mode.startswith(FILE) else b"",
+        new if relevant and not is_symlink else b"",
+        is_symlink,
+    )

@@ -59,15 +59,49 @@ def pre_merge_commit(_: list[str]) -> int:
     return guard(merging=True)
 
 
+def prepare_commit_msg(arguments: list[str]) -> int:
+    """Before the editor: uids beside numbers, the current task, a list to choose from. It never stops a commit."""
+    _failing_open("preparing the message", lambda: _prepare(*arguments))
+    return 0
+
+
 def commit_msg(arguments: list[str]) -> int:
-    """Write the lasting uid beside each task number in the message."""
-    _failing_open("resolving the task numbers", lambda: _resolve(arguments[0]))
+    """Write the lasting uid beside each number in the message; refuse unknown references where the config asks for it."""
+    refusal = _failing_open("resolving the task numbers", lambda: _resolve(arguments[0]))
+    if isinstance(refusal, list) and refusal:
+        say("\n".join(refusal))
+        return 1
     return 0
 
 
 def post_commit(_: list[str]) -> int:
     """After `git commit PATH`, which commits from a temporary index: bring the real one up to date."""
     _failing_open("repairing the index", _repair)
+    return 0
+
+
+def pre_push(arguments: list[str]) -> int:
+    """Refuse to push what the guard would have refused to commit; of views that are not up to date only say so."""
+    try:
+        from mlos_sync.hooks import pushing
+
+        with open(0, "rb", closefd=False) as lines:
+            refused, outdated = pushing.check(arguments, lines.read())
+    except Exception as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        say(f"mlos-sync: the check before a push did not work, the push goes on: {first} (mlos-sync verify)")
+        return 0
+    if refused:
+        count = len(refused)
+        say(
+            f"mlos-sync: push refused, {count} change{'s' if count > 1 else ''} in it cannot be published like this:\n"
+            f"{listed(refused)}\n\n"
+            "Mend the commit (git commit --amend, or git rebase -i), or push once as it is:\n"
+            "  git push --no-verify"
+        )
+        return 1
+    if outdated:
+        say(f"mlos-sync: the push goes on, with views that are not up to date:\n{listed(outdated)}")
     return 0
 
 
@@ -96,15 +130,21 @@ def _not_guarded(error: Exception) -> int:
 
 def report(findings: list[Finding]) -> str:
     """What the user reads: each path, what is wrong with it, what to type next."""
+    count = len(findings)
+    head = f"mlos-sync: commit refused, {count} file{'s' if count > 1 else ''} cannot be committed like this:"
+    return f"{head}\n{listed(findings)}"
+
+
+def listed(findings: list[Finding]) -> str:
+    """Findings one below the other, the first of them in full."""
     from mlos_sync.core.guard import quoted
 
-    count = len(findings)
-    lines = [f"mlos-sync: commit refused, {count} file{'s' if count > 1 else ''} cannot be committed like this:"]
+    lines = []
     for finding in findings[:AT_MOST]:
         lines += ["", f"  {quoted(finding.path)}", f"    {finding.message}"]
         lines += [f"      {line}" for line in finding.fix.splitlines()]
-    if count > AT_MOST:
-        lines += ["", f"  ... and {count - AT_MOST} more"]
+    if len(findings) > AT_MOST:
+        lines += ["", f"  ... and {len(findings) - AT_MOST} more"]
     return "\n".join(lines)
 
 
@@ -135,7 +175,11 @@ def _failing_open(what: str, action: Callable[[], object]) -> object:
 def _something_pending() -> bool:
     from mlos_sync.hooks import pending
 
-    return pending.something_pending()
+    if not pending.something_pending():
+        return False
+    from mlos_sync.app import publishing  # noqa: F401 - takes 60 ms, while git reads the index
+
+    return True
 
 
 def _publish() -> None:
@@ -144,10 +188,18 @@ def _publish() -> None:
     publishing.publish_for_commit()
 
 
-def _resolve(file: str) -> None:
+def _prepare(file: str, source: str = "", *_: str) -> None:
     from mlos_sync.app import messages
+    from mlos_sync.hooks.making import making
 
-    messages.resolve(file)
+    messages.prepare(file, source, making())
+
+
+def _resolve(file: str) -> list[str]:
+    from mlos_sync.app import messages
+    from mlos_sync.hooks.making import making
+
+    return messages.resolve(file, making())
 
 
 def _repair() -> None:
@@ -166,8 +218,10 @@ def _open_standard_streams() -> None:
 _HOOKS = {
     "pre-commit": pre_commit,
     "pre-merge-commit": pre_merge_commit,
+    "prepare-commit-msg": prepare_commit_msg,
     "commit-msg": commit_msg,
     "post-commit": post_commit,
+    "pre-push": pre_push,
 }
 
 if __name__ == "__main__":

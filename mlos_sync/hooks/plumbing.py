@@ -99,6 +99,37 @@ def finish(process: Process) -> tuple[int, bytes]:
     return code, said
 
 
+def fed(data: bytes, *args: str, quiet: bool = False) -> Generator[bytes]:
+    """Run git with `data` as its input and hand out what it prints, block by block; `quiet` hides its complaints. Raises
+    GitError if it fails."""
+    import threading
+
+    process = Process(*args, talk=True, quiet=quiet)
+    feeder = threading.Thread(target=_feed, args=(process, data), daemon=True)  # git answers before it has read all
+    feeder.start()
+    code = 0
+    try:
+        while block := process.output.read(HEAD_BYTES):
+            yield block
+    finally:
+        process.output.close()
+        feeder.join()
+        code = process.close()
+    if code != 0:
+        raise GitError(f"git {args[0]} failed with exit code {code}")
+
+
+def _feed(process: Process, data: bytes) -> None:
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(process.input, rest) :]
+    except BrokenPipeError:
+        pass  # git ended early, and its exit code says why
+    os.close(process.input)
+    process.input = -1
+
+
 def reader() -> Process:
     """A git that answers object ids with objects."""
     return Process("cat-file", "--batch", talk=True)

@@ -235,6 +235,43 @@ def test_a_squashed_revert_and_a_squashed_closing(repo):
     assert task(repo) == ("open", None)
 
 
+# --- what was published
+
+
+def closed_on_a_branch(repo):
+    """A branch: one commit that closes the task, one more that publishes that. Main is checked out."""
+    git(repo, "switch", "-q", "-c", "side")
+    sha = closing(repo)
+    write(repo, "two.md", "2\n")
+    save(repo, "two")
+    git(repo, "switch", "-q", "main")
+    synced(repo)
+    return sha
+
+
+def test_a_closing_that_another_branch_has_published_counts_where_its_commit_is(repo):
+    """An index made anew at the commit that closes, while an event waits for what refs hold, knows the closing from the
+    other branch's segment."""
+    sha = closed_on_a_branch(repo)
+    need(repo, "Waits, so that what refs hold is read")
+    git(repo, "checkout", "-q", "side~1")
+    assert task(repo) == ("completed", sha)
+    assert_rebuild_is_equal(repo)
+
+
+def test_a_published_closing_outlives_its_commit_and_that_is_told(repo):
+    """A rebase drops the commit that closed and keeps the next one, whose segment holds the closing: the journal of the tree
+    says closed, in every clone alike, and `status` says that the commit and its content are gone."""
+    sha = closed_on_a_branch(repo)
+    git(repo, "rebase", "-q", "--onto", "main", "side~1", "side")
+    assert "Closes" not in git(repo, "log", "--format=%B").stdout
+    assert task(repo) == ("completed", sha)
+    with opened(repo) as index:
+        freshness.catch_up(index)
+        rows = index.db.execute("SELECT subject, message FROM observations WHERE kind = 'rewritten'").fetchall()
+    assert [subject for subject, _ in rows] == [f"commit {sha[:12]}"] and "closes: 1" in rows[0][1]
+
+
 # --- causality
 
 

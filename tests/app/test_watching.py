@@ -10,7 +10,7 @@ import sys
 import pytest
 from gitrepo import make_repo
 
-from mlos_sync.app import opening, setup, status
+from mlos_sync.app import opening, setup, status, watching
 
 
 @pytest.fixture
@@ -70,3 +70,22 @@ def test_one_watcher_a_worktree_and_a_clean_stop(watcher):
     assert process.wait(timeout=30) == 0
     assert status.status(index)["watcher"]["running"] is False
     index.db.close()
+
+
+def test_a_file_that_goes_meanwhile_does_not_end_the_watch(tmp_path, monkeypatch):
+    """What the system refuses once is told, and the next look is as good as ever."""
+    repo = make_repo(tmp_path)
+    setup.initialise(str(repo))
+    real = watching.sync
+
+    def refused_once(index, **options):
+        monkeypatch.setattr(watching, "sync", real)
+        raise FileNotFoundError(2, "No such file or directory", "gone.md")
+
+    monkeypatch.setattr(watching, "sync", refused_once)
+    looks = watching.looks(str(repo))
+    first = next(looks)
+    assert first.report is None and "gone.md" in first.problem.message
+    (repo / "note.md").write_text("one\n")
+    assert "note.md" in next(looks).report.changes.added
+    looks.close()

@@ -296,7 +296,8 @@ def test_rebuild_check_finds_what_differs(repo):
 
 def test_hooks(repo):
     """install, uninstall, status."""
-    names = {"pre-commit", "pre-merge-commit", "commit-msg", "post-commit"}
+    names = {"pre-commit", "pre-merge-commit", "prepare-commit-msg", "commit-msg", "post-commit", "post-merge"}
+    names |= {"post-checkout", "post-rewrite", "pre-push"}
     assert {one["name"] for one in document(repo, "hooks", "status")["hooks"]} == names
     assert {one["state"] for one in document(repo, "hooks", "uninstall")["hooks"]} == {"missing"}
     assert {one["state"] for one in document(repo, "status")["hooks"]} == {"missing"}

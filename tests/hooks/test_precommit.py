@@ -597,7 +597,7 @@ def test_everything_but_the_guard_fails_open(here, monkeypatch, capfd):
 def test_the_message_file_is_handed_on(here, monkeypatch):
     """commit-msg resolves the very file that git names, post-commit repairs."""
     calls = []
-    replace_app(monkeypatch, "messages", resolve=calls.append)
+    replace_app(monkeypatch, "messages", Making=lambda *_: None, resolve=lambda path, _: calls.append(path))
     replace_app(monkeypatch, "publishing", repair=lambda: calls.append("repaired"))
     assert main.main(["commit-msg", ".git/COMMIT_EDITMSG"]) == 0
     assert main.main(["post-commit"]) == 0
@@ -606,7 +606,7 @@ def test_the_message_file_is_handed_on(here, monkeypatch):
 
 def test_unknown_hooks(capfd):
     """A name that is no hook of ours is a usage error that lists them."""
-    assert main.main(["pre-push"]) == 2
+    assert main.main(["pre-receive"]) == 2
     assert main.main([]) == 2
     assert "pre-merge-commit" in capfd.readouterr().err
 
