@@ -128,12 +128,12 @@ def test_a_generated_hook_is_left_alone(repo, manager):
     assert written.read_bytes() == GENERATED[manager] and config.read_bytes() == before
     assert states(repo) == {name: "foreign" if name == "pre-commit" else "installed" for name in shims.NAMES}
     assert CONFIGS[manager] in done.err and "mlos/hooks/" in done.err
-    found = {one["name"]: one for one in run(repo, "hooks", "status", "--json").json["hooks"]}
+    found = {one["name"]: one for one in hooking.status(str(repo))["hooks"]}
     assert found["pre-commit"]["fires"] is False and not (repo / "ran").exists()
     config.write_text("\n".join(install(repo).snippet) + "\n")
     assert states(repo)["pre-commit"] == f"by {manager}"
     assert run(repo, "hooks", "install").code == 0
-    found = {one["name"]: one for one in run(repo, "hooks", "status", "--json").json["hooks"]}
+    found = {one["name"]: one for one in hooking.status(str(repo))["hooks"]}
     assert found["pre-commit"]["fires"] is None and not (repo / "ran").exists()
     hooking.uninstall(str(repo))
     assert written.read_bytes() == GENERATED[manager]
@@ -416,7 +416,7 @@ def test_git_starts_ours_from_its_configuration(repo, husky):
     before, files = (repo / ".git" / "config").read_bytes(), snapshot(repo / ".husky")
     assert install(repo).active and set(states(repo).values()) == {"config"}
     assert guarded(repo)
-    found = run(repo, "hooks", "status", "--json").json
+    found = hooking.status(str(repo))
     assert {one["fires"] for one in found["hooks"]} == {True}
     assert [one["name"] for one in found["configured"]] == ["linter"]
     (repo / "ran").unlink(missing_ok=True)
@@ -529,7 +529,7 @@ def test_a_changed_hook_of_ours_is_not_started(repo):
     file = repo / ".git" / "hooks" / "pre-commit"
     file.write_bytes(file.read_bytes().replace(b"#!/bin/sh\n", b"#!/bin/sh\ntouch started\n"))
     file.write_bytes(file.read_bytes().replace(b"touch started\n" + shims.CURRENT, shims.CURRENT + b"touch started\n"))
-    found = {one["name"]: one for one in run(repo, "hooks", "status", "--json").json["hooks"]}
+    found = {one["name"]: one for one in hooking.status(str(repo))["hooks"]}
     assert found["pre-commit"]["fires"] is None and not (repo / "started").exists()
 
 
@@ -538,7 +538,7 @@ def test_blocks_are_proved_through_the_file_that_git_starts(repo):
     team = hook(repo / ".githooks" / "pre-commit")
     git(repo, "config", "core.hooksPath", ".githooks")
     install(repo, "block", yes=True)
-    found = {one["name"]: one for one in run(repo, "hooks", "status", "--json").json["hooks"]}
+    found = {one["name"]: one for one in hooking.status(str(repo))["hooks"]}
     assert {one["fires"] for one in found.values()} == {True} and team_ran(repo) == 0
     nowhere = {"TMPDIR": "/nowhere", "MLOS_SYNC_PROBE": "1"}
     for name in ("pre-commit", *blocks.READ_STDIN):
@@ -549,7 +549,7 @@ def test_blocks_are_proved_through_the_file_that_git_starts(repo):
         shutil.move(repo / "away", repo / ".git" / "mlos" / "hooks")
     assert team_ran(repo) == 0, "even where ours cannot answer"
     team.write_bytes(team.read_bytes().replace(b"#!/bin/sh\n", b"#!/bin/sh\necho first >> ran\n"))
-    found = {one["name"]: one for one in run(repo, "hooks", "status", "--json").json["hooks"]}
+    found = {one["name"]: one for one in hooking.status(str(repo))["hooks"]}
     assert found["pre-commit"]["fires"] is None and found["pre-commit"]["state"] == "block" and team_ran(repo) == 0
 
 
@@ -557,7 +557,7 @@ def test_a_launcher_that_nobody_looked_at_is_not_started(repo):
     """husky's own launcher comes before our block: only one that is known is started for a proof."""
     husky9(repo)
     install(repo, "block", yes=True)
-    found = run(repo, "hooks", "status", "--json").json["hooks"]
+    found = hooking.status(str(repo))["hooks"]
     assert {one["fires"] for one in found if one["state"] == "block"} == {None}
     assert {one["state"] for one in found if one["fires"]} <= {"installed"}
 
@@ -572,7 +572,7 @@ def test_linked_work_trees(repo, tmp_path):
     save(repo, "hooks that git ignores")
     linked = tmp_path / "linked"
     git(repo, "worktree", "add", "-q", str(linked))
-    trees = {one["path"]: one for one in run(repo, "hooks", "status", "--json").json["worktrees"]}
+    trees = {one["path"]: one for one in hooking.status(str(repo))["worktrees"]}
     assert trees[str(repo)]["active"] and not trees[str(linked)]["active"]
     assert "no such folder" in trees[str(linked)]["reason"]
     assert f"hooks not active in the worktree {linked}" in run(repo, "hooks", "status").out
@@ -580,7 +580,7 @@ def test_linked_work_trees(repo, tmp_path):
     assert "not active in this worktree" in run(linked, "status").out
     git(repo, "config", "--unset", "core.hooksPath")
     install(repo)
-    assert all(one["active"] for one in run(linked, "hooks", "status", "--json").json["worktrees"])
+    assert all(one["active"] for one in hooking.status(str(linked))["worktrees"])
     assert guarded(linked)
 
 
@@ -591,14 +591,14 @@ def test_work_trees_that_are_broken_or_elsewhere(repo, tmp_path):
     shutil.rmtree(tmp_path / "gone")
     (tmp_path / "broken" / ".git").write_text("gitdir: /nowhere\n")
     install(repo, "chain")
-    trees = {one["path"]: one for one in run(repo, "hooks", "status", "--json").json["worktrees"]}
+    trees = {one["path"]: one for one in hooking.status(str(repo))["worktrees"]}
     assert trees[str(repo)]["active"] and not trees[str(tmp_path / "broken")]["active"]
     assert set(trees) == {str(repo), str(tmp_path / "broken")}
     above = make_repo(tmp_path / "above")
     git(above, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(repo), "sub")
     inner = above / "sub"
     setup.initialise(str(inner))
-    found = run(inner, "hooks", "status", "--json").json
+    found = hooking.status(str(inner))
     assert [(one["path"], one["active"], one["here"]) for one in found["worktrees"]] == [(str(inner), True, True)]
     assert {one["fires"] for one in found["hooks"]} == {True}
     for where in (repo, inner):
