@@ -41,7 +41,8 @@ def require() -> None:
     """Raises SurroundingsError if git is older than we need."""
     said = _said()
     if _number(said) < NEEDED:
-        found = said.removeprefix("git version ").split(" ")[0] or "none"
+        number = said.removeprefix("git version ").split(" ")[0]
+        found = number if said.startswith("git version ") else "one that does not tell its version"
         raise SurroundingsError(
             f"mlos-sync needs git {NEEDED[0]}.{NEEDED[1]} or later, found {found}",
             f"install a newer git, and make sure it comes first on PATH (now: {git.program()})",

@@ -654,7 +654,7 @@ def test_a_git_that_is_too_old(repo, tmp_path, words):
     old = tmp_path / "old"
     hook(
         old / "git",
-        b'#!/bin/sh\n[ "$4" = version ] || [ "$7" = version ] && echo "git version 2.20.1" && exit 0\n'
+        b'#!/bin/sh\nfor word; do [ "$word" = version ] && echo "git version 2.20.1" && exit 0; done\n'
         b"echo --path-format=absolute\n",
     )
     done = run(repo, *words, ok=False, env={"PATH": f"{old}:{os.environ['PATH']}"})
