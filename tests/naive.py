@@ -45,10 +45,39 @@ def look(repo: Path, journal: Truth) -> Look:
     messages = history(repo)
     asked = {(sha, int(number)) for sha, text in messages.items() for number in CLOSES.findall(text)}
     asked = {(sha, number) for sha, number in asked if number in numbers.values() and has_workspace(repo, sha)}
+    asked |= {(sha, number) for sha, number in carried(repo) if number in numbers.values()}
     told = {(door_of(event), numbers.get(event["uid"])) for event in counting.values() if is_closing(event)}
     closed = {number for _, number in asked | told if number is not None}
     pending = len(counting.keys() - committed.keys()) + len(asked - told)
     return Look(tip, files(repo), frozenset(messages), frozenset(closed), frozenset(numbers.values()), pending)
+
+
+def carried(repo: Path) -> set[tuple[str, int]]:
+    """(commit, task) where the message that closed is in no commit of HEAD's history, and one of these commits made the very
+    contents: a squash."""
+    found = set()
+    here = {sha: (changes(repo, sha), about(repo, sha)) for sha in git(repo, "rev-list", "HEAD").stdout.split()}
+    for sha in git(repo, "rev-list", "--all", "--reflog", "--not", "HEAD").stdout.split():
+        closed = CLOSES.findall(git(repo, "log", "-1", "--format=%B", sha).stdout)
+        made = changes(repo, sha)
+        if closed and made and has_workspace(repo, sha) and about(repo, sha) not in [one for _, one in here.values()]:
+            same = [other for other, (changed, _) in here.items() if made <= changed]
+            found |= {(other, int(number)) for other in same[-1:] for number in closed}
+    return found
+
+
+def changes(repo: Path, commit: str) -> set[str]:
+    """What a commit put where; nothing for a merge."""
+    out = git(
+        repo, "diff-tree", "-r", "-z", "--root", "--no-commit-id", "--no-renames", "--raw", "--no-abbrev", commit
+    ).stdout
+    fields = out.split("\0")
+    return {f"{told.split(' ')[3]} {path}" for told, path in zip(fields[::2], fields[1::2], strict=False)}
+
+
+def about(repo: Path, commit: str) -> str:
+    """Who wrote a commit, when, and its subject: what it keeps when it is replayed."""
+    return git(repo, "log", "-1", "--format=%an %at %s", commit).stdout
 
 
 def is_closing(event: Event) -> bool:

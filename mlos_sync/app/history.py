@@ -151,9 +151,13 @@ def _add(index: Index, logged: Iterator[Logged], revisions: list[str]) -> set[st
             "INSERT OR IGNORE INTO commit_references(commit_id, key, value) VALUES (?, ?, ?)",
             [(number, *one) for one in found],
         )
-    # To ask for what merges themselves added takes git half as long as all the rest, and few workspaces are merged so early.
-    journaled = merges and any(path.startswith(journal.FOLDER) for path in paths)
-    return paths | _add_merged(index, revisions) if journaled else paths
+    # To ask for what merges themselves added takes git half as long as all the rest: not where there was never a journal.
+    if merges and (
+        any(path.startswith(journal.FOLDER) for path in paths)
+        or git.blobs_at(index.workspace.root, revisions[0], [MARKER])
+    ):
+        paths |= _add_merged(index, revisions)
+    return paths
 
 
 def _write(
