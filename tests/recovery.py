@@ -141,7 +141,10 @@ def users(repo: Path) -> tuple[str, ...]:
 
 
 # What a hook leaves for the hook after it, or, if there is none, for the next commit
-NOTES = {"closing", "repair", "message-seen", "message-prepared", "message-added", "message-offered"}
+NOTES = {"closing", "repair", "message-seen", "message-prepared", "message-added", "message-offered"} | {
+    "notes",
+    "notes.taken",
+}
 
 
 def ours(repo: Path) -> tuple[str, ...]:

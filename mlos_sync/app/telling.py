@@ -109,7 +109,7 @@ def _commits_of(db: store.Connection, path: str) -> list[Row]:
         rows = store.rows(
             db,
             "SELECT k.*, c.path, c.status, c.old_path, c.blob FROM commit_changes c JOIN commits k ON k.id = c.commit_id"
-            " WHERE c.path = ? AND k.committed_at <= ? ORDER BY k.committed_at DESC, k.id",
+            " WHERE c.path = ? AND k.committed_at <= ? ORDER BY k.committed_at DESC, k.id DESC",
             (name, before),
         )
         last = next((n for n, row in enumerate(rows) if row["status"][:1] == "R" and row["old_path"]), None)

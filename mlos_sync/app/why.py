@@ -206,7 +206,7 @@ def _commits(db: store.Connection, path: str, names: list[str]) -> list[Row]:
     by_agent = sessions.of_agents(db)
     for number, sha, subject, at, author, status in db.execute(
         "SELECT k.id, k.sha, k.subject, k.committed_at, k.author, c.status FROM commit_changes c"
-        " JOIN commits k ON k.id = c.commit_id WHERE c.path = ? ORDER BY k.committed_at DESC, k.id",
+        " JOIN commits k ON k.id = c.commit_id WHERE c.path = ? ORDER BY k.committed_at DESC, k.id DESC",
         (path,),
     ).fetchall():
         linked = {ids.shown("task", uid): grade for _, uid, grade in _referenced(db, number, "task")}

@@ -46,7 +46,17 @@ from mlos_sync.errors import RefusedError, UsageError
 
 SEED = random.randrange(1 << 32)
 TIME = "2026-11-20T10:00:00Z"
-OURS = {"id", "uid", "origin", "last_path", "blob", "annotated", "own", "made_in"}  # columns that nobody sets
+OURS = {
+    "id",
+    "uid",
+    "origin",
+    "last_path",
+    "blob",
+    "annotated",
+    "own",
+    "made_in",
+    "closed_by",
+}  # columns that nobody sets
 
 
 @pytest.fixture

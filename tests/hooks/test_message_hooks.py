@@ -78,19 +78,20 @@ FIRED = {f"fired-{name}" for name in NAMES}
 @pytest.mark.parametrize(
     ("text", "starts", "leaves"),
     [
-        ("x", [], {"message-seen"}),
-        ("x\n\nbody 12 task 1\n\nCo-Authored-By: Ada <a1@b>\nDate: 2026-11-20", [], {"message-seen"}),
-        ("x\n\nTask: 1", ["prepare-commit-msg"], {"message-seen"}),
-        ("x\n\nCloses: 1", ["prepare-commit-msg"], {"message-seen", "closing"}),
-        ("x\n\nTask: task-{uid}", ["commit-msg"], {"message-seen"}),
-        ("x\n\nFixes: 1 (task-{uid})", ["commit-msg"], {"message-seen", "closing"}),
-        ("x\n\nThis reverts commit 0123456789.", ["commit-msg"], {"message-seen", "closing"}),
-        ("x\n\nCloses: 99", ["prepare-commit-msg"], {"message-seen", "closing"}),
-        ("x\n\nfixes task:1", ["prepare-commit-msg"], {"message-seen"}),
+        ("x", [], set()),
+        ("x\n\nbody 12 task 1\n\nCo-Authored-By: Ada <a1@b>\nDate: 2026-11-20", [], set()),
+        ("x\n\nTask: 1", ["prepare-commit-msg"], set()),
+        ("x\n\nCloses: 1", ["prepare-commit-msg"], {"closing"}),
+        ("x\n\nTask: task-{uid}", ["commit-msg"], set()),
+        ("x\n\nFixes: 1 (task-{uid})", ["commit-msg"], {"closing"}),
+        ("x\n\nThis reverts commit 0123456789.", ["commit-msg"], {"closing"}),
+        ("x\n\nCloses: 99", ["prepare-commit-msg"], {"closing"}),
+        ("x\n\nfixes task:1", ["prepare-commit-msg"], set()),
     ],
 )  # fmt: skip
 def test_python_starts_once_where_there_is_something_to_do(repo, text, starts, leaves):
-    """Not for prose and other trailers; not again where prepare-commit-msg has seen to it."""
+    """Not for prose and other trailers; not again where prepare-commit-msg has seen to it. post-commit hears that the message
+    was looked at, and leaves no word of its own."""
     left(repo)
     git(repo, "commit", "-q", "--allow-empty", "-m", text.replace("{uid}", uid(repo)[:16]))
     assert started(repo) == starts
@@ -137,7 +138,19 @@ def test_no_verify_leaves_no_word_that_somebody_looked(repo):
     """post-commit has to look itself then."""
     left(repo)
     git(repo, "commit", "-q", "--no-verify", "--allow-empty", "-m", "x", "-m", "Closes: 1 (task-0123456789abcdef)")
-    assert left(repo) == {"fired-prepare-commit-msg"}
+    assert left(repo) == {"fired-prepare-commit-msg", "closing"}
+
+
+def test_a_squash_is_looked_at_by_the_next_commit(repo):
+    """Its message need not say what it closes: nobody has seen that yet."""
+    git(repo, "checkout", "-q", "-b", "side")
+    write(repo, "side.md", "s\n")
+    save(repo, "side")
+    git(repo, "checkout", "-q", "main")
+    git(repo, "merge", "-q", "--squash", "side")
+    left(repo)
+    git(repo, "commit", "-q", "-m", "all of it")
+    assert left(repo) == FIRED | {"closing"}
 
 
 @pytest.mark.parametrize("name", NAMES)
