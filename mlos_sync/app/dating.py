@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mlos_sync.core.changes import EMPTY
 from mlos_sync.core.times import iso
-from mlos_sync.edge import git, store
+from mlos_sync.edge import commits, git, store
 
 _ROW = "SELECT id, blob, created_at, updated_at FROM artifacts WHERE file_path = ?"
 FEW = 2000  # up to so many paths are looked up one by one; beyond, one pass over all changes is cheaper
@@ -26,8 +26,26 @@ class Dates:
     blobs: frozenset[str | None]
 
 
-def dates(db: store.Connection, paths: Collection[str]) -> dict[str, Dates]:
+def dates(root: str, db: store.Connection, paths: Collection[str]) -> dict[str, Dates]:
     """The dates of those paths that commits know."""
+    found = _by_changes(db, paths)
+    return found | _by_merges(root, db, [path for path in paths if path not in found])
+
+
+def _by_merges(root: str, db: store.Connection, paths: list[str]) -> dict[str, Dates]:
+    """Of files that HEAD has and no commit brought: a merge did, which lists no changes."""
+    if not paths or not db.execute("SELECT 1 FROM commits WHERE parents LIKE '% %' LIMIT 1").fetchone():
+        return {}
+    there = sorted(git.blobs_at(root, "HEAD", paths))
+    found: dict[str, Dates] = {}
+    for sha, path, blob in commits.merged_files(root, "HEAD", paths=there[:FEW]) if there else ():
+        row = db.execute("SELECT committed_at FROM commits WHERE sha = ?", (sha,)).fetchone()
+        if row and (path not in found or row[0] < found[path].first):
+            found[path] = Dates(row[0], row[0], frozenset((blob,)))
+    return {path: dated for path, dated in found.items() if path in there}
+
+
+def _by_changes(db: store.Connection, paths: Collection[str]) -> dict[str, Dates]:
     at = dict(db.execute("SELECT id, committed_at FROM commits").fetchall())
     found: dict[str, Dates] = {}
     for path, commit, blob in _changes(db, paths):
@@ -68,7 +86,7 @@ def update(root: str, db: store.Connection, paths: Collection[str]) -> None:
     if not paths or not db.execute("SELECT 1 FROM artifacts LIMIT 1").fetchone():
         return
     standing = {path: row for path in paths if (row := db.execute(_ROW, (path,)).fetchone())}
-    dated = dates(db, standing)
+    dated = dates(root, db, standing)
     for path in standing.keys() - dated.keys():
         # Its commits have gone (a reset, an amend without it): it is dated as any file that no commit knows.
         when = _changed_on_disk(db, path)

@@ -40,6 +40,11 @@ def update(index: Index, head: str) -> set[str]:
         if not again:
             strays.keep_all(db)
         paths |= _forget_all(db)
+    if lost and any(
+        " " in parents
+        for (parents,) in db.execute("SELECT parents FROM commits ORDER BY id DESC LIMIT ?", (len(lost),))
+    ):
+        paths |= {path for _, path, _ in commits.merged_files(root, str(before), *([f"^{now}"] if now else []))}
     paths |= _forget(db, lost or [])
     (last,) = db.execute("SELECT coalesce(max(id), 0) FROM commits").fetchone()
     store.put(db, "commits_after", str(last))  # those with a higher number are new
@@ -151,13 +156,7 @@ def _add(index: Index, logged: Iterator[Logged], revisions: list[str]) -> set[st
             "INSERT OR IGNORE INTO commit_references(commit_id, key, value) VALUES (?, ?, ?)",
             [(number, *one) for one in found],
         )
-    # To ask for what merges themselves added takes git half as long as all the rest: not where there was never a journal.
-    if merges and (
-        any(path.startswith(journal.FOLDER) for path in paths)
-        or git.blobs_at(index.workspace.root, revisions[0], [MARKER])
-    ):
-        paths |= _add_merged(index, revisions)
-    return paths
+    return paths | _add_merged(index, revisions, paths) if merges else paths
 
 
 def _write(
@@ -190,12 +189,18 @@ def _write(
     )
 
 
-def _add_merged(index: Index, revisions: list[str]) -> set[str]:
-    """Segments that a merge commit itself added (a merge that stopped, or was amended): they count like all others."""
-    rows = commits.merged_files(index.workspace.root, *revisions, folder=journal.FOLDER)
+def _add_merged(index: Index, revisions: list[str], paths: set[str]) -> set[str]:
+    """Segments that a merge commit itself added (a merge that stopped, or was amended): they count like all others. Returns
+    the paths of all files that merges themselves brought; of a whole history only those of segments, and only where there
+    ever was a journal: to ask for more takes git half as long as all the rest."""
+    root, whole = index.workspace.root, len(revisions) == 1
+    journaled = any(path.startswith(journal.FOLDER) for path in paths) or not whole
+    if not journaled and not git.blobs_at(root, revisions[0], [MARKER]):
+        return set()
+    rows = commits.merged_files(root, *revisions, paths=[journal.FOLDER] if whole else [])
     index.db.executemany(
         "INSERT OR IGNORE INTO commit_changes(path, commit_id, status, blob) SELECT ?, id, 'A', ? FROM commits WHERE sha = ?",
-        [(path, blob, sha) for sha, path, blob in rows],
+        [(path, blob, sha) for sha, path, blob in rows if path.startswith(journal.FOLDER)],
     )
     return {path for _, path, _ in rows}
 

@@ -239,7 +239,7 @@ def apply(index: Index, result: Plan) -> None:
 
 def _rows(index: Index, result: Plan, paths: list[str]) -> Iterator[tuple[str | None, ...]]:
     nothing = Document()
-    known = dating.dates(index.db, paths)
+    known = dating.dates(index.workspace.root, index.db, paths)
     odd = {
         path: result.hashed[path].blob for path, found in known.items() if result.hashed[path].blob not in found.blobs
     }

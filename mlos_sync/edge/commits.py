@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from subprocess import Popen
 from typing import IO, NamedTuple
 
-from mlos_sync.core.paths import from_text
+from mlos_sync.core.paths import from_bytes, from_text
 from mlos_sync.edge.git import run, stream
 from mlos_sync.errors import SurroundingsError
 
@@ -77,6 +79,7 @@ def log(root: str, *revisions: str, renames: str = "-M", order: tuple[str, ...] 
     diffing = stream(root, *_PLAIN, *_DIFF, renames, f"--format={_FORMAT.format(beginning)}", source=listing.stdout)
     assert listing.stdout is not None and diffing.stdout is not None  # noqa: S101 - told by PIPE
     listing.stdout.close()  # diff-tree has it now, and sees its end
+    _widen(diffing.stdout)
     try:
         yield from map(_parsed, _commits(diffing.stdout, beginning))
     finally:
@@ -87,6 +90,13 @@ def log(root: str, *revisions: str, renames: str = "-M", order: tuple[str, ...] 
             raise SurroundingsError(f"git {name} failed: {words}", "run git fsck; the rest of the index is kept")
 
 
+def _widen(pipe: IO[bytes], size: int = 1 << 20) -> None:
+    """Let git go on while we are busy with what it said: a pipe of 64 KiB has the two wait for each other in turn. (Linux;
+    elsewhere, and where the limit for a user is lower, it stays as it is.)"""
+    with contextlib.suppress(OSError, AttributeError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
+
+
 def _end(process: Popen[bytes]) -> tuple[int, str]:
     """Exit code and words on stderr of a process whose output was read, or is read no further."""
     assert process.stderr is not None  # noqa: S101 - told by PIPE
@@ -95,7 +105,7 @@ def _end(process: Popen[bytes]) -> tuple[int, str]:
     return process.wait(), words
 
 
-def _commits(pipe: IO[bytes], beginning: str, size: int = 1 << 20) -> Iterator[str]:
+def _commits(pipe: IO[bytes], beginning: str, size: int = 1 << 18) -> Iterator[str]:
     """What is said of each commit, without its beginning, as text in which bytes that are no UTF-8 are halves of surrogates.
     Cut by commits and decoded by blocks: to read field by field took three times as long."""
     rest = b""
@@ -141,22 +151,24 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def merged_files(root: str, *revisions: str, folder: str) -> list[tuple[str, str, str]]:
-    """(commit, path, blob) of each file below `folder` that a merge commit has and none of its parents has like that:
-    what a plain `git log` passes over."""
+def merged_files(root: str, *revisions: str, paths: Iterable[str] = ()) -> list[tuple[str, str, str]]:
+    """(commit, path, blob) of each file that a merge commit has and none of its parents: what a diff against the first
+    parent passes over. Of all files, or of those at or below `paths`."""
+    wanted = [f":(literal){path}" for path in paths]
     out = run(
-        root, "log", "--merges", "--full-history", "-c", "--raw", "--no-abbrev", "--no-show-signature", "--format=%x01%H",
-        *revisions, "--", folder, check=False,
+        root, "log", "--merges", "--full-history", "-c", "--raw", "-z", "--no-abbrev", "--no-renames", "--no-show-signature",
+        "--no-relative", "--ignore-submodules=none", "--format=%x01%H", *revisions, "--", *wanted, check=False,
     )  # fmt: skip
     found, sha = [], ""
-    for line in out.decode("utf-8", "surrogateescape").split("\n"):
-        if line.startswith("\x01"):
-            sha = line[1:]
-        elif line.startswith("::"):
-            about, _, path = line.partition("\t")
-            words = about.split(" ")
-            if not words[-1].endswith("D"):
-                found.append((sha, path, words[-2]))
+    fields = iter(out.split(b"\0"))
+    for field in fields:
+        if field.startswith(b"\x01"):
+            sha = field[1:].decode("ascii")
+        elif field.lstrip(b"\n").startswith(b"::"):
+            words = field.split(b" ")
+            path = from_bytes(next(fields))
+            if set(words[-1]) == set(b"A"):
+                found.append((sha, path, words[-2].decode("ascii")))
     return found
 
 

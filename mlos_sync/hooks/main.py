@@ -81,12 +81,12 @@ def post_commit(_: list[str]) -> int:
 
 
 def pre_push(arguments: list[str]) -> int:
-    """Refuse to push what the guard would have refused to commit; of views that are not up to date only say so."""
+    """Refuse to push what the guard would have refused to commit; of what is out of date, or was taken back, only say so."""
     try:
         from mlos_sync.hooks import pushing
 
         with open(0, "rb", closefd=False) as lines:
-            refused, outdated = pushing.check(arguments, lines.read())
+            refused, told = pushing.check(arguments, lines.read())
     except Exception as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         say(f"mlos-sync: the check before a push did not work, the push goes on: {first} (mlos-sync verify)")
@@ -100,8 +100,8 @@ def pre_push(arguments: list[str]) -> int:
             "  git push --no-verify"
         )
         return 1
-    if outdated:
-        say(f"mlos-sync: the push goes on, with views that are not up to date:\n{listed(outdated)}")
+    if told:
+        say(f"mlos-sync: the push goes on, with this in it:\n{listed(told)}")
     return 0
 
 

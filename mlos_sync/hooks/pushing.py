@@ -78,8 +78,9 @@ class Push:
 
 
 def check(arguments: list[str], lines: bytes) -> tuple[list[Finding], list[Finding]]:
-    """(what must not be pushed, views that are not up to date in it), by the arguments and the input of a pre-push hook.
-    The second is looked for only where there is nothing of the first.
+    """(what must not be pushed, what is told and pushed), by the arguments and the input of a pre-push hook. The second is
+    looked for only where there is nothing of the first: views that are not up to date, and segments that the tips lack. A
+    revert takes these away, and nothing is lost by that: history has them, and the next commit takes them again.
 
     Raises GitError if git cannot tell.
     """
@@ -99,7 +100,9 @@ def check(arguments: list[str], lines: bytes) -> tuple[list[Finding], list[Findi
         candidates = [change for change in candidates if change.commit in commits]
     candidates = [change for change in candidates if change.commit in settings]
     refused = [*judge_segments(candidates), *judge_files(candidates, settings)]
-    return list(dict.fromkeys(refused)), [] if refused else _outdated(push, wanted, candidates)
+    if refused:
+        return list(dict.fromkeys(refused)), []
+    return [], list(dict.fromkeys([*_lost_segments(wanted, candidates), *_outdated(push, wanted, candidates)]))
 
 
 def refs(lines: bytes) -> tuple[list[str], list[str]]:
@@ -185,12 +188,22 @@ def _fields(output: Iterable[bytes]) -> Iterator[bytes]:
 
 def judge_segments(changes: list[Change]) -> Iterator[Finding]:
     """Segments are only ever added, and whole: every line of them too."""
-    changes = [change for change in changes if guard.is_segment(change.path)]
+    changes = [change for change in changes if guard.is_segment(change.path) and change.entry.status != "D"]
     contents = plumbing.contents([change.entry.new for change in changes if change.entry.new], lambda _: True)
     for change in changes:
         new = next(contents) if change.entry.new else None
         found = guard.judge_segment(change.path, change.entry.status, new) or _damage(change.path, new)
         if found is not None:
+            yield change.finding(found)
+
+
+def _lost_segments(tips: list[str], changes: list[Change]) -> Iterator[Finding]:
+    """Segments that a commit took away, and that one of the tips does not have again."""
+    gone = [change for change in changes if guard.is_segment(change.path) and change.entry.status == "D"]
+    there = _objects([f"{tip}:{change.path}" for change in gone for tip in tips], "blob")
+    for change in gone:
+        found = guard.judge_segment(change.path, "D")
+        if found is not None and not all(f"{tip}:{change.path}" in there for tip in tips):
             yield change.finding(found)
 
 

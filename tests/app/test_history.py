@@ -237,3 +237,23 @@ def test_an_agent_that_a_commit_names(repo):
     assert run(repo, "why", f"agent:{agent}", "--json").json["commits"][0]["sha"] == sha
     assert [row["agent_type"] for row in json.loads(run(repo, "agent", "list", "--json").out)["rows"]] == ["reviewer"]
     assert_rebuild_is_equal(repo)
+
+
+def test_a_file_that_a_merge_itself_brought(repo):
+    """In no parent, so in no diff against one: the merge dates it, alike in an index made anew, and only while it is there."""
+    git(repo, "checkout", "-q", "-b", "side")
+    write(repo, "side.txt", "s\n")
+    save(repo, "side")
+    git(repo, "checkout", "-q", "main")
+    git(repo, "merge", "-q", "--no-ff", "--no-commit", "side")
+    write(repo, "evil.txt", "nobody's\n")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "a merge", env={"GIT_COMMITTER_DATE": "2020-01-01T00:00:00Z"})
+    run(repo, "sync")
+    created = "SELECT created_at FROM artifacts WHERE file_path = 'evil.txt'"
+    assert told(repo, created) == [("2020-01-01T00:00:00Z",)]
+    assert_rebuild_is_equal(repo)
+    git(repo, "reset", "-q", "--soft", "HEAD~1")
+    run(repo, "sync")
+    assert told(repo, created) != [("2020-01-01T00:00:00Z",)]
+    assert_rebuild_is_equal(repo)
