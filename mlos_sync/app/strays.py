@@ -72,8 +72,9 @@ _REFERRING = "SELECT commit_id FROM commit_references UNION SELECT commit_id FRO
 
 def _collect(index: Index, head: str | None, lost: list[str]) -> None:
     db, root = index.db, index.workspace.root
-    tips = graph.ref_tips(root)
-    seen = json.loads(store.get(db, "stray_tips", "[]"))
+    # Less those that HEAD reaches: a tag of long ago would have git walk back to it to find that out.
+    tips = _outside(db, graph.ref_tips(root))
+    seen = _outside(db, json.loads(store.get(db, "stray_tips", "[]")))
     here = [head] if head else []
     sources = [((*tips,), [*here, *seen], ("--reflog",))] + ([((*lost,), here, ())] if lost else [])
     pattern = _pattern(index.workspace.config.commits.rules)
@@ -89,6 +90,11 @@ def _collect(index: Index, head: str | None, lost: list[str]) -> None:
         ]
         _take(index, _in_lines(found, said, known))
     store.put(db, "stray_tips", json.dumps(tips))
+
+
+def _outside(db: store.Connection, shas: list[str]) -> list[str]:
+    """Those of the commits that are not in HEAD's history."""
+    return [sha for sha in shas if not db.execute("SELECT 1 FROM commits WHERE sha = ?", (sha,)).fetchone()]
 
 
 def _pattern(rules: trailers.Rules) -> str:
