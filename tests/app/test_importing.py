@@ -210,7 +210,7 @@ def test_a_dry_run_shows_all_and_writes_nothing(repo, tmp_path):
         return {str(file): file.read_bytes() for file in files if not file.name.endswith("-shm")}
 
     before = state()
-    done = run(repo, "import", "taskengine", str(path), "--dry-run", "--json")
+    done = run(repo, "import", "taskengine", str(path), "--dry-run", "--json", before=("/usr/bin/env",))
     assert state() == before and done.err == ""
     assert done.json["imported"] == {"needs": 2, "tasks": 4} and done.json["dry_run"]
     shown = done.json["rows"]

@@ -25,6 +25,8 @@ ID = re.compile(r"\b[0-9a-f]{7,64}\b")
 COUNTED = re.compile(
     r"^ \d+ files? changed.*$|^Rewrite .*$|^ (?:create|delete|rename) mode .*\.jsonl$|^ .*\.jsonl +\| .*$", re.MULTILINE
 )
+# What `pre-push` says of segments that a revert took away is ours to say, and stops nothing.
+TOLD = re.compile(r"^mlos-sync: the push goes on, .*\n(?: .*\n|\n)*", re.MULTILINE)
 COLUMN = re.compile(r" +\| +(\d+) [+-]*$", re.MULTILINE)
 
 
@@ -72,7 +74,7 @@ class Side:
 
     def said(self, text: str) -> str:
         """What git printed, less ids, counts and segments."""
-        text = COLUMN.sub(r" | \1", COUNTED.sub("", UID.sub("", text)))
+        text = COLUMN.sub(r" | \1", COUNTED.sub("", UID.sub("", TOLD.sub("", text))))
         return "\n".join(line for line in ID.sub("ID", text).split("\n") if line.strip() and not SEGMENT.search(line))
 
     def refs(self) -> dict[str, str]:
