@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from cli import (
+    PROCESS,
     assert_nothing_forgotten,
     assert_rebuild_is_equal,
     change,
@@ -210,7 +211,7 @@ def test_a_dry_run_shows_all_and_writes_nothing(repo, tmp_path):
         return {str(file): file.read_bytes() for file in files if not file.name.endswith("-shm")}
 
     before = state()
-    done = run(repo, "import", "taskengine", str(path), "--dry-run", "--json", before=("/usr/bin/env",))
+    done = run(repo, "import", "taskengine", str(path), "--dry-run", "--json", before=PROCESS)
     assert state() == before and done.err == ""
     assert done.json["imported"] == {"needs": 2, "tasks": 4} and done.json["dry_run"]
     shown = done.json["rows"]

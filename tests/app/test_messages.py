@@ -437,7 +437,7 @@ def test_an_unknown_reference_is_refused_where_the_config_says_so(repo):
     assert len(ways) == 2
     assert git(repo, *ways[1].split()[1:], "--allow-empty").returncode == 0
     assert message(repo).startswith("x\n\nTask: 12\n")
-    env = editor(repo, 'sed -i "s/12/2/;/^Closes/d" "$1"')
+    env = editor(repo, 'sed -i "s/^Task: 12/Task: 2/;/^Closes/d" "$1"')
     git(repo, *ways[0].split()[1:], "--allow-empty", env=env)
     assert trailer(repo, 2) in message(repo)
 

@@ -15,6 +15,7 @@ import unicodedata
 
 import pytest
 from cli import (
+    PROCESS,
     add,
     assert_rebuild_is_equal,
     changed,
@@ -541,7 +542,7 @@ def test_a_second_sync_writes_nothing(repo, skipping):
     synced(repo)
     before = state_of(repo)
     for command in (["sync"], ["status"], ["need", "list"], ["why", "note.md"], ["log"], ["links", "need:1"]):
-        run(repo, *command, ok=False)
+        run(repo, *command, ok=False, before=PROCESS)
         assert state_of(repo) == before, command
     assert changed(repo) == ["?? untracked.md"]
 
