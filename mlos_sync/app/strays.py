@@ -224,22 +224,9 @@ def _placed(index: Index, outside: dict[str, Known], sha: str, line: list[str]) 
             (one,),
         )
     }
-    told = _rewritten(db, sha)
-    numbers |= {n for one in told for (n,) in db.execute("SELECT id FROM commits WHERE sha = ?", (one,))}
+    # Not by what git told of rewrites (`rewrites`): an index made anew does not know that, and must say the same.
     views = {view.path for view in index.workspace.config.views}
-    return place(outside[sha], after, [_commit(db, n) for n in sorted(numbers)], ignored=views, told=told)
-
-
-def _rewritten(db: store.Connection, sha: str) -> set[str]:
-    """The commits that git said this one became, in as many steps as it took."""
-    found: set[str] = set()
-    queue = [sha]
-    for one in queue:
-        for (new,) in db.execute("SELECT new FROM rewrites WHERE old = ?", (one,)).fetchall():
-            if new not in found:
-                found.add(new)
-                queue.append(new)
-    return found
+    return place(outside[sha], after, [_commit(db, n) for n in sorted(numbers)], ignored=views)
 
 
 def _put(db: store.Connection, wanted: dict[tuple[int, str, str, str], tuple[str, int, int]]) -> None:
