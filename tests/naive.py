@@ -57,9 +57,13 @@ def carried(repo: Path) -> set[tuple[str, int]]:
     contents: a squash."""
     found = set()
     here = {sha: (changes(repo, sha), about(repo, sha)) for sha in git(repo, "rev-list", "HEAD").stdout.split()}
+    log = git(repo, "log", "-g", "--format=%H %gs", "HEAD").stdout.splitlines()
+    amended = {line.split(" ")[0] for line in log if " commit (amend)" in line}
     for sha in git(repo, "rev-list", "--all", "--reflog", "--not", "HEAD").stdout.split():
         closed = CLOSES.findall(git(repo, "log", "-1", "--format=%B", sha).stdout)
         made = changes(repo, sha)
+        if any(written(repo, other) == written(repo, sha) for other in here.keys() & amended):
+            continue  # somebody changed the message by hand
         if closed and made and has_workspace(repo, sha) and about(repo, sha) not in [one for _, one in here.values()]:
             same = [other for other, (changed, _) in here.items() if made <= changed]
             found |= {(other, int(number)) for other in same[-1:] for number in closed}
@@ -73,6 +77,11 @@ def changes(repo: Path, commit: str) -> set[str]:
     ).stdout
     fields = out.split("\0")
     return {f"{told.split(' ')[3]} {path}" for told, path in zip(fields[::2], fields[1::2], strict=False)}
+
+
+def written(repo: Path, commit: str) -> str:
+    """Who wrote a commit and when: what an amended one keeps."""
+    return git(repo, "log", "-1", "--format=%an %at", commit).stdout
 
 
 def about(repo: Path, commit: str) -> str:
