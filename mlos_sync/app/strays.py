@@ -32,7 +32,7 @@ def look(index: Index, head: str | None, lost: list[str]) -> None:
     """Note the commits that HEAD lost or that other refs and the reflogs brought, and carry their references on, inside the
     caller's transaction with capture off, after the commits up to `head` are taken in."""
     db = index.db
-    db.executemany("INSERT OR IGNORE INTO rewrites VALUES (?, ?)", notes.rewritten(notes.take(index.workspace.state)))
+    notes.forget(index.workspace.state)
     _collect(index, head, lost)
     if db.execute("SELECT 1 FROM strays UNION ALL SELECT 1 FROM carried LIMIT 1").fetchone():
         _carry(index)
@@ -224,7 +224,7 @@ def _placed(index: Index, outside: dict[str, Known], sha: str, line: list[str]) 
             (one,),
         )
     }
-    # Not by what git told of rewrites (`rewrites`): an index made anew does not know that, and must say the same.
+    # Not by what git told of rewrites (post-rewrite): an index made anew does not know that, and must say the same.
     views = {view.path for view in index.workspace.config.views}
     return place(outside[sha], after, [_commit(db, n) for n in sorted(numbers)], ignored=views)
 

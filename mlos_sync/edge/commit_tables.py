@@ -115,15 +115,6 @@ class StrayReference(SQLModel, table=True):
     value: str = Field(sa_column=Column(Text, primary_key=True))
 
 
-class Rewrite(SQLModel, table=True):
-    """What git told of a rewritten commit (post-rewrite): the old name and the new one."""
-
-    __tablename__ = "rewrites"
-    __table_args__ = ({"sqlite_with_rowid": False, **LOCAL},)
-    old: str = Field(sa_column=Column(Text, primary_key=True))
-    new: str = Field(sa_column=Column(Text, primary_key=True))
-
-
 class Carried(SQLModel, table=True):
     """A reference of a stray that a commit of this history carries on, because it introduced the stray's content: `found` of
     the `sought` paths hold what the stray, or a later commit of its line, left there. `targets` as in `commit_references`."""

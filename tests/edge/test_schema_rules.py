@@ -443,7 +443,6 @@ ACCEPTED: dict[str, str] = {
     "strays": "INSERT INTO strays VALUES ('s', 'a', '', '', '')",
     "stray_changes": "INSERT INTO stray_changes VALUES ('s', 'a', '')",
     "stray_references": "INSERT INTO stray_references VALUES ('s', 'task', '12')",
-    "rewrites": "INSERT INTO rewrites VALUES ('s', 't')",
     "carried": "INSERT INTO carried(commit_id, key, value, sha, evidence, found, sought)"
     " VALUES (1, 'task', '12', 's', 'proved', 1, 1)",
     "commit_sessions": "INSERT INTO commit_sessions VALUES (1, 'session', 's')",
