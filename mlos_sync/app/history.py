@@ -7,8 +7,9 @@ messages mean is looked up in `app/referring`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 
 from mlos_sync.app import looking, strays
 from mlos_sync.app.opening import Index
@@ -17,6 +18,7 @@ from mlos_sync.core.times import iso
 from mlos_sync.core.trailers import Rules
 from mlos_sync.edge import commits, git, graph, store
 from mlos_sync.edge.commits import Logged, LoggedCommit
+from mlos_sync.edge.memory import without_cycle_search
 from mlos_sync.edge.workspace import MARKER
 from mlos_sync.errors import SurroundingsError
 
@@ -48,11 +50,14 @@ def update(index: Index, head: str) -> set[str]:
     paths |= _forget(db, lost or [])
     (last,) = db.execute("SELECT coalesce(max(id), 0) FROM commits").fetchone()
     store.put(db, "commits_after", str(last))  # those with a higher number are new
-    if now is not None:
-        paths |= _read(index, [now, *([f"^{before}"] if before is not None and lost is not None else [])])
+    revisions = [now, *([f"^{before}"] if before is not None and lost is not None else [])] if now is not None else []
+    logged = commits.log(root, *revisions) if revisions else None
+    asked = strays.ask(index, now, lost or [])  # two processes of git look at once
+    if logged is not None:
+        paths |= _read(index, revisions, logged)
     store.put(db, "head", now or "")
     store.bump(db, "population")
-    strays.look(index, now, lost or [])
+    strays.look(index, asked)
     return paths
 
 
@@ -68,24 +73,25 @@ def _rules_text(index: Index) -> str:
 
 # Where contents are missing (a partial clone, damage), renames are told by object id alone; where even that fails, what git
 # could read before it met the damage is kept.
-_TRIES = (
-    ("-M", commits.ANCESTORS_FIRST, ""),
+_LESS = (
     ("-M100%", commits.ANCESTORS_FIRST, "renames with edits are not told: {}"),
     ("-M100%", commits.NEWEST_FIRST, "older commits could not be read ({}); run git fsck"),
 )
 
 
-def _read(index: Index, revisions: list[str]) -> set[str]:
+def _read(index: Index, revisions: list[str], logged: Iterator[Logged]) -> set[str]:
     """Take in commits, as far as git has them; what is missing is named. Ids rise from ancestors to descendants."""
     db = index.db
     known = _shallow_note(index)
     error: SurroundingsError | None = None
-    for renames, order, words in _TRIES:
+    for renames, order, words in (("", (), ""), *_LESS):
         if error is not None:
             known = [*_shallow_note(index), ("git log", words.format(error.message))]
             _forget(db, _new(db))
+            logged = commits.log(index.workspace.root, *revisions, renames=renames, order=order)
         try:
-            paths = _add(index, commits.log(index.workspace.root, *revisions, renames=renames, order=order), revisions)
+            with without_cycle_search():
+                paths = _add(index, logged, revisions)
             break
         except SurroundingsError as failed:
             error = failed
@@ -137,18 +143,19 @@ def _add(index: Index, logged: Iterator[Logged], revisions: list[str]) -> set[st
     db, rules = index.db, index.workspace.config.commits.rules
     paths: set[str] = set()
     merges = False
+    marked = len(revisions) > 1 or bool(
+        git.blobs_at(index.workspace.root, revisions[0], [MARKER])
+    )  # asked while git sorts
     number = int(store.get(db, "commits_after", "0"))
     mentioned: dict[str, tuple[int, list[tuple[str, str]]]] = {}
     while batch := list(islice(logged, BATCH)):
         numbered = [(n, *one) for n, one in enumerate(batch, number + 1)]
         number += len(batch)
-        _write(db, numbered, rules)
-        for n, commit, changes in numbered:
+        paths.update(_write(db, numbered, rules))
+        for n, commit, _ in numbered:
             merges = merges or " " in commit.parents
             if (commit.trailers or trailers.may_mention(commit.message, rules)) and (found := mentions(commit, rules)):
                 mentioned[commit.sha] = (n, found)
-            paths.update([change.path for change in changes])
-        paths.update([old for *_, changes in numbered for *_, old in changes if old])
     # "Fixes: 12" from before there was a workspace means somebody else's number 12.
     for sha in git.having(index.workspace.root, mentioned, MARKER):
         number, found = mentioned[sha]
@@ -156,12 +163,13 @@ def _add(index: Index, logged: Iterator[Logged], revisions: list[str]) -> set[st
             "INSERT OR IGNORE INTO commit_references(commit_id, key, value) VALUES (?, ?, ?)",
             [(number, *one) for one in found],
         )
-    return paths | _add_merged(index, revisions, paths) if merges else paths
+    return paths | _add_merged(index, revisions, paths, marked=marked) if merges else paths
 
 
 def _write(
-    db: store.Connection, numbered: Iterable[tuple[int, LoggedCommit, list[commits.LoggedChange]]], rules: Rules
-) -> None:
+    db: store.Connection, numbered: Sequence[tuple[int, LoggedCommit, list[commits.LoggedChange]]], rules: Rules
+) -> set[str]:
+    """Insert commits under their numbers. Returns the paths that they changed."""
     db.executemany(
         "INSERT INTO commits(id, sha, parents, author, authored_at, committer, committed_at, subject)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -170,9 +178,10 @@ def _write(
             for n, c, _ in numbered
         ],
     )
+    changed = [(*change, n) for n, _, changes in numbered for change in changes]
+    changed.sort(key=itemgetter(0))  # rows of one path stand together in the table
     db.executemany(
-        "INSERT OR REPLACE INTO commit_changes(path, commit_id, status, old_path, blob) VALUES (?, ?, ?, ?, ?)",
-        sorted((path, n, status, old, blob) for n, _, changes in numbered for path, status, blob, old in changes),
+        "INSERT OR REPLACE INTO commit_changes(path, status, blob, old_path, commit_id) VALUES (?, ?, ?, ?, ?)", changed
     )
     told = [(n, commit) for n, commit, _ in numbered if commit.trailers or "This reverts" in commit.message]
     db.executemany(
@@ -187,15 +196,16 @@ def _write(
         "INSERT OR IGNORE INTO commit_reverts VALUES (?, ?, ?)",
         [(n, one.commit, one.mainline or "") for n, commit in told for one in trailers.reverted(commit.message)],
     )
+    return {path for path, *_ in changed} | {old for *_, old, _ in changed if old}
 
 
-def _add_merged(index: Index, revisions: list[str], paths: set[str]) -> set[str]:
+def _add_merged(index: Index, revisions: list[str], paths: set[str], *, marked: bool) -> set[str]:
     """Segments that a merge commit itself added (a merge that stopped, or was amended): they count like all others. Returns
     the paths of all files that merges themselves brought; of a whole history only those of segments, and only where there
-    ever was a journal: to ask for more takes git half as long as all the rest."""
+    ever was a journal (HEAD has the marker of a workspace, or a commit touched the journal): to ask for more takes git half
+    as long as all the rest."""
     root, whole = index.workspace.root, len(revisions) == 1
-    journaled = any(path.startswith(journal.FOLDER) for path in paths) or not whole
-    if not journaled and not git.blobs_at(root, revisions[0], [MARKER]):
+    if not marked and not any(path.startswith(journal.FOLDER) for path in paths):
         return set()
     rows = commits.merged_files(root, *revisions, paths=[journal.FOLDER] if whole else [])
     index.db.executemany(

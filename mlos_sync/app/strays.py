@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 from mlos_sync.app.opening import Index
 from mlos_sync.core import trailers
@@ -28,12 +30,37 @@ _WITH_CHANGES = "SELECT sha, path, blob FROM stray_changes"
 _OUTSIDE = "sha NOT IN (SELECT sha FROM commits)"
 
 
-def look(index: Index, head: str | None, lost: list[str]) -> None:
-    """Note the commits that HEAD lost or that other refs and the reflogs brought, and carry their references on, inside the
-    caller's transaction with capture off, after the commits up to `head` are taken in."""
+@dataclass(frozen=True)
+class Question:
+    """What git is asked while the commits are read: which commits outside of HEAD's history may refer to something."""
+
+    sources: Sequence[
+        tuple[tuple[str, ...], list[str], tuple[str, ...]]
+    ]  # wanted, unwanted, options: as of graph.lineage
+    tips: list[str]
+    answers: Iterable[tuple[str, list[str]]]
+
+
+def ask(index: Index, head: str | None, lost: list[str]) -> Question:
+    """Have git look for commits that HEAD lost, or that other refs and the reflogs brought."""
+    db, root = index.db, index.workspace.root
+    # Less those that HEAD is known to reach: a tag of long ago would have git walk back to it to find that out.
+    tips = _outside(db, graph.ref_tips(root))
+    seen = _outside(db, json.loads(store.get(db, "stray_tips", "[]")))
+    here = [head] if head else []
+    sources = [((*tips,), [*here, *seen], ("--reflog",))] + ([((*lost,), here, ())] if lost else [])
+    pattern = ("-i", "-E", f"--grep={_pattern(index.workspace.config.commits.rules)}")
+    return Question(
+        sources, tips, chain.from_iterable([graph.lineage(root, *one[:2], *one[2], *pattern) for one in sources])
+    )
+
+
+def look(index: Index, asked: Question) -> None:
+    """Note what was asked for, and carry its references on, inside the caller's transaction with capture off, after the
+    commits of HEAD's history are taken in."""
     db = index.db
     notes.forget(index.workspace.state)
-    _collect(index, head, lost)
+    _collect(index, asked)
     if db.execute("SELECT 1 FROM strays UNION ALL SELECT 1 FROM carried LIMIT 1").fetchone():
         _carry(index)
 
@@ -70,26 +97,15 @@ def keep_all(db: store.Connection) -> None:
 _REFERRING = "SELECT commit_id FROM commit_references UNION SELECT commit_id FROM commit_sessions WHERE key <> 'git-ai'"
 
 
-def _collect(index: Index, head: str | None, lost: list[str]) -> None:
+def _collect(index: Index, asked: Question) -> None:
     db, root = index.db, index.workspace.root
-    # Less those that HEAD reaches: a tag of long ago would have git walk back to it to find that out.
-    tips = _outside(db, graph.ref_tips(root))
-    seen = _outside(db, json.loads(store.get(db, "stray_tips", "[]")))
-    here = [head] if head else []
-    sources = [((*tips,), [*here, *seen], ("--reflog",))] + ([((*lost,), here, ())] if lost else [])
-    pattern = _pattern(index.workspace.config.commits.rules)
-    said = {
-        sha
-        for wanted, unwanted, options in sources
-        for sha, _ in graph.lineage(root, wanted, unwanted, *options, "-i", "-E", f"--grep={pattern}")
-    }
+    # What was said before there was a workspace means somebody else's records: nothing is read for that.
+    said = git.having(root, [sha for sha, _ in asked.answers], MARKER)
     known = {sha for (sha,) in db.execute("SELECT sha FROM strays")}
     if said - known or known:
-        found = [
-            one for wanted, unwanted, options in sources for one in graph.lineage(root, wanted, unwanted, *options)
-        ]
-        _take(index, _in_lines(found, said, known))
-    store.put(db, "stray_tips", json.dumps(tips))
+        found = chain.from_iterable([graph.lineage(root, *one[:2], *one[2]) for one in asked.sources])
+        _take(index, _in_lines(found, said, known), said)
+    store.put(db, "stray_tips", json.dumps(_outside(db, asked.tips)))
 
 
 def _outside(db: store.Connection, shas: list[str]) -> list[str]:
@@ -115,19 +131,20 @@ def _in_lines(found: Iterable[tuple[str, list[str]]], said: set[str], known: set
     return new
 
 
-def _take(index: Index, shas: list[str]) -> None:
+def _take(index: Index, shas: list[str], said: set[str]) -> None:
     """Read commits and remember them. One whose trees are not here (a partial clone) is left out, with those behind it."""
     db, root, rules = index.db, index.workspace.root, index.workspace.config.commits.rules
-    told: dict[str, list[tuple[str, str]]] = {}
     for start in range(0, len(shas), FEW):
         try:
             for commit, changes in commits.log(root, *shas[start : start + FEW], order=("--no-walk=unsorted",)):
                 _remember(db, commit, changes)
-                told[commit.sha] = _references(commit, rules)
+                if commit.sha in said:
+                    db.executemany(
+                        "INSERT OR IGNORE INTO stray_references VALUES (?, ?, ?)",
+                        [(commit.sha, *one) for one in _references(commit, rules)],
+                    )
         except SurroundingsError:
             continue
-    for sha in git.having(root, [sha for sha, found in told.items() if found], MARKER):
-        db.executemany("INSERT OR IGNORE INTO stray_references VALUES (?, ?, ?)", [(sha, *one) for one in told[sha]])
 
 
 def _references(commit: LoggedCommit, rules: trailers.Rules) -> list[tuple[str, str]]:
@@ -142,8 +159,8 @@ def _remember(db: store.Connection, commit: LoggedCommit, changes: list[commits.
         "INSERT OR IGNORE INTO strays VALUES (?, ?, ?, ?, ?)",
         (commit.sha, commit.author, at, commit.subject, commit.parents),
     )
-    rows = {change.old_path: GONE for change in changes if change.old_path and change.status == "R"}
-    rows |= {change.path: change.blob or GONE for change in changes}
+    rows = {old: GONE for _, status, _, old in changes if old and status == "R"}
+    rows |= {path: blob or GONE for path, _, blob, _ in changes}
     db.executemany("INSERT OR IGNORE INTO stray_changes VALUES (?, ?, ?)", [(commit.sha, *row) for row in rows.items()])
 
 

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mlos_sync.app import collecting, deriving, freshness, indexing, looking, passing, publishing
@@ -19,6 +17,7 @@ from mlos_sync.app.opening import Index, actor, alone
 from mlos_sync.core.changes import Changes
 from mlos_sync.core.vocabulary import ANNOTATED
 from mlos_sync.edge import files, store
+from mlos_sync.edge.memory import without_cycle_search
 from mlos_sync.edge.workspace import MARKER
 from mlos_sync.errors import SurroundingsError
 
@@ -42,7 +41,7 @@ def sync(
 ) -> Report:
     """Bring the index to the state of the work tree and the repository. In the background git's index is left alone also
     where a hook that was killed did not finish its work on it: the lock may be what the user's next command needs."""
-    with _no_cycle_collector():
+    with without_cycle_search():
         if not in_background:
             _finish_commits(index)
         return _sync(index, scope, accept_deletes, progress)
@@ -57,18 +56,6 @@ def _finish_commits(index: Index) -> None:
             store.writer_lock(workspace.common, publishing.HOOK_PATIENCE),
         ):
             publishing.mend(workspace.root, workspace.state)
-
-
-@contextlib.contextmanager
-def _no_cycle_collector() -> Iterator[None]:
-    """A walk makes hundreds of thousands of small values and no cycles: looking for cycles took a third of its time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: Progress | None) -> Report:

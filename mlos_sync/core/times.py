@@ -11,8 +11,15 @@ _LAST_SECOND = 253_402_300_799  # of the year 9999: all that a date can say
 @lru_cache(maxsize=4096)
 def iso(milliseconds: int) -> str:
     """Milliseconds since 1970 as UTC to the second."""
-    day, second = divmod(min(max(milliseconds // 1000, _FIRST_SECOND), _LAST_SECOND), 86_400)
-    return f"{_day(day)}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z"
+    seconds = milliseconds // 1000
+    if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+        seconds = _LAST_SECOND if seconds > 0 else _FIRST_SECOND
+    day, second = divmod(seconds, 86_400)
+    minute, second = divmod(second, 60)
+    return f"{_day(day)}T{_TWO[minute // 60]}:{_TWO[minute % 60]}:{_TWO[second]}Z"
+
+
+_TWO = tuple(f"{number:02}" for number in range(60))
 
 
 @lru_cache(maxsize=4096)

@@ -104,7 +104,7 @@ def mentions(message: str, rules: Rules) -> list[Mention]:
 
 def may_mention(message: str, rules: Rules) -> bool:
     """Whether `mentions` may find anything, told quickly."""
-    return rules.mentions or rules.keywords or _line(rules.keys).search(message) is not None
+    return rules.mentions or rules.keywords or (":" in message and _line(rules.keys).search(message) is not None)
 
 
 def reverted(message: str) -> list[Reverted]:

@@ -13,14 +13,10 @@ from mlos_sync.core.paths import from_bytes, from_text
 from mlos_sync.edge.git import run, stream
 from mlos_sync.errors import SurroundingsError
 
-
-class LoggedChange(NamedTuple):
-    """One path of a commit's raw diff against its first parent: status letter, blob after it, the path before a rename."""
-
-    path: str
-    status: str
-    blob: str | None
-    old_path: str | None
+# One path of a commit's raw diff against its first parent: the path, git's letter for what happened, the blob after it (None
+# where the file went), the path before a rename or copy (else None). A bare tuple: there are millions of them, and to name
+# their parts took a third of the time that reading them does.
+LoggedChange = tuple[str, str, str | None, str | None]
 
 
 class LoggedCommit(NamedTuple):
@@ -44,50 +40,41 @@ Logged = tuple[LoggedCommit, list[LoggedChange]]
 # path and no message can be taken for a beginning.
 _FORMAT = "{}%H%x00%P%x00%at%x00%ct%x00%an <%ae>%x00%cn <%ce>%x00%s%x00%(trailers:only,unfold)%x00%B"
 _FIELDS = 9
-_DIFF = (
-    *(
-        "diff-tree",
-        "--stdin",
-        "-r",
-        "-z",
-        "--raw",
-        "--no-abbrev",
-        "--root",
-        "--always",
-        "--no-ext-diff",
-        "--no-textconv",
-    ),
-    *("-l1000", "--ignore-submodules=none", "--encoding=UTF-8"),
+# `git log`, held to what `rev-list | diff-tree --stdin` prints, byte by byte: whatever a setting could add, leave out or run
+# is said here or in `edge/git`. It reads each commit once where those two read it twice, a fifth of git's time.
+_LOG = (
+    *("log", "-z", "--raw", "--no-abbrev", "--root", "-l1000", "--ignore-submodules=none", "--encoding=UTF-8"),
+    *("--no-diff-merges", "--no-ext-diff", "--no-textconv", "--no-relative", "--no-show-signature"),
+    *("--no-mailmap", "--no-decorate", "--no-notes", "--no-color"),
 )
-# Settings that would change what is printed, though neither command is meant to heed any of them.
-_PLAIN = ("-c", "trailer.separators=:", "-c", "diff.orderFile=/dev/null", "-c", "diff.relative=false")
-
 
 ANCESTORS_FIRST = ("--reverse", "--date-order")
 NEWEST_FIRST = ()  # as git walks: what is before a damaged commit is told before git meets the damage
 
 
 def log(root: str, *revisions: str, renames: str = "-M", order: tuple[str, ...] = ANCESTORS_FIRST) -> Iterator[Logged]:
-    """Commits and their changes, streamed from `git rev-list | git diff-tree --stdin`; merges list no changes. Nothing is
-    held but what one commit says.
+    """Commits and their changes, streamed from git, which begins at once; merges list no changes. Nothing is held but what
+    one commit says. The caller reads to the end, or closes the iterator.
 
     `renames` is git's option: `-M` compares contents, `-M100%` object ids only, which a partial clone can still do.
     Raises SurroundingsError, after the last commit that could be read, with git's words.
     """
-    listing = stream(root, "rev-list", *order, *revisions, "--")
     beginning = f"\x01{secrets.token_hex(8)}"
-    diffing = stream(root, *_PLAIN, *_DIFF, renames, f"--format={_FORMAT.format(beginning)}", source=listing.stdout)
-    assert listing.stdout is not None and diffing.stdout is not None  # noqa: S101 - told by PIPE
-    listing.stdout.close()  # diff-tree has it now, and sees its end
-    _widen(diffing.stdout)
+    printed = f"--format={_FORMAT.format(beginning)}"
+    return _streamed(stream(root, *_LOG, *order, renames, printed, *revisions, "--"), beginning)
+
+
+def _streamed(process: Popen[bytes], beginning: str) -> Iterator[Logged]:
+    assert process.stdout is not None  # noqa: S101 - told by PIPE
+    _widen(process.stdout)
     try:
-        yield from map(_parsed, _commits(diffing.stdout, beginning))
+        for block in _blocks(process.stdout, beginning):
+            yield from _parsed(block, beginning)
     finally:
-        diffing.stdout.close()
-        said = [_end(process) for process in (listing, diffing)]
-    for name, code, words in zip(("rev-list", "diff-tree"), *zip(*said, strict=True), strict=True):
-        if code:
-            raise SurroundingsError(f"git {name} failed: {words}", "run git fsck; the rest of the index is kept")
+        process.stdout.close()
+        code, words = _end(process)
+    if code:
+        raise SurroundingsError(f"git log failed: {words}", "run git fsck; the rest of the index is kept")
 
 
 def _widen(pipe: IO[bytes], size: int = 1 << 20) -> None:
@@ -105,45 +92,53 @@ def _end(process: Popen[bytes]) -> tuple[int, str]:
     return process.wait(), words
 
 
-def _commits(pipe: IO[bytes], beginning: str, size: int = 1 << 18) -> Iterator[str]:
-    """What is said of each commit, without its beginning, as text in which bytes that are no UTF-8 are halves of surrogates.
-    Cut by commits and decoded by blocks: to read field by field took three times as long."""
+def _blocks(pipe: IO[bytes], beginning: str, size: int = 1 << 18) -> Iterator[str]:
+    """What git says, cut before a commit, as text in which bytes that are no UTF-8 are halves of surrogates. Cut and decoded
+    by blocks: to read field by field took three times as long."""
     rest = b""
     while block := pipe.read(size):
         whole, nul, rest = (rest + block).rpartition(b"\0" + beginning.encode())
         if nul:
-            yield from whole.decode("utf-8", "surrogateescape").removeprefix(beginning).split(f"\0{beginning}")
+            yield whole.decode("utf-8", "surrogateescape")
+            rest = nul[1:] + rest
     if rest:
-        yield rest.decode("utf-8", "surrogateescape").removeprefix(beginning)
+        yield rest.decode("utf-8", "surrogateescape")
 
 
-def _parsed(said: str) -> Logged:
-    """A header of nine fields, then the raw diff: `:old-mode new-mode old-id new-id status`, path, and for a rename another
-    path (git-diff-tree(1), raw output format)."""
+def _parsed(said: str, beginning: str) -> Iterator[Logged]:
+    """Of each commit a header of nine fields, then the raw diff: `:old-mode new-mode old-id new-id status`, path, and for a
+    rename another path (git-diff-tree(1), raw output format)."""
     fields = said.split("\0")
-    sha, parents, authored, committed, *rest = fields[:_FIELDS]
-    if not said.isascii():
-        rest = [one if one.isascii() else _whole(one) for one in rest]
-    new = 16 + len(sha)  # where the new id stands in a raw line: that depends on the hash
-    end = new + len(sha)
-    changes: list[LoggedChange] = []
-    at, count = _FIELDS, len(fields)
+    at, count, skip, plain = 0, len(fields), len(beginning), said.isascii()
     while at < count:
-        line = fields[at]
-        if line[:1] != ":":
-            line = line.lstrip("\n")  # before the first one
-            if not line:
-                at += 1
-                continue
-        status, path = line[end + 1], fields[at + 1]
-        path = path if path.isascii() else from_text(path)
-        if status == "R" or status == "C":
-            changes.append(LoggedChange(from_text(fields[at + 2]), status, line[new:end], path))
-            at += 3
-        else:
-            changes.append(LoggedChange(path, status, None if status == "D" else line[new:end], None))
-            at += 2
-    return LoggedCommit(sha, parents, int(authored), int(committed), *rest), changes
+        _, parents, authored, committed, *rest = fields[at : at + _FIELDS]
+        sha = fields[at][skip:]
+        if not plain:
+            rest = [one if one.isascii() else _whole(one) for one in rest]
+        new = 16 + len(sha)  # where the new id stands in a raw line: that depends on the hash
+        end = new + len(sha)
+        at += _FIELDS
+        changes: list[LoggedChange] = []
+        while at < count:
+            line = fields[at]
+            first = line[:1]
+            if first == "\x01":  # the next commit: what is left of a diff begins with a colon
+                break
+            if first != ":":
+                line = line.lstrip("\n")  # before the first one
+                if not line:
+                    at += 1
+                    continue
+            status, path = line[end + 1], fields[at + 1]
+            if not plain:
+                path = from_text(path)
+            if status == "R" or status == "C":
+                changes.append((from_text(fields[at + 2]), status, line[new:end], path))
+                at += 3
+            else:
+                changes.append((path, status, None if status == "D" else line[new:end], None))
+                at += 2
+        yield LoggedCommit(sha, parents, int(authored), int(committed), *rest), changes
 
 
 def _whole(text: str) -> str:

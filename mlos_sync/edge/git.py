@@ -8,6 +8,7 @@ Paths are text in the encoding of `core/paths.py`; output is read with `-z`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -103,16 +104,22 @@ def attempt(
     )
 
 
-def stream(root: str, *args: str, source: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-    """Start git with its output as a pipe; the caller reads it to the end and waits. `source` is what it reads."""
-    return subprocess.Popen(
+def stream(root: str, *args: str, data: bytes | None = None) -> subprocess.Popen[bytes]:
+    """Start git with its output as a pipe; the caller reads it to the end and waits. `data` is given to a command that reads
+    all of its input before it says anything."""
+    process = subprocess.Popen(
         [program(), *_SAFE, *args],
         cwd=root,
-        stdin=source or subprocess.DEVNULL,
+        stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
     )
+    if data is not None and process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):  # git ended early: its exit code and its words say why
+            process.stdin.write(data)
+            process.stdin.close()
+    return process
 
 
 @dataclass(frozen=True, slots=True)

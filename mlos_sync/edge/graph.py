@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from subprocess import Popen
 
-from mlos_sync.edge.git import attempt, run
+from mlos_sync.edge.git import attempt, run, stream
 
 
 def ref_tips(root: str) -> list[str]:
@@ -32,23 +33,25 @@ def unreached(root: str, commit: str, head: str | None) -> list[str] | None:
     return None if done.returncode else done.stdout.decode().split()
 
 
-def lineage(root: str, wanted: Iterable[str], unwanted: Iterable[str], *options: str) -> list[tuple[str, list[str]]]:
+def lineage(
+    root: str, wanted: Iterable[str], unwanted: Iterable[str], *options: str
+) -> Iterator[tuple[str, list[str]]]:
     """(commit, parents) of what is reachable from the first commits and not from the others, ancestors first; names that
-    this repository does not have are passed over. `options` are `rev-list`'s."""
+    this repository does not have are passed over. `options` are `rev-list`'s. Git begins at once, and walks while the caller
+    does something else; the caller reads to the end."""
     names = "".join([*(f"{one}\n" for one in wanted), *(f"^{one}\n" for one in unwanted)])
-    done = attempt(
-        root,
-        "rev-list",
-        "--parents",
-        "--reverse",
-        "--topo-order",
-        "--ignore-missing",
-        *options,
-        "--stdin",
-        data=names.encode(),
-    )
-    lines = (line.split(" ") for line in done.stdout.decode("ascii", "replace").split("\n") if line)
-    return [(words[0], words[1:]) for words in lines]
+    process = stream(
+        root, "rev-list", "--parents", "--reverse", "--topo-order", "--ignore-missing", *options, "--stdin", data=names.encode()
+    )  # fmt: skip
+    return _links(process)
+
+
+def _links(process: Popen[bytes]) -> Iterator[tuple[str, list[str]]]:
+    with process:
+        assert process.stdout is not None  # noqa: S101 - told by PIPE
+        for line in process.stdout:
+            sha, *parents = line.decode("ascii", "replace").split()
+            yield sha, parents
 
 
 def is_ancestor(root: str, commit: str, other: str) -> bool:

@@ -11,6 +11,7 @@ from cli import add, dump, git_dir, head, need, opened, quick, save, synced, wor
 from gitrepo import git
 
 from mlos_sync.app import dumping, why
+from mlos_sync.edge import commits
 
 SETTINGS = {
     "colours and names": "color.ui=always color.branch=always core.quotePath=true core.abbrev=4 advice.detachedHead=false",
@@ -42,7 +43,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory):
-    """The workspace and its dump, read with no settings at all."""
+    """The workspace, its dump and its commits, read with no settings at all."""
     repo = workspace(tmp_path_factory.mktemp("settings"))
     task = add(repo, "task", description="Close me")
     need(repo, "Know why")
@@ -70,7 +71,24 @@ def before(tmp_path_factory):
     save(repo, "the submodule moved")
     git(repo, "notes", "add", "-m", "Closes: 1")
     git(repo, "branch", "-q", "-D", "side")
-    return repo, read_anew(repo)
+    return repo, read_anew(repo), list(plumbed(repo))
+
+
+def plumbed(repo):
+    """(name, parents, times, subject, changes) of each commit, ancestors first, by commands that heed no setting."""
+    for sha in git(repo, "rev-list", "--reverse", "--date-order", "HEAD").stdout.split():
+        header, _, message = git(repo, "cat-file", "commit", sha).stdout.partition("\n\n")
+        told = [line.partition(" ")[::2] for line in header.split("\n")]
+        parents = " ".join(value for key, value in told if key == "parent")
+        times = [int(value.split(" ")[-2]) for key, value in told if key in ("author", "committer")]
+        printed = git(repo, "diff-tree", "--root", "-r", "-z", "-M", "--no-commit-id", "--no-abbrev", sha).stdout
+        fields, changes = iter(printed.split("\0")), []
+        for about in filter(None, fields):
+            new, status = about.split(" ")[3:5]
+            old = next(fields)
+            path = next(fields) if status[0] == "R" else old
+            changes.append((path, status[0], None if status == "D" else new, old if path != old else None))
+        yield (sha, parents, *times, message.split("\n")[0], changes)
 
 
 def read_anew(repo):
@@ -84,12 +102,14 @@ def read_anew(repo):
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_changes_nothing_that_is_read(before, name):
     """The history under the setting, and who wrote a line."""
-    repo, expected = before
+    repo, expected, plain = before
     settings = [one.replace("\u00a0", " ").partition("=") for one in SETTINGS[name].split(" ")]
     for key, _, value in settings:
         git(repo, "config", key, value)
     try:
         assert dumping.differences(expected, read_anew(repo)) == []
+        read = [(*one[:4], one.subject, changes) for one, changes in commits.log(str(repo), "HEAD")]
+        assert read == plain
         with opened(repo) as index:
             line = why.why_path(index, "moved.md", 41)["commits"]
         assert [one["subject"] for one in line] == ["moved"]
@@ -100,7 +120,7 @@ def test_a_setting_changes_nothing_that_is_read(before, name):
 
 def test_replaced_objects_and_grafts_change_nothing(before):
     """They are of this clone alone, and change without HEAD moving."""
-    repo, expected = before
+    repo, expected, _ = before
     git(repo, "replace", "HEAD~1", "HEAD~3")
     git(repo, "replace", "--edit", "HEAD", env={"GIT_EDITOR": "sed -i s/moved/replaced/"})
     grafts = git_dir(repo) / "info" / "grafts"
@@ -115,7 +135,7 @@ def test_replaced_objects_and_grafts_change_nothing(before):
 
 def test_what_git_cannot_tell_is_said_in_its_words(before):
     """A setting that stops git itself is no missing line."""
-    repo, _ = before
+    repo, *_ = before
     git(repo, "config", "blame.ignoreRevsFile", "nowhere")
     try:
         done = quick(repo, "why", "moved.md:41", ok=False)
