@@ -124,6 +124,15 @@ def with_one_need(tmp_path: Path, title: str) -> Path:
     return repo
 
 
+def with_one_task(tmp_path: Path) -> Path:
+    """A workspace whose main branch has a file and one task, and nothing pending."""
+    repo = workspace(tmp_path)
+    write(repo, "a.txt", "one\n")
+    add(repo, "task", description="first")
+    save(repo, "records")
+    return repo
+
+
 def with_two_files(tmp_path: Path) -> Path:
     """A workspace with a program and a page, committed: enough for the paths of a transcript to say where it was."""
     repo = workspace(tmp_path)

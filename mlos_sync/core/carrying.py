@@ -72,34 +72,28 @@ def is_successor(old: Known, new: Known) -> bool:
 
 
 def place(
-    old: Known,
-    after: Sequence[Known],
-    candidates: Iterable[Known],
-    *,
-    ignored: Collection[str] = (),
-    told: Collection[str] = (),
+    old: Known, after: Sequence[Known], candidates: Iterable[Known], *, ignored: Collection[str] = ()
 ) -> Placement | None:
     """The candidate that introduced most of what `old` made, the earliest of several; `after` are the commits that came
-    after it in its line. `ignored` are paths that are made anew each time (compiled views); `told` are commits that git
-    itself named as the new form of the old one.
+    after it in its line. `ignored` are paths that are made anew each time (compiled views).
 
-    *proved*: every path holds what the line left there. *declared*: git told. *matched*: some paths do. A commit that
-    was made before the old one was written is none of these.
+    *proved*: every path holds what the line left there. *matched*: some paths do. A commit that was made before the old
+    one was written is neither.
     """
-    best: tuple[tuple[int, int, str, str], Placement] | None = None
+    best: tuple[tuple[int, str, str], Placement] | None = None
     sought = {path: {blob} for path, blob in old.changes.items() if path not in ignored}
     for later in after:
         for path in sought.keys() & later.changes.keys():
             sought[path].add(later.changes[path])
     for one in candidates:
-        if one.sha not in told and one.committed < old.authored:
+        if one.committed < old.authored:
             continue
         held = {path: one.changes.get(path) for path in sought}
         found = [path for path, blob in held.items() if blob in sought[path]]
-        if not any(held[path] != GONE and held[path] not in EMPTY_BLOBS for path in found) and one.sha not in told:
+        if not any(held[path] != GONE and held[path] not in EMPTY_BLOBS for path in found):
             continue  # files that are gone, or empty, are so in many commits
-        evidence = "proved" if found and len(found) == len(sought) else "declared" if one.sha in told else "matched"
-        rank = (-len(found), one.sha not in told, one.committed, one.sha)
+        evidence = "proved" if len(found) == len(sought) else "matched"
+        rank = (-len(found), one.committed, one.sha)
         if best is None or rank < best[0]:
             best = rank, Placement(one.sha, evidence, len(found), len(sought))
     return best[1] if best else None

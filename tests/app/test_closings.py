@@ -15,7 +15,7 @@ from cli import (
     opened,
     save,
     synced,
-    workspace,
+    with_one_task,
     write,
 )
 from gitrepo import git
@@ -26,11 +26,7 @@ from mlos_sync.app import freshness
 @pytest.fixture
 def repo(tmp_path):
     """A workspace on main with one need and one task, committed."""
-    repo = workspace(tmp_path)
-    write(repo, "a.txt", "one\n")
-    add(repo, "task", description="first")
-    save(repo, "records")
-    return repo
+    return with_one_task(tmp_path)
 
 
 def task(repo, number=1):

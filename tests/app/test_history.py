@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from cli import add, assert_rebuild_is_equal, head, listed, opened, run, save, workspace, write
+from cli import add, assert_rebuild_is_equal, head, listed, opened, run, save, with_one_task, write
 from gitrepo import git, make_repo
 
 from mlos_sync.app import freshness, setup
@@ -14,11 +14,7 @@ from mlos_sync.edge import commits, store
 
 @pytest.fixture
 def repo(tmp_path):
-    repo = workspace(tmp_path)
-    write(repo, "a.txt", "one\n")
-    add(repo, "task", description="first")
-    save(repo, "records")
-    return repo
+    return with_one_task(tmp_path)
 
 
 def told(repo, sql, *values):

@@ -42,23 +42,20 @@ def test_later_commits_of_the_line():
     assert place(known("o", {"a": "1", "b": "2"}), gone, [known("n", {"a": GONE, "b": "2"})]) == ("n", "proved", 2, 2)
 
 
-def test_time_forbids_and_git_overrules():
-    """A commit from before the work carries nothing of it, unless git itself said that it does."""
+def test_time_forbids():
+    """A commit from before the work carries nothing of it."""
     early = known("n", {"a": "1"}, committed="2025-01-01T00:00:00Z")
     assert place(known("o", {"a": "1"}), [], [early]) is None
-    assert place(known("o", {"a": "1"}), [], [early], told={"n"}) == ("n", "proved", 1, 1)
-    assert place(known("o", {"a": "1"}), [], [known("n", {"a": "9"})], told={"n"}) == ("n", "declared", 0, 1)
 
 
 def test_ignored_paths_and_the_best_of_several():
-    """Views are not asked for; more found is better, then git's word, then the earlier."""
+    """Views are not asked for; more found is better, then the earlier."""
     old = known("o", {"a": "1", "b": "2", "VIEW.md": "v"})
     some = [
         known("late", {"a": "1", "b": "2"}, committed="2026-03-01T00:00:00Z"), known("part", {"a": "1"}),
         known("early", {"a": "1", "b": "2"}, committed="2026-02-01T00:00:00Z"),
     ]  # fmt: skip
     assert place(old, [], some, ignored={"VIEW.md"}) == ("early", "proved", 2, 2)
-    assert place(old, [], some, ignored={"VIEW.md"}, told={"late"}) == ("late", "proved", 2, 2)
 
 
 def test_successors_have_author_and_time_and_look_alike():
