@@ -141,7 +141,7 @@ def _born(config: Config) -> str:
     return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _events(db: Connection, kind: str, word: str) -> Iterable[Event]:
+def events_with(db: Connection, kind: str, word: str) -> Iterable[Event]:
     """The visible events of a kind whose line holds a word."""
     found = db.execute("SELECT line FROM events WHERE kind = ? AND visible = 1 AND instr(line, ?)", (kind, word))
     return (trusted(line) for (line,) in found)
@@ -149,12 +149,12 @@ def _events(db: Connection, kind: str, word: str) -> Iterable[Event]:
 
 def needs_ever_in(db: Connection, scope: str) -> set[str]:
     """The needs that are or were in a scope."""
-    return {event.uid for event in _events(db, "need", '"scope":') if event.fields.get("scope") == scope}
+    return {event.uid for event in events_with(db, "need", '"scope":') if event.fields.get("scope") == scope}
 
 
 def _tasks_ever_of(db: Connection, needs: set[str]) -> set[str]:
     keys = {f"need:{uid}" for uid in needs}
-    return {event.uid for event in _events(db, "task", '"need_id":') if event.fields.get("need_id") in keys}
+    return {event.uid for event in events_with(db, "task", '"need_id":') if event.fields.get("need_id") in keys}
 
 
 def records_of(db: Connection, needs: set[str], edges: Iterable[Edge]) -> list[Record]:
@@ -184,7 +184,7 @@ def _shared(one: str, other: str) -> int:
 def need_edges(db: Connection) -> list[Edge]:
     """Every edge between a need and a file that somebody made, gone ones too, as the journal tells it."""
     lines: dict[str, list[Event]] = {}
-    for event in _events(db, "relationship", '"artifact:'):
+    for event in events_with(db, "relationship", '"artifact:'):
         lines.setdefault(event.uid, []).append(event)
     found = []
     for uid, first in sorted(lines.items()):

@@ -39,8 +39,8 @@ created = "{created}"
 # Patterns, as in .gitignore, of files that are no artifacts (.mlosignore says the same).
 ignore = []
 
-# Compiled views. kind is problem (needs and tasks; scope = "..." for one scope), index (the files of a folder;
-# folder = "notes") or context_pack (need = "need-3f9a2c").
+# Compiled views. kind is problem (needs and tasks; scope = "..." for one scope), status (what is ready and what is
+# blocked; scope, too), index (the files of a folder; folder = "notes") or context_pack (need = "need-3f9a2c").
 [[view]]
 path = "PROBLEM.md"
 kind = "problem"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
+from mlos_sync.app import outlook
 from mlos_sync.app.gathering import (
     Content,
     Edge,
@@ -46,7 +47,7 @@ def compile_view(source: Source, view: View) -> bytes:
     """A view's bytes, sealed. Raises UsageError when the config asks for what cannot be."""
     source = replace(source, files=_with_views(source))
     pages: dict[str, Callable[[Source, View], object]] = {
-        "problem": _problem, "index": _index, "context_pack": _context_pack,
+        "problem": _problem, "index": _index, "context_pack": _context_pack, "status": _status,
     }  # fmt: skip
     return views.render(template(view.kind), pages[view.kind](source, view))
 
@@ -65,6 +66,8 @@ def title_of(view: View) -> str:
     elif view.kind == "index":
         folder = _folder(view)
         standard = f"Index of {folder}" if folder else "Index"
+    elif view.kind == "status":
+        standard = f"Status: {view.scope}" if view.scope is not None else "Status"
     else:
         standard = f"Context pack for {view.need}"
     return view.title or standard
@@ -77,6 +80,9 @@ def about(view: View) -> str:
         return f"What {where} needs, most urgent first, with the tasks that follow from it."
     if view.kind == "index":
         return f"The files of {_folder(view) or 'this workspace'} that git tracks."
+    if view.kind == "status":
+        where = f"the scope {view.scope}" if view.scope is not None else "this workspace"
+        return f"What can be done now in {where}, most urgent first, and what the rest waits for."
     return f"What an agent that works on {view.need} has to know."
 
 
@@ -117,6 +123,15 @@ def _problem(source: Source, view: View) -> views.ProblemPage:
     head = front(source, _slug("problem", scope), title_of(view), about(view), records, tags)
     open_tasks = sum(task.status in OPEN_TASKS for task in (*tasks, *loose))
     return views.ProblemPage(view.path, head, tuple(groups), loose, len(needs), open_tasks)
+
+
+def _status(source: Source, view: View) -> views.StatusPage:
+    """What `mlos-sync ready` says, and what is running."""
+    ready, running, blocked, circles = outlook.steps(source.db, view.scope)
+    tags = [view.scope] if view.scope else []
+    slug = _slug("status", view.scope)
+    head = front(source, slug, title_of(view), about(view), outlook.records(source.db), tags)
+    return views.StatusPage(view.path, head, tuple(ready), tuple(running), tuple(blocked), tuple(circles))
 
 
 def _nested(needs: list[Need], shown: Mapping[str, str]) -> Iterable[views.NeedItem]:

@@ -166,6 +166,40 @@ class PackPage:
     entries: tuple[PackEntry, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What a task waits for: an unfinished need or task, by an edge of `type` from it to `holder` (the task itself, its
+    need, or one above)."""
+
+    name: str
+    text: str
+    status: str
+    type: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A task that is to be done: `priority` is its own or inherited, `need` the name and title of what it is for."""
+
+    task: TaskItem
+    priority: int | None
+    need: tuple[str, str] | None
+    waits: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StatusPage:
+    """STATUS.md: what is ready, running and blocked, and circles of things that wait for each other."""
+
+    path: str
+    front: Front
+    ready: tuple[Step, ...]
+    running: tuple[Step, ...]
+    blocked: tuple[Step, ...]
+    circles: tuple[tuple[str, ...], ...]
+
+
 def render(template_text: str, context: object) -> bytes:
     """The sealed document that a template (its frontmatter holds `seal: pending`) makes of `context`, its `page`.
 

@@ -13,7 +13,7 @@ from mlos_sync.core.paths import to_bytes
 from mlos_sync.errors import SurroundingsError, UsageError
 
 MARKER = ".mlos/config.toml"
-VIEW_KINDS = ("problem", "index", "context_pack")
+VIEW_KINDS = ("problem", "index", "context_pack", "status")
 _KNOWN = {"workspace", "created", "view", "ignore", "transcripts", "commits", "hooks"}
 _KNOWN_COMMITS = {"trailers", "mentions", "keywords", "current", "offer", "unknown"}
 CURRENT = ("agent", "branch")
