@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from mlos_sync.app.annotations import Said, described
@@ -52,12 +52,14 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where views come from: records, files by path, and a reader of contents (None: it cannot be read)."""
+    """Where views come from: records, files by path, a reader of contents (None: it cannot be read), and the templates that
+    the tree brings along."""
 
     db: Connection
     config: Config
     files: Mapping[str, File]
     read: Callable[[str], Content | None]
+    templates: Mapping[str, str | None] = field(default_factory=dict)  # the tree's own, by kind; None: not allowed here
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,10 @@ from mlos_sync.app.gathering import (
 )
 from mlos_sync.app.naming import find_record
 from mlos_sync.core import ids, views
-from mlos_sync.core.paths import sort_key
+from mlos_sync.core.paths import shown, sort_key
 from mlos_sync.core.vocabulary import OPEN_TASKS
 from mlos_sync.edge.store import Connection
-from mlos_sync.edge.workspace import MARKER, View, shipped
+from mlos_sync.edge.workspace import MARKER, View, own_template, shipped
 from mlos_sync.errors import RefusedError, UsageError
 
 COMPILED = "not shown, a compiled view"
@@ -44,12 +44,38 @@ _NAMED = re.compile("need-([0-9a-f]{6,32})")
 
 
 def compile_view(source: Source, view: View) -> bytes:
-    """A view's bytes, sealed. Raises UsageError when the config asks for what cannot be."""
+    """A view's bytes, sealed. Raises UsageError when the config or the tree's own template asks for what cannot be,
+    RefusedError when that template may not run here (`is_withheld`)."""
     source = replace(source, files=_with_views(source))
     pages: dict[str, Callable[[Source, View], object]] = {
         "problem": _problem, "index": _index, "context_pack": _context_pack, "status": _status,
     }  # fmt: skip
-    return views.render(template(view.kind), pages[view.kind](source, view))
+    if view.kind not in source.templates:
+        return views.render(template(view.kind), pages[view.kind](source, view))
+    own = source.templates[view.kind]
+    if own is None:
+        raise RefusedError(f"{shown(view.path)} {WITHHELD}", ALLOW)
+    return _rendered(view, own, pages[view.kind](source, view))
+
+
+WITHHELD = "has a template of the workspace's own, which this clone does not run; only its seal is checked"
+ALLOW = "if you trust it: git config mlos-sync.templates true"
+
+
+def is_withheld(source: Source, view: View) -> bool:
+    """Whether a view cannot be compiled here, because its template came with the tree and nobody allowed such."""
+    return view.kind in source.templates and source.templates[view.kind] is None
+
+
+def _rendered(view: View, own: str, page: object) -> bytes:
+    """What the tree's own template makes of a page: somebody else's program, so whatever it raises is its mistake."""
+    try:
+        return views.render(own, page)
+    except Exception as error:
+        line = getattr(error, "lineno", None)
+        words = " ".join(str(error).split()) or type(error).__name__
+        place = f"{own_template(view.kind)}{f', line {line}' if line else ''}"
+        raise UsageError(f"{place}: {words}", "mend the template, or take it away: git rm it, then compile") from None
 
 
 @lru_cache(maxsize=8)

@@ -175,10 +175,13 @@ def compile_views(
 ) -> None:
     """Write the compiled views that changed. Stops at one that was edited by hand."""
     from mlos_sync.app import compiling, sync
+    from mlos_sync.app.viewing import ALLOW, WITHHELD
 
     index = open_here()
     sync.sync(index)
     chosen = tuple(inside(index.workspace, name) for name in names or ())
+    for path in compiling.withheld(index, chosen):
+        say([f"{path} {WITHHELD} ({ALLOW})"], None, False, error=True)
     if check:
         plan = compiling.plan(index, chosen)
         stale = [one.path for one in plan if one.state in ("stale", "missing")]
@@ -205,9 +208,12 @@ def verify(
     """The guard's check and a recompile, on the tracked tree (HEAD). For CI: exit 1 on findings."""
     from mlos_sync.app import verifying
     from mlos_sync.app.opening import workspace_of
+    from mlos_sync.app.viewing import ALLOW, WITHHELD
 
     workspace = workspace_of(settings.folder)
     findings = verifying.verify_range(workspace, between) if between else verifying.verify(workspace)
+    for path in verifying.withheld(workspace, between.rpartition("..")[2] or "HEAD" if between else "HEAD"):
+        say([f"{path} {WITHHELD} ({ALLOW})"], None, False, error=True)
     told = [{"path": f.path, "kind": f.kind, "message": f.message, "fix": f.fix} for f in findings]
     lines = [line for f in findings for line in (f"{f.kind:9} {f.path}: {f.message}", f"          fix: {f.fix}")]
     say(lines or ["ok"], {"ok": not findings, "findings": told}, as_json)

@@ -288,6 +288,11 @@ def _only(table: dict[str, Any], known: set[str], place: str, where: str) -> Non
             raise UsageError(f"{place}: unknown key `{key}`; known are {', '.join(sorted(known))}", where)
 
 
+def own_template(kind: str) -> str:
+    """Where a workspace may keep a template of its own for a kind of view."""
+    return f".mlos/templates/{kind}.md.j2"
+
+
 def shipped(name: str) -> str:
     """Folder `hooks` or `templates` as we ship it: beside the package in a source tree, inside it in a wheel."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
