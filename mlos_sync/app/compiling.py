@@ -60,13 +60,13 @@ def compile_views(
     """Write the views whose bytes change: (paths written, paths left alone).
 
     Raises RefusedError, before anything is written, when one was edited by hand; `discard` overwrites it and keeps
-    the edit in the git directory; `resolve` overwrites those that a merge left unmerged (git keeps both sides).
+    the edit in the git directory; `resolve` overwrites those that a merge left unmerged (git keeps both sides), and tells
+    git that they are merged.
     """
     planned = plan(index, names)
-    edited = [one for one in planned if one.state == EDITED]
-    if resolve and edited:
-        tracked = git.tracked(index.workspace.root)
-        edited = [one for one in edited if one.path not in tracked or tracked[one.path].tag != "M"]
+    tracked = git.tracked(index.workspace.root) if resolve else {}
+    unmerged = {one.path for one in planned if one.path in tracked and tracked[one.path].tag == "M"}
+    edited = [one for one in planned if one.state == EDITED and one.path not in unmerged]
     for one in edited:
         if one.on_disk is None:
             raise RefusedError(f"{shown(one.path)} is no regular file", "move it away, then run mlos-sync compile")
@@ -83,10 +83,12 @@ def compile_views(
         _keep(index, one)
     written = []
     for one in planned:
-        if one.data is not None and one.state != CURRENT:
+        if one.data is not None and (one.state != CURRENT or one.path in unmerged):
             files.write(index.workspace.root, one.path, one.data)
             written.append(one.path)
-    return written, [one.path for one in planned if one.state == CURRENT]
+        if one.data is not None and one.path in unmerged:
+            git.stage_blob(index.workspace.root, one.path, git.write_blob(index.workspace.root, one.data))
+    return written, [one.path for one in planned if one.state == CURRENT and one.path not in unmerged]
 
 
 def withheld(index: Index, names: Iterable[str] = ()) -> list[str]:

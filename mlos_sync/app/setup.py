@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mlos_sync.app import collecting, dumping, firing, freshness, hooking, indexing, journaling, leaving
+from mlos_sync.app import collecting, dumping, firing, freshness, hooking, indexing, journaling, leaving, merging
 from mlos_sync.app.firing import Standing
 from mlos_sync.app.indexing import Progress
 from mlos_sync.app.opening import Index, has_database, open_index, try_open
@@ -75,7 +75,9 @@ def initialise(folder: str, *, make_repository: bool = False) -> Made:
         _put(root, JOURNAL_ATTRIBUTES, b"* -text -filter -ident -merge !working-tree-encoding\n", wrote)
     workspace = find(root)
     _mark_views(workspace, wrote)
+    named = merging.is_configured(workspace)
     hooks = hooking.install(workspace)
+    wrote += [] if named else [f"git config {merging.KEY}"]
     if not has_database(workspace):
         # Records and commits at once; files are the business of the first sync, which shows its progress.
         _replace_database(workspace, freshness.catch_up)
@@ -103,8 +105,9 @@ def _put(root: str, path: str, data: bytes, wrote: list[str]) -> None:
 
 
 def _mark_views(workspace: Workspace, wrote: list[str]) -> None:
-    """Marked lines in `.gitattributes` that tell a forge which files are generated."""
-    lines = [*(f"{_attribute(view.path)} linguist-generated=true" for view in workspace.config.views), _END]
+    """Marked lines in `.gitattributes`: which files are generated, for a forge, and who merges them, for git."""
+    said = f"linguist-generated=true merge={merging.DRIVER}"
+    lines = [*(f"{_attribute(view.path)} {said}" for view in workspace.config.views), _END]
     old = files.read(workspace, ATTRIBUTES) or b""
     kept = without_marks(old)
     begin = f"\n{_BEGIN}{_GAP}" if kept and not kept.endswith(b"\n") else _BEGIN

@@ -81,6 +81,24 @@ def withheld(workspace: Workspace, revision: str = "HEAD") -> list[str]:
     return [view.path for view in config.views if view.path in tree and own.get(view.kind, "") is None]
 
 
+def compile_one(start: str, tree_id: str, path: str) -> bytes | None:
+    """A view as a tree that is in no commit yet compiles to it; None where that tree has no such view, or one that may not
+    be compiled here."""
+    root, git_dir, common_dir, hooks_dir = git_folders(start)
+    tree = git.tree_files(root, tree_id)
+    config, _ = _config(root, tree)
+    view = next((view for view in config.views if view.path == path), None) if config else None
+    if config is None or view is None:
+        return None
+    known = _Known()
+    _look(root, tree, known)
+    with contextlib.closing(store.create(":memory:", for_everybody=False)) as db:
+        if _fold_journal(db, root, tree):
+            return None  # a damaged segment: whatever follows would lack its records
+        source = _source(db, Workspace(root, git_dir, common_dir, hooks_dir, config), config, tree, known)
+        return None if is_withheld(source, view) else compile_view(source, view)
+
+
 def outdated(start: str, sha: str) -> list[Finding]:
     """Views of a commit that are stale or missing, told by that commit alone: the work tree at `start` may hold another
     one, or no workspace."""

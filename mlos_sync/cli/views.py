@@ -171,6 +171,10 @@ def compile_views(
     discard: Annotated[
         bool, typer.Option("--discard", help="Overwrite hand edits; they are kept in the git directory.")
     ] = False,
+    resolve: Annotated[
+        bool,
+        typer.Option("--resolve", help="After a merge: also those in conflict, and tell git that they are merged."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the compiled views that changed. Stops at one that was edited by hand."""
@@ -192,7 +196,7 @@ def compile_views(
             as_json,
         )
         raise typer.Exit(1 if stale or edited else 0)
-    written, unchanged = compiling.compile_views(index, chosen, discard=discard)
+    written, unchanged = compiling.compile_views(index, chosen, discard=discard, resolve=resolve)
     sync.sync(index, tuple(written))
     say(
         [f"wrote      {p}" for p in written] + [f"unchanged  {p}" for p in unchanged],

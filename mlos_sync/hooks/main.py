@@ -80,6 +80,12 @@ def post_commit(_: list[str]) -> int:
     return 0
 
 
+def merge_view(arguments: list[str]) -> int:
+    """Merge a compiled view for git. Where that fails our side stands, with the words why: a whole view, at worst stale."""
+    done = _failing_open("merging a compiled view", lambda: _merge(*arguments))
+    return done if isinstance(done, int) else 0
+
+
 def pre_push(arguments: list[str]) -> int:
     """Refuse to push what the guard would have refused to commit; of what is out of date, or was taken back, only say so."""
     try:
@@ -168,7 +174,7 @@ def _failing_open(what: str, action: Callable[[], object]) -> object:
         return action()
     except Exception as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
-        say(f"mlos-sync: {what} did not work, the commit goes on: {first} (mlos-sync status)")
+        say(f"mlos-sync: {what} did not work, git goes on: {first} (mlos-sync status)")
         return None
 
 
@@ -186,6 +192,12 @@ def _publish() -> None:
     from mlos_sync.app import publishing
 
     publishing.publish_for_commit()
+
+
+def _merge(*arguments: str) -> int:
+    from mlos_sync.app import merging
+
+    return merging.merge(*arguments)
 
 
 def _prepare(file: str, source: str = "", *_: str) -> None:
@@ -222,6 +234,7 @@ _HOOKS = {
     "commit-msg": commit_msg,
     "post-commit": post_commit,
     "pre-push": pre_push,
+    "merge-view": merge_view,
 }
 
 if __name__ == "__main__":

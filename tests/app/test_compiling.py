@@ -10,7 +10,7 @@ import pytest
 from gitrepo import git
 from viewed import NEED, TASK, cloned, commit, compile_all, fill, make_workspace, opened, root, shown_views, sql
 
-from mlos_sync.app import compiling, verifying
+from mlos_sync.app import compiling, merging, verifying
 from mlos_sync.app import events as remember
 from mlos_sync.app.folding import refold
 from mlos_sync.app.gathering import Source
@@ -377,6 +377,7 @@ def test_views_are_chosen_by_path(place):
 
 def test_a_merge_conflict_in_a_view_is_resolved_by_compiling(place):
     """Unmerged views are written anew with resolve, and refused without."""
+    merging.remove(place)
     compile_all(place)
     commit(place)
     git(root(place), "branch", "side")
