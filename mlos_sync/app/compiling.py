@@ -27,6 +27,8 @@ from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 
 CURRENT, STALE, MISSING, EDITED, WITHHELD = "current", "stale", "missing", "edited", "withheld"
 DISCARDED = "discarded"
+SEALS = "compiled"
+KEPT_SEALS = 4096
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -84,11 +86,34 @@ def compile_views(
     written = []
     for one in planned:
         if one.data is not None and (one.state != CURRENT or one.path in unmerged):
+            note_compiled(index.workspace.common, one.data)  # first: what stands on disk is known to be ours
             files.write(index.workspace.root, one.path, one.data)
             written.append(one.path)
         if one.data is not None and one.path in unmerged:
             git.stage_blob(index.workspace.root, one.path, git.write_blob(index.workspace.root, one.data))
     return written, [one.path for one in planned if one.state == CURRENT and one.path not in unmerged]
+
+
+def note_compiled(common: str, *made: bytes) -> None:
+    """Remember the seals of what was compiled in this repository, so that a commit can tell an older compile from a forgery.
+    `common` is our folder in the common git directory; the last few thousand are kept."""
+    name = os.path.join(common, SEALS)
+    known = seals(common)
+    new = [one for one in map(seal.digest_of, made) if one not in known]
+    if len(known) > 2 * KEPT_SEALS:
+        files.write(common, SEALS, "".join(f"{one}\n" for one in [*known[-KEPT_SEALS:], *new]).encode(), mode=0o600)
+    elif new:
+        with open(os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "a") as file:
+            file.write("".join(f"{one}\n" for one in new))
+
+
+def seals(common: str) -> list[str]:
+    """The seals of what was compiled in this repository, oldest first."""
+    try:
+        with open(os.path.join(common, SEALS), encoding="ascii", errors="replace") as file:
+            return file.read().split("\n")[:-1]
+    except FileNotFoundError:
+        return []
 
 
 def withheld(index: Index, names: Iterable[str] = ()) -> list[str]:

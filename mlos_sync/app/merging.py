@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from mlos_sync.core import seal
 from mlos_sync.edge import git, settings
-from mlos_sync.edge.workspace import Workspace
+from mlos_sync.edge.workspace import Workspace, find
 
 DRIVER = "mlos-sync-view"
 INNER = "MLOS_SYNC_MERGING"  # set for the merge that we ask git for: there every view stays as it is
@@ -71,7 +71,7 @@ def _read(name: str) -> bytes:
 
 def _compiled(path: str) -> bytes | None:
     """The view as the merged tree compiles to it; None where that tree is not known."""
-    from mlos_sync.app import verifying
+    from mlos_sync.app import compiling, verifying
 
     others = [match[1] for match in map(_HEAD.fullmatch, os.environ) if match]
     head = git.head(os.getcwd())
@@ -84,7 +84,10 @@ def _compiled(path: str) -> bytes | None:
     tree = done.stdout.split(b"\n")[0].decode("ascii", "replace").strip("\0")
     if done.returncode not in (0, 1) or not re.fullmatch("[0-9a-f]{40,64}", tree):
         return None
-    return verifying.compile_one(os.getcwd(), tree, path)
+    made = verifying.compiled_from(os.getcwd(), tree, [path]).get(path)
+    if made is not None:
+        compiling.note_compiled(find(os.getcwd()).common, made)
+    return made
 
 
 def _no_drivers(root: str) -> Mapping[str, str]:

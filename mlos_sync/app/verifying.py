@@ -8,7 +8,7 @@ config and files, in a database in memory, by the code that `compile` uses.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from mlos_sync.app.annotations import by_path
@@ -81,22 +81,25 @@ def withheld(workspace: Workspace, revision: str = "HEAD") -> list[str]:
     return [view.path for view in config.views if view.path in tree and own.get(view.kind, "") is None]
 
 
-def compile_one(start: str, tree_id: str, path: str) -> bytes | None:
-    """A view as a tree that is in no commit yet compiles to it; None where that tree has no such view, or one that may not
-    be compiled here."""
+def compiled_from(start: str, tree_id: str, paths: Iterable[str]) -> dict[str, bytes]:
+    """Those of the views that a tree declares, as they are compiled from it, whether or not it is in a commit yet. Left out
+    are paths that are no views, those that may not or cannot be compiled here, and all where a segment is damaged."""
     root, git_dir, common_dir, hooks_dir = git_folders(start)
     tree = git.tree_files(root, tree_id)
     config, _ = _config(root, tree)
-    view = next((view for view in config.views if view.path == path), None) if config else None
-    if config is None or view is None:
-        return None
-    known = _Known()
+    wanted = [view for view in config.views if view.path in set(paths)] if config else []
+    if config is None or not wanted:
+        return {}
+    known, found = _Known(), {}
     _look(root, tree, known)
     with contextlib.closing(store.create(":memory:", for_everybody=False)) as db:
         if _fold_journal(db, root, tree):
-            return None  # a damaged segment: whatever follows would lack its records
+            return {}
         source = _source(db, Workspace(root, git_dir, common_dir, hooks_dir, config), config, tree, known)
-        return None if is_withheld(source, view) else compile_view(source, view)
+        for view in wanted:
+            with contextlib.suppress(MlosError):  # `verify` names it
+                found[view.path] = compile_view(source, view)
+    return found
 
 
 def outdated(start: str, sha: str) -> list[Finding]:
