@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from cli import quick, run, save, workspace, write
-from gitrepo import env_of, git, make_repo
+from gitrepo import ROOT, env_of, git, make_repo
 
 from mlos_sync.app import agent_hooks, setup
 from mlos_sync.core import agent_entry
@@ -173,6 +174,12 @@ def test_the_command_denies_and_is_silent_without_the_program(tmp_path):
         assert done.returncode == 0
         assert ("deny" in done.stdout) == said
     assert f"{folder}" not in command
+
+
+def test_the_docs_show_what_is_added():
+    """docs/hooks.md is what people without a writable file paste."""
+    (shown,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs/hooks.md").read_text("utf-8"), re.DOTALL)
+    assert shown.encode() == agent_entry.with_entry(None)
 
 
 def test_a_missing_program_is_told(tmp_path, monkeypatch):

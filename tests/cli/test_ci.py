@@ -178,7 +178,7 @@ def test_the_action_installs_what_it_is_told(tmp_path):
         assert (tmp_path / "paths").read_text().splitlines()[-1] == str(tmp_path / "mlos-sync/bin")
 
 
-def test_the_examples_of_the_docs_are_what_the_action_takes():
+def test_the_examples_of_the_docs_are_what_the_action_takes(tmp_path):
     """docs/ci.md: its workflows parse, fetch the whole history, and give only inputs that there are."""
     text = (ROOT / "docs/ci.md").read_text("utf-8")
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
@@ -191,6 +191,14 @@ def test_the_examples_of_the_docs_are_what_the_action_takes():
         for one in steps:
             if "mlos-sync" in one.get("uses", ""):
                 assert set(one.get("with", {})) <= set(ACTION["inputs"])
+    repo = workspace(tmp_path)
+    save(repo, "more")
+    commands = [
+        line[2:] for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL) for line in block.splitlines()
+    ]
+    assert len(commands) == 2
+    for command in commands:
+        assert run(repo, *command.split()[1:]).out == "ok\n"
     offered = {one["id"] for one in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
     used = {hook["id"] for block in blocks for repo in block.get("repos", []) for hook in repo["hooks"]}
     assert used and used <= offered
