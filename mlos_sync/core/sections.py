@@ -2,7 +2,8 @@
 
 Owns how the shipped templates write the names of records and the links to files, read backwards. Titles and
 descriptions are other people's text, so a name counts only at its place in a line: at the end of a heading, or behind
-the text of a task. Where a workspace's own template writes something else, nothing is found. Standard library only.
+the text of a task (the last such place: of a text made to look like one, no more than the advice is wrong). Where a
+workspace's own template writes something else, nothing is found. Standard library only.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import re
 
 _NEED = re.compile(r"#{3,6} .* · (need-[0-9a-f]{6,32})")
-_TASK = re.compile(r"- \[.\] .* · (task-[0-9a-f]{6,32}) · [a-z ]+ · [a-z ]+")
+_TASK = re.compile(r"- \[.\] .* · (task-[0-9a-f]{6,32}) · [a-z ]+ · [a-z ]+(?: · for need-[0-9a-f]{6,32} .*)?")
+_AWAITED = re.compile(r"  - [a-z_]+ (?:need|task)-[0-9a-f]{6,32}: .* · ((?:need|task)-[0-9a-f]{6,32}) · [a-z ]+")
 _LISTED = re.compile(r"- (?:File: )?\[(?:[^\\\]]|\\.)*\]\((\S*?)\)")
 _FENCE = re.compile(r"`{3,}")
 
@@ -43,6 +45,8 @@ def lines(text: str) -> list[Line]:
             found.append(Line(need, "title" if need else ""))
         elif task := _TASK.fullmatch(line):
             found.append(Line(task[1], "task"))
+        elif awaited := _AWAITED.fullmatch(line):
+            found.append(Line(awaited[1], "task" if awaited[1].startswith("task") else "facts"))
         elif listed := _LISTED.match(line):
             file = listed[1]
             found.append(Line(need, "links" if need else "", file))

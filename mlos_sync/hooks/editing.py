@@ -133,13 +133,8 @@ def _judged(root: str, path: str, change: Change) -> str:
     if kind:
         return _declaration(path, kind, exists=data is not None)
     content = b"" if change.content is None else change.content.encode("utf-8", "surrogatepass")
-    if (claimed := seal.check(content)).state == seal.BROKEN:
-        return (
-            f"what is to be written to {guard.quoted(path)} claims to be compiled (compiled_at in its frontmatter), but"
-            f" {claimed.reason}: a commit of it is refused. Leave the line compiled_at out; a document that is to be"
-            f" compiled is declared as [[view]] in {CONFIG} and written by `{_COMPILE}`."
-        )
-    return ""
+    claimed = seal.check(content)
+    return _claim(path, claimed.reason) if claimed.state == seal.BROKEN else ""
 
 
 def _read(place: str) -> bytes | None:
@@ -227,6 +222,19 @@ def _broken(path: str, data: bytes, reason: str) -> str:
         f"{name} is a compiled view that was edited already ({reason}): a commit of it is refused. Do not edit it further.\n"
         f"to keep the edit, as changes of records:  mlos-sync adopt {name}\n"
         f"to drop the edit:                         {_COMPILE} --discard {name}"
+    )
+
+
+def _claim(path: str, reason: str) -> str:
+    way = (
+        "If it is a template, begin it with a line {# a comment #}."
+        if path.endswith(".j2")
+        else "Leave the line compiled_at out; a document that is to be compiled is declared as [[view]] in"
+        f" {CONFIG} and written by `{_COMPILE}`."
+    )
+    return (
+        f"what is to be written to {guard.quoted(path)} claims to be compiled (compiled_at in its frontmatter), but"
+        f" {reason}: a commit of it is refused. {way}"
     )
 
 

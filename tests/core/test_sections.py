@@ -73,6 +73,15 @@ def test_each_entry_of_a_pack_knows_its_file_and_its_text_is_no_section():
     assert at(text, "> one").record == "need-3f9a2c"
 
 
+def test_each_line_of_a_status_view_knows_its_task():
+    wait = views.Reason("need-77aa11", "Child", "identified", "blocks", "task-5d0c9e")
+    steps = [views.Step(TASK, 2, ("need-3f9a2c", "Polite")), views.Step(LOOSE, 1, None, (wait,))]
+    page = views.StatusPage("STATUS.md", FRONT, tuple(steps[:1]), (), tuple(steps[1:]), ())
+    text = views.render((TEMPLATES / "status.md.j2").read_text("utf-8"), page).decode()
+    assert sections.records(text) == ["task-5d0c9e", "task-be705a", "need-77aa11"]
+    assert (at(text, "Loose").record, at(text, "Child").record) == ("task-be705a", "need-77aa11")
+
+
 def test_the_line_that_changes_is_the_first_that_differs():
     text = "a\r\nb\r\nc\r\n"
     assert sections.changed_line(text, "a\nb", "a\nx") == 1

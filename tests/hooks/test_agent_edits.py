@@ -142,6 +142,7 @@ def test_a_compiled_file_that_no_view_declares_is_denied(repo):
 def test_content_that_claims_to_be_compiled_is_denied(repo):
     """As the guard would refuse its commit; a claim with its seal is a copy, and passes as it does there."""
     assert "Leave the line compiled_at out" in ask(repo, "new.md", "Write", content=DRAFT.decode())
+    assert "{# a comment #}" in ask(repo, ".mlos/templates/problem.md.j2", "Write", content=DRAFT.decode())
     assert ask(repo, "new.md", "Create", content=DRAFT.decode())
     assert ask(repo, "new.md", "Write", content=seal.make(DRAFT).decode()) == ""
     assert ask(repo, "new.md", "Write", content="text about compiled_at\n") == ""
