@@ -13,7 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mlos_sync.app import collecting, dumping, firing, freshness, hooking, indexing, journaling, leaving, merging
+from mlos_sync.app import (
+    agent_hooks,
+    collecting,
+    dumping,
+    firing,
+    freshness,
+    hooking,
+    indexing,
+    journaling,
+    leaving,
+    merging,
+)
 from mlos_sync.app.firing import Standing
 from mlos_sync.app.indexing import Progress
 from mlos_sync.app.opening import Index, has_database, open_index, try_open
@@ -270,11 +281,11 @@ def damaged_indexes(start: str) -> list[str]:
 
 
 def uninstall(start: str) -> list[str]:
-    """Give back everything but the journal: hooks, marked lines, database, pending log, config. Raises
+    """Give back everything but the journal: hooks, agents' settings, marked lines, database, pending log, config. Raises
     SurroundingsError while this clone holds events that no commit has."""
     workspace = find(start)
     _refuse_while_pending(workspace)
-    removed = leaving.remove(workspace)
+    removed = leaving.remove(workspace) + agent_hooks.remove(workspace)
     attributes = files.read(workspace, ATTRIBUTES)
     if attributes is not None and without_marks(attributes) != attributes:
         removed.append(ATTRIBUTES)

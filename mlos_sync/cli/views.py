@@ -207,19 +207,33 @@ def compile_views(
 
 def verify(
     between: Annotated[str | None, typer.Option("--range", metavar="A..B", help="Each commit of a range.")] = None,
+    for_github: Annotated[
+        bool | None,
+        typer.Option(
+            "--github/--no-github",
+            help="Print findings as GitHub's workflow commands, which it shows beside the file; by itself where"
+            " GITHUB_ACTIONS is true.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The guard's check and a recompile, on the tracked tree (HEAD). For CI: exit 1 on findings."""
     from mlos_sync.app import verifying
     from mlos_sync.app.opening import workspace_of
     from mlos_sync.app.viewing import ALLOW, WITHHELD
+    from mlos_sync.cli import github
 
     workspace = workspace_of(settings.folder)
     findings = verifying.verify_range(workspace, between) if between else verifying.verify(workspace)
-    for path in verifying.withheld(workspace, between.rpartition("..")[2] or "HEAD" if between else "HEAD"):
-        say([f"{path} {WITHHELD} ({ALLOW})"], None, False, error=True)
+    withheld = verifying.withheld(workspace, between.rpartition("..")[2] or "HEAD" if between else "HEAD")
     told = [{"path": f.path, "kind": f.kind, "message": f.message, "fix": f.fix} for f in findings]
-    lines = [line for f in findings for line in (f"{f.kind:9} {f.path}: {f.message}", f"          fix: {f.fix}")]
+    if not as_json and (for_github or (for_github is None and github.is_here())):
+        lines = [github.warning(path, f"{WITHHELD} ({ALLOW})") for path in withheld]
+        lines += [github.error(found) for found in findings]
+    else:
+        for path in withheld:
+            say([f"{path} {WITHHELD} ({ALLOW})"], None, False, error=True)
+        lines = [line for f in findings for line in (f"{f.kind:9} {f.path}: {f.message}", f"          fix: {f.fix}")]
     say(lines or ["ok"], {"ok": not findings, "findings": told}, as_json)
     if findings:
         raise typer.Exit(1)

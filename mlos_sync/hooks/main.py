@@ -1,4 +1,4 @@
-"""The door of the git shims: `python -I -m mlos_sync.hooks.main NAME ARGS...`, and `mlos-sync-hook`.
+"""The door of the git shims, and of agents: `python -I -m mlos_sync.hooks.main NAME ARGS...`, and `mlos-sync-hook`.
 
 Owns exit codes and the words on stderr, which are ASCII without colour: a hook may run under a window without a
 terminal or a locale. The guard fails closed, everything else fails open. Nothing outside the standard library and the
@@ -158,6 +158,19 @@ def pre_push(arguments: list[str]) -> int:
     return 0
 
 
+def agent_pre_edit(_: list[str]) -> int:
+    """Tell a coding agent, in its own JSON on stdout, to leave a compiled file alone. What cannot be told is passed over
+    in silence, and the exit code is always 0: 2 would deny by itself."""
+    try:
+        from mlos_sync.hooks import editing
+
+        with open(0, "rb", closefd=False) as asked:
+            _write(1, editing.answer(asked.read(editing.MOST + 1)))
+    except Exception:  # noqa: S110 - an agent's edit goes on, and the guard stands at the commit
+        pass
+    return 0
+
+
 def guard(look: Look | None = None, *, merging: bool = False) -> int:
     """Refuse with reasons and ways out (1), or say nothing (0). A guard that cannot look has not looked: 1."""
     try:
@@ -202,11 +215,15 @@ def listed(findings: list[Finding]) -> str:
 
 
 def say(text: str) -> None:
-    """To stderr, in ASCII, whatever the locale; a closed stderr is no reason to change the verdict."""
-    data = _ascii(text).encode("ascii") + b"\n"
+    """To stderr, in ASCII, whatever the locale."""
+    _write(2, _ascii(text).encode("ascii") + b"\n")
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """All of it; a closed stream is no reason to change the verdict."""
     try:
         while data:
-            data = data[os.write(2, data) :]
+            data = data[os.write(descriptor, data) :]
     except OSError:
         pass
 
@@ -283,6 +300,7 @@ _HOOKS = {
     "pre-push": pre_push,
     "merge-view": merge_view,
     "staged-views": staged_views,
+    "agent-pre-edit": agent_pre_edit,
 }
 
 if __name__ == "__main__":
