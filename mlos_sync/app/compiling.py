@@ -87,11 +87,17 @@ def compile_views(
     for one in planned:
         if one.data is not None and (one.state != CURRENT or one.path in unmerged):
             note_compiled(index.workspace.common, one.data)  # first: what stands on disk is known to be ours
-            files.write(index.workspace.root, one.path, one.data)
+            files.write(index.workspace.root, one.path, _ended_alike(one.data, one.on_disk))
             written.append(one.path)
         if one.data is not None and one.path in unmerged:
             git.stage_blob(index.workspace.root, one.path, git.write_blob(index.workspace.root, one.data))
     return written, [one.path for one in planned if one.state == CURRENT and one.path not in unmerged]
+
+
+def _ended_alike(data: bytes, before: bytes | None) -> bytes:
+    """A view's bytes with the line ends of the file that stands there: where git writes CRLF, an editor shows no mixture."""
+    crlf = before is not None and 0 < before.count(b"\r\n") == before.count(b"\n")
+    return data.replace(b"\n", b"\r\n") if crlf else data
 
 
 def note_compiled(common: str, *made: bytes) -> None:

@@ -367,6 +367,21 @@ def test_an_older_compile_is_simply_replaced(place):
     assert compile_all(place)[0] == ["PROBLEM.md"]
 
 
+def test_mode_and_line_ends_are_kept(place):
+    """Of a file that stands there; git and the seal see the same as before."""
+    compile_all(place)
+    commit(place)
+    target = root(place) / "PROBLEM.md"
+    target.write_bytes(target.read_bytes().replace(b"\n", b"\r\n"))
+    target.chmod(0o755)
+    sql(place, "INSERT INTO needs(title) VALUES ('new')")
+    assert compile_all(place)[0] == ["PROBLEM.md"]
+    data = target.read_bytes()
+    assert data.count(b"\r\n") == data.count(b"\n") > 0 and b"new" in data
+    assert target.stat().st_mode & 0o777 == 0o755 and seal.check(data).state == seal.VALID
+    assert states(place)["PROBLEM.md"] == "current"
+
+
 def test_views_are_chosen_by_path(place):
     """Only the named ones are written, and an unknown name lists the known."""
     assert compile_all(place, "views/alpha.md") == (["views/alpha.md"], [])
