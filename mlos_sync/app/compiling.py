@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mlos_sync.app import viewing
 from mlos_sync.app.annotations import by_path, described
-from mlos_sync.app.gathering import Content, File, Source, digest, document_of, file_of, note_of
+from mlos_sync.app.gathering import Content, File, Records, Source, digest, document_of, file_of, note_of
 from mlos_sync.app.opening import Index
 from mlos_sync.app.viewing import compile_view, is_withheld
 from mlos_sync.core import seal
@@ -22,6 +22,7 @@ from mlos_sync.core.paths import shown
 from mlos_sync.core.times import iso
 from mlos_sync.edge import files, git, objects, settings
 from mlos_sync.edge.git import Tracked
+from mlos_sync.edge.memory import without_cycle_search
 from mlos_sync.edge.workspace import View, own_template
 from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 
@@ -49,11 +50,13 @@ def plan(index: Index, names: Iterable[str] = ()) -> list[Compiled]:
     The caller has brought the index up to date. Raises UsageError for a name that no view has.
     """
     chosen = _chosen(index.workspace.config.views, tuple(names))
-    source = source_of(index) if chosen else None
-    return [
-        _compared(index, view, None if is_withheld(source, view) else compile_view(source, view))
-        for view in chosen if source
-    ]  # fmt: skip
+    if not chosen:
+        return []
+    source = source_of(index)
+    with without_cycle_search():
+        return [
+            _compared(index, view, None if is_withheld(source, view) else compile_view(source, view)) for view in chosen
+        ]
 
 
 def compile_views(
@@ -175,7 +178,7 @@ def source_of(index: Index) -> Source:
             blobs[path] = blob
     found |= _left_out(index, tracked, found)
     own = _own_templates(index, tracked)
-    return Source(db, index.workspace.config, found, _reader(index, tracked, blobs), own)
+    return Source(Records(db), index.workspace.config, found, _reader(index, tracked, blobs), own)
 
 
 def _own_templates(index: Index, tracked: Mapping[str, Tracked]) -> dict[str, str | None]:

@@ -139,8 +139,9 @@ def judged(db: store.Connection, scope: str | None = None) -> Row:
     }
 
 
-def read_plan(db: store.Connection, numbers: Mapping[End, int] | None = None) -> Plan:
-    """Needs, unfinished tasks and their order; ends have the `numbers` given, or their own."""
+def read_plan(db: store.Connection, numbers: Mapping[End, int] | None = None, columns: str = "*") -> Plan:
+    """Needs, unfinished tasks (those of their `columns` that somebody shows) and their order; ends have the `numbers` given,
+    or their own."""
     unfinished = ", ".join(f"'{one}'" for one in OPEN_TASKS)
     of = numbers.__getitem__ if numbers is not None else lambda end: end[1]
 
@@ -152,7 +153,7 @@ def read_plan(db: store.Connection, numbers: Mapping[End, int] | None = None) ->
         return {row["id"]: row for row in rows}
 
     needs = known("need", "SELECT id, uid, title, status, priority, scope, parent_need_id FROM needs", "parent_need_id")
-    tasks = known("task", f"SELECT * FROM tasks WHERE status IN ({unfinished})", "need_id")
+    tasks = known("task", f"SELECT {columns} FROM tasks WHERE status IN ({unfinished})", "need_id")
     plan = Plan(needs, tasks)
     open_needs = {("need", number) for number, need in needs.items() if need["status"] != "resolved"}
     unfinished_ends = open_needs | {("task", number) for number in tasks}
