@@ -61,8 +61,8 @@ def plan(index: Index, names: Iterable[str] = ()) -> list[Compiled]:
 
 def compile_views(
     index: Index, names: Iterable[str] = (), discard: bool = False, *, resolve: bool = False
-) -> tuple[list[str], list[str]]:
-    """Write the views whose bytes change: (paths written, paths left alone).
+) -> tuple[dict[str, bytes], list[str]]:
+    """Write the views whose bytes change: (path -> bytes written, paths left alone).
 
     Raises RefusedError, before anything is written, when one was edited by hand; `discard` overwrites it and keeps
     the edit in the git directory; `resolve` overwrites those that a merge left unmerged (git keeps both sides), and tells
@@ -86,12 +86,12 @@ def compile_views(
         )
     for one in edited:
         _keep(index, one)
-    written = []
+    written = {}
     for one in planned:
         if one.data is not None and (one.state != CURRENT or one.path in unmerged):
             note_compiled(index.workspace.common, one.data)  # first: what stands on disk is known to be ours
-            files.write(index.workspace.root, one.path, _ended_alike(one.data, one.on_disk))
-            written.append(one.path)
+            written[one.path] = _ended_alike(one.data, one.on_disk)
+            files.write(index.workspace.root, one.path, written[one.path])
         if one.data is not None and one.path in unmerged:
             git.stage_blob(index.workspace.root, one.path, git.write_blob(index.workspace.root, one.data))
     return written, [one.path for one in planned if one.state == CURRENT and one.path not in unmerged]
@@ -178,7 +178,12 @@ def source_of(index: Index) -> Source:
             blobs[path] = blob
     found |= _left_out(index, tracked, found)
     own = _own_templates(index, tracked)
-    return Source(Records(db), index.workspace.config, found, _reader(index, tracked, blobs), own)
+    return Source(Records(db), index.workspace.config, found, _reader(index, tracked, blobs), own, _cache(index))
+
+
+def _cache(index: Index) -> str | None:
+    """Our folder in this work tree's git directory, where it can be written."""
+    return index.workspace.state if os.access(index.workspace.state, os.W_OK) else None
 
 
 def _own_templates(index: Index, tracked: Mapping[str, Tracked]) -> dict[str, str | None]:

@@ -60,6 +60,7 @@ class Source:
     files: Mapping[str, File]
     read: Callable[[str], Content | None]
     templates: Mapping[str, str | None] = field(default_factory=dict)  # the tree's own, by kind; None: not allowed here
+    cache: str | None = None  # a folder of ours for compiled templates
 
 
 @dataclass(frozen=True, slots=True)

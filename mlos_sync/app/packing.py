@@ -16,10 +16,11 @@ from typing import Any
 from mlos_sync.app import freshness, records
 from mlos_sync.app.gathering import Content, File, Records, Source, digest
 from mlos_sync.app.opening import Index
-from mlos_sync.app.viewing import pack_page, template
+from mlos_sync.app.viewing import pack_page
 from mlos_sync.core import ids, views
 from mlos_sync.core.paths import sort_key, to_bytes
 from mlos_sync.edge import files, objects, store
+from mlos_sync.edge.workspace import shipped
 from mlos_sync.errors import SurroundingsError, UsageError
 
 PACK = "CONTEXT_PACK.md"
@@ -125,7 +126,7 @@ def _assemble(index: Index, uids: list[str], agent: str, out_dir: str) -> tuple[
         source, PACK, uids, linked, title=f"Context pack for {listed}",
         desc=f"What an agent that works on {listed} has to know.", agent=agent, folder=FILES + "/",
     )  # fmt: skip
-    files.write(out_dir, PACK, views.render(template("context_pack"), page, trusted=True))
+    files.write(out_dir, PACK, views.render_shipped(shipped("templates"), "context_pack", page))
     return [PACK, *(f"{FILES}/{path}" for path, content in contents.items() if content)], provisioned
 
 

@@ -47,6 +47,7 @@ class Plan:
     needs: dict[int, Row]
     tasks: dict[int, Row]
     before: dict[End, list[tuple[End, str]]] = field(default_factory=dict)  # what must be first, still unfinished
+    inherited: dict[int | None, int | None] = field(default_factory=dict)  # need -> priority of its tasks without one
 
     def lineage(self, end: End) -> list[End]:
         """The needs that an end is part of, nearest first; a circle of parents is cut."""
@@ -84,8 +85,13 @@ class Plan:
 
     def priority(self, task: Row) -> int | None:
         """The task's own, or what it inherits."""
-        given = [task["priority"], *(self.needs[n]["priority"] for _, n in self.lineage(("task", task["id"])))]
-        return next((int(one) for one in given if one is not None), None)
+        if task["priority"] is not None:
+            return int(task["priority"])
+        need = task["need_id"]
+        if need not in self.inherited:
+            above = (self.needs[number]["priority"] for _, number in self.lineage(("task", task["id"])))
+            self.inherited[need] = next((int(one) for one in above if one is not None), None)
+        return self.inherited[need]
 
 
 def ready(index: Index, scope: str | None = None, limit: int | None = None) -> Row:

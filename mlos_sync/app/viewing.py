@@ -36,7 +36,7 @@ def compile_view(source: Source, view: View) -> bytes:
         "problem": _problem, "index": _index, "context_pack": _context_pack, "status": _status,
     }  # fmt: skip
     if view.kind not in source.templates:
-        return views.render(template(view.kind), pages[view.kind](source, view), trusted=True)
+        return views.render_shipped(shipped("templates"), view.kind, pages[view.kind](source, view), source.cache)
     own = source.templates[view.kind]
     if own is None:
         raise RefusedError(f"{shown(view.path)} {WITHHELD}", ALLOW)
@@ -114,7 +114,10 @@ def _problem(source: Source, view: View) -> views.ProblemPage:
     records, scope = source.records, view.scope
     needs = records.open_needs(scope)
     linked = _related(source)
-    needs = [replace(need, item=replace(need.item, related=linked.get(need.uid, ()))) for need in needs]
+    needs = [
+        replace(need, item=need.item._replace(related=linked[need.uid])) if need.uid in linked else need
+        for need in needs
+    ]
     if scope is None:
         shown_ones = records.of(records.ever("need")) + [("task", uid) for uid in records.ever("task")]
         scopes = sorted({need.item.scope for need in needs}, key=lambda one: (one is None, one or ""))
@@ -158,7 +161,7 @@ def _nested(needs: list[Need], shown: Mapping[str, str]) -> Iterable[views.NeedI
                 continue
             done.add(need.uid)
             above = shown.get(need.parent or "") if depth == 0 else None
-            yield replace(need.item, depth=depth, part_of=above)
+            yield need.item._replace(depth=depth, part_of=above)
             stack += [(child, depth + 1) for child in reversed(children.get(need.uid, ()))]
 
 
