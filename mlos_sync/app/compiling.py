@@ -17,6 +17,7 @@ from mlos_sync.app.gathering import Content, File, Source, digest, document_of, 
 from mlos_sync.app.opening import Index
 from mlos_sync.app.viewing import compile_view
 from mlos_sync.core import seal
+from mlos_sync.core.guard import quoted
 from mlos_sync.core.paths import shown
 from mlos_sync.core.times import iso
 from mlos_sync.edge import files, git, objects
@@ -70,14 +71,14 @@ def compile_views(
         listed = ", ".join(shown(one.path) for one in edited)
         raise RefusedError(
             f"edited by hand, nothing was written: {listed}",
-            "put the edit into the records (mlos-sync need set …), or drop it: mlos-sync compile --discard"
+            f"put the edit into the records: mlos-sync adopt {quoted(edited[0].path)}; or drop it: mlos-sync compile --discard"
             " (a copy is kept in the git directory)",
         )
     for one in edited:
-        _keep(index, one)
+        keep(index, one)
     written = [one for one in planned if one.state != CURRENT]
     for one in written:
-        files.write(index.workspace.root, one.path, one.data)
+        write(index, one)
     return [one.path for one in written], [one.path for one in planned if one.state == CURRENT]
 
 
@@ -101,14 +102,20 @@ def _compared(index: Index, view: View, data: bytes) -> Compiled:
     return Compiled(view.path, data, on_disk, STALE if sealed else EDITED)
 
 
-def _keep(index: Index, one: Compiled) -> None:
-    """Put a hand edit beside the database, under a name that nothing else has."""
+def write(index: Index, one: Compiled) -> None:
+    """Put a view where it belongs, whatever stands there."""
+    files.write(index.workspace.root, one.path, one.data)
+
+
+def keep(index: Index, one: Compiled) -> str:
+    """Put a hand edit beside the database, under a name that nothing else has. Returns the copy's absolute path."""
     stamp = iso(int(time.time() * 1000)).replace(":", "")
     stem = f"{DISCARDED}/{stamp}-{one.path.rpartition('/')[2]}"
     name, number = stem, 1
     while os.path.lexists(os.path.join(index.workspace.state, name)):
         name, number = f"{stem}.{number}", number + 1
     files.write(index.workspace.state, name, one.on_disk or b"", mode=0o600)
+    return os.path.join(index.workspace.state, name)
 
 
 def source_of(index: Index) -> Source:

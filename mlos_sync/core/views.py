@@ -40,6 +40,8 @@ _MARKUP = re.compile(
     r"|&(?=#?[0-9A-Za-z]+;)"
 )
 
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")  # as markdown has it: a backslash before ASCII punctuation
+
 
 @dataclass(frozen=True, slots=True)
 class Front:
@@ -209,6 +211,12 @@ def md(value: str) -> str:
     shown as an escape, any run of blanks and line ends becomes one blank."""
     flat = _BLANKS.sub(" ", value).strip()
     return _MARKUP.sub(r"\\\g<0>", _INVISIBLE.sub(_visible, flat))
+
+
+def plain(markdown: str) -> str:
+    """The text that a part of a markdown line shows, blanks flattened: `md` of it gives the same line again. What `md` made
+    visible stays the escape that it shows."""
+    return _BLANKS.sub(" ", _ESCAPED.sub(r"\1", markdown)).strip()
 
 
 def _visible(match: re.Match[str]) -> str:
