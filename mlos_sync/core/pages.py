@@ -6,6 +6,7 @@ line that is not blank is kept as `other`, so that comparing two pages loses non
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from mlos_sync.core import views
