@@ -130,6 +130,10 @@ class _Comparison:
     def _rest(self, item: Item, why: str) -> None:
         self.outcome.rest.append(Rest(item.line, item.raw, why))
 
+    def _rest_below(self, item: Item, why: str) -> None:
+        """The same of the line that has the status and the priority."""
+        self.outcome.rest.append(Rest(*(item.below or (item.line, item.raw)), why))
+
     # --- records that the page names
 
     def _known(self, item: Item) -> None:
@@ -190,7 +194,7 @@ class _Comparison:
         if item.priority is None or new == old:
             return
         if new is None:
-            self._rest(item, f"{item.priority!r} is no priority; they are {', '.join(views.PRIORITIES.values())}")
+            self._rest_below(item, f"{item.priority!r} is no priority; they are {', '.join(views.PRIORITIES.values())}")
         elif new != (now.priority or 0):
             if (now.priority or 0) != old:
                 self._clash(item, "priority", now.priority)
@@ -201,7 +205,7 @@ class _Comparison:
         old = status_of(item.kind, was.status) or ""
         new, problem = changed_status(item.kind, old, item.status, item.sign if item.sign != was.sign else None)
         if problem:
-            self._rest(item, problem)
+            self._rest_below(item, problem)
         if new is None or new in (old, now.status):
             return
         if now.status != old:
@@ -209,18 +213,18 @@ class _Comparison:
             return
         steps = walk(item.kind, old, new)
         if steps is None:
-            self._rest(item, f"{item.name} does not go from {old} to {new}: {RULES[item.kind]}")
+            self._rest_below(item, f"{item.name} does not go from {old} to {new}: {RULES[item.kind]}")
         else:
             self._set(item, "status", old, new, steps)
 
     def _tail(self, item: Item, was: Item) -> None:
         if item.part != was.part:
             why = f"what follows the priority of {item.name} is computed"
-            self._rest(
+            self._rest_below(
                 item, f"{why}: mlos-sync {item.kind} set {item.name} --{'parent' if item.kind == 'need' else 'need'}"
             )
         elif item.status is None or item.priority is None:
-            self._rest(item, f"the status or priority of {item.name} is missing here; that changes nothing")
+            self._rest_below(item, f"the status or priority of {item.name} is missing here; that changes nothing")
 
     # --- new records
 

@@ -45,6 +45,7 @@ class Item:
     part: str = ""  # what follows them on their line
     description: list[str] = field(default_factory=list)
     level: int = 0
+    below: tuple[int, str] | None = None  # where a need has its status and priority, the line and its text
 
     @property
     def key(self) -> str:
@@ -122,7 +123,7 @@ class _Reader:
             self._task(number, line, task[1], task[2] or "")
         elif line.startswith(">") and self.stack and self.stage < 2:
             self._description(line)
-        elif not (self.stack and self.stage == 0 and self._status(line)):
+        elif not (self.stack and self.stage == 0 and self._status(number, line)):
             self.other(number, line, LINK if _BULLET.match(line) else TEXT)
             self.stage = 2 if _BULLET.match(line) else self.stage
 
@@ -146,7 +147,7 @@ class _Reader:
         self.stack.append(need)
         self.stage, self.gap = 0, False
 
-    def _status(self, line: str) -> bool:
+    def _status(self, number: int, line: str) -> bool:
         """Whether the line below a heading says a status or a priority; then the need has them."""
         if _BULLET.match(line) or line == "Related:":
             self.stage = 2
@@ -160,6 +161,7 @@ class _Reader:
             need.priority = first
         else:
             need.status, need.priority, need.part = first, second, _DOT.join(rest[1:])
+        need.below = number, line
         self.stage = 1
         return True
 
