@@ -8,13 +8,14 @@ that git knows stands for it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mlos_sync.app import compiling, records
+from mlos_sync.app import adding, compiling, records
 from mlos_sync.app import events as remember
 from mlos_sync.app.folding import refold
 from mlos_sync.app.opening import Index
@@ -97,7 +98,8 @@ def _base(index: Index, view: View, one: compiling.Compiled) -> tuple[str, str]:
     """(the page that was edited, what is not certain about that)."""
     wanted = _SEALED.search(one.on_disk or b"")
     known = list(_versions(index, view.path))
-    for data in [*known, one.data, *(_past(index, view, one.on_disk or b"") if wanted else ())]:
+    past = _past(index, view, one.on_disk or b"") if wanted else ()
+    for data in itertools.chain(known, [one.data], past):  # the past is compiled only where nothing else has the seal
         found = _SEALED.search(data)
         if wanted and found and found[0].rstrip() == wanted[0].rstrip():
             return _text(view.path, data), ""
@@ -282,7 +284,4 @@ def _add(db: store.Connection, one: Addition, made: dict[str, str]) -> str:
         if above.startswith("line "):
             raise RefusedError("the need above it was refused")
         values["parent_need_id" if one.kind == "need" else "need_id"] = f"need-{above}"
-    ready = records.prepared(db, one.kind, values)
-    marks = ", ".join("?" * len(ready))
-    sql = f"INSERT INTO {one.kind}s({', '.join(ready)}) VALUES ({marks}) RETURNING uid"
-    return str(db.execute(sql, list(ready.values())).fetchone()[0])
+    return adding.insert(db, one.kind, records.prepared(db, one.kind, values))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlos_sync.cli.common import Json, inside, open_here, say
+from mlos_sync.core.paths import shown
 
 if TYPE_CHECKING:
     from mlos_sync.app.adopting import Accepted, Proposal
@@ -50,7 +51,7 @@ def adopt(
 
 def _question(proposal: Proposal) -> str:
     count = len(proposal.changes)
-    return f"Make {count} change{'' if count == 1 else 's'} and compile {proposal.path} again?"
+    return f"Make {count} change{'' if count == 1 else 's'} and compile {shown(proposal.path)} again?"
 
 
 def _tell(proposal: Proposal, done: Accepted | None, as_json: bool, accept: str, discard: str) -> None:

@@ -331,6 +331,16 @@ def test_a_page_that_was_never_committed_is_known_by_its_seal(place):
     assert rows(place)[OTHER][0] == "Newer"
 
 
+def test_an_edit_that_was_committed_is_known_by_its_seal_too(place):
+    """`git commit --no-verify` took it: neither HEAD nor the staged version is what was compiled."""
+    edit(place, ("- [ ] Loose end", "- [x] Loose end"))
+    commit(place)
+    sql(place, ("UPDATE needs SET title = 'Newer' WHERE uid = ?", (OTHER,)))
+    proposal, _ = adopted(place)
+    assert ([one.new for one in proposal.changes], proposal.rest, proposal.note) == (["completed"], (), "")
+    assert rows(place)[OTHER][0] == "Newer"
+
+
 def test_where_nothing_proves_what_it_was_made_from_that_is_said(place):
     """A frontmatter without seal: the version that git has stands for it."""
     commit(place)

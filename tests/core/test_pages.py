@@ -115,6 +115,33 @@ def test_no_added_or_lost_line_goes_unnamed(page, data):
     assert not lines[gone].strip() or outcome.changes or outcome.rest or lines[gone] == f"## {pages.LOOSE}"
 
 
+@given(problem_pages(), st.data())
+@settings(max_examples=150)
+def test_whatever_was_done_to_a_page_is_read(page, data):
+    """Lines cut, doubled, swapped and broken: changes are of records that the page still names, and nothing is raised."""
+    lines = rendered(page).split("\n")
+    for _ in range(data.draw(st.integers(1, 6))):
+        at, other = (data.draw(st.integers(0, len(lines) - 1)) for _ in range(2))
+        match data.draw(st.sampled_from(["swap", "double", "cut", "break", "move"])):
+            case "swap":
+                lines[at], lines[other] = lines[other], lines[at]
+            case "double":
+                lines.insert(other, lines[at])
+            case "cut":
+                lines[at] = lines[at][: data.draw(st.integers(0, len(lines[at])))]
+            case "break":
+                here = data.draw(st.integers(0, len(lines[at])))
+                lines[at : at + 1] = [lines[at][:here] + data.draw(st.text(MARKUP, max_size=4)), lines[at][here:]]
+            case "move":
+                lines.insert(other, lines.pop(at))
+    now = records(page)
+    outcome = adopting.adopt(pages.read(rendered(page)), pages.read("\n".join(lines)), Setting(now, {}))
+    for one in outcome.changes:
+        assert views.md(str(one.new)) != views.md(str(one.old)) if isinstance(one, Change) else one.text
+    named = {name for name in now if any(line.endswith(f" · {name}") or f" · {name} · " in line for line in lines)}
+    assert {one.name for one in outcome.changes if isinstance(one, Change)} <= named
+
+
 @given(st.text(MARKUP, max_size=30))
 def test_a_line_of_markdown_is_read_back_to_what_it_shows(text):
     """`md` of what was read gives the same line again."""
