@@ -33,6 +33,10 @@ scope = "alpha"
 path = "views/pack.md"
 kind = "context_pack"
 need = "need-3f9a2c"
+
+[[view]]
+path = "views/status.md"
+kind = "status"
 """
 FILES = {
     "run.py": b"print(1)\n",

@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mlos_sync.app import adding, compiling, records
+from mlos_sync.app import adding, compiling, records, viewing
 from mlos_sync.app import events as remember
 from mlos_sync.app.folding import refold
+from mlos_sync.app.gathering import Records
 from mlos_sync.app.opening import Index
-from mlos_sync.app.viewing import compile_view
 from mlos_sync.core import adopting, guard, pages, seal, views
 from mlos_sync.core.adopting import Addition, Change, Rest, Standing
 from mlos_sync.core.journal import trusted
@@ -70,6 +70,8 @@ def propose(index: Index, path: str) -> Proposal:
         raise RefusedError(f"{shown(path)} is no regular file", "move it away, then run mlos-sync compile")
     if one.state != compiling.EDITED:
         return Proposal(path, None)
+    if one.data is None:
+        raise RefusedError(f"{shown(path)} was edited by hand, and {viewing.WITHHELD}", viewing.ALLOW)
     if guard.has_conflict_markers(one.on_disk):
         raise RefusedError(f"{shown(path)} still holds conflict markers", "settle them by hand, then adopt again")
     view = next(view for view in index.workspace.config.views if view.path == path)
@@ -97,15 +99,15 @@ def _text(path: str, data: bytes) -> str:
 def _base(index: Index, view: View, one: compiling.Compiled) -> tuple[str, str]:
     """(the page that was edited, what is not certain about that)."""
     wanted = _SEALED.search(one.on_disk or b"")
-    known = list(_versions(index, view.path))
+    known, today = list(_versions(index, view.path)), one.data or b""
     past = _past(index, view, one.on_disk or b"") if wanted else ()
-    for data in itertools.chain(known, [one.data], past):  # the past is compiled only where nothing else has the seal
+    for data in itertools.chain(known, [today], past):  # the past is compiled only where nothing else has the seal
         found = _SEALED.search(data)
         if wanted and found and found[0].rstrip() == wanted[0].rstrip():
             return _text(view.path, data), ""
     what = "the version that git has" if known else "what the records say now"
     note = f"it cannot be told what {shown(view.path)} was compiled from; it was compared with {what}"
-    return _text(view.path, known[0] if known else one.data), note
+    return _text(view.path, known[0] if known else today), note
 
 
 def _versions(index: Index, path: str) -> Iterator[bytes]:
@@ -133,11 +135,10 @@ def _past(index: Index, view: View, on_disk: bytes) -> Iterator[bytes]:
     live = compiling.source_of(index)
     with contextlib.closing(store.create(":memory:", for_everybody=False)) as db:
         _remember(db, (line for at, line in found if at // 1000 < second))
-        source = replace(live, db=db)
         for line in later[:_TRIES]:
             _remember(db, [line])
             with contextlib.suppress(MlosError):
-                yield compile_view(source, view)
+                yield viewing.compile_view(replace(live, records=Records(db)), view)
 
 
 def _remember(db: store.Connection, lines: Iterable[str]) -> None:

@@ -12,31 +12,35 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from mlos_sync.app import viewing
 from mlos_sync.app.annotations import by_path, described
-from mlos_sync.app.gathering import Content, File, Source, digest, document_of, file_of, note_of
+from mlos_sync.app.gathering import Content, File, Records, Source, digest, document_of, file_of, note_of
 from mlos_sync.app.opening import Index
-from mlos_sync.app.viewing import compile_view
+from mlos_sync.app.viewing import compile_view, is_withheld
 from mlos_sync.core import seal
 from mlos_sync.core.guard import quoted
 from mlos_sync.core.paths import shown
 from mlos_sync.core.times import iso
-from mlos_sync.edge import files, git, objects
+from mlos_sync.edge import files, git, objects, settings
 from mlos_sync.edge.git import Tracked
-from mlos_sync.edge.workspace import View
+from mlos_sync.edge.memory import without_cycle_search
+from mlos_sync.edge.workspace import View, own_template
 from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 
-CURRENT, STALE, MISSING, EDITED = "current", "stale", "missing", "edited"
+CURRENT, STALE, MISSING, EDITED, WITHHELD = "current", "stale", "missing", "edited", "withheld"
 DISCARDED = "discarded"
+SEALS = "compiled"
+KEPT_SEALS = 4096
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A view as it should be and as it stands: current, stale (sealed, older), missing, or edited (not ours to
-    overwrite without a word)."""
+    """A view as it should be and as it stands: current, stale (sealed, older), missing, edited (not ours to overwrite
+    without a word), or withheld (its template may not run here, so what it should be is not known: `data` is None)."""
 
     path: str
-    data: bytes
+    data: bytes | None
     on_disk: bytes | None
     state: str
 
@@ -47,8 +51,13 @@ def plan(index: Index, names: Iterable[str] = ()) -> list[Compiled]:
     The caller has brought the index up to date. Raises UsageError for a name that no view has.
     """
     chosen = _chosen(index.workspace.config.views, tuple(names))
-    source = source_of(index) if chosen else None
-    return [_compared(index, view, compile_view(source, view)) for view in chosen if source]
+    if not chosen:
+        return []
+    source = source_of(index)
+    with without_cycle_search():
+        return [
+            _compared(index, view, None if is_withheld(source, view) else compile_view(source, view)) for view in chosen
+        ]
 
 
 def compile_views(
@@ -57,16 +66,18 @@ def compile_views(
     """Write the views whose bytes change: (paths written, paths left alone).
 
     Raises RefusedError, before anything is written, when one was edited by hand; `discard` overwrites it and keeps
-    the edit in the git directory; `resolve` overwrites those that a merge left unmerged (git keeps both sides).
+    the edit in the git directory; `resolve` overwrites those that a merge left unmerged (git keeps both sides), and tells
+    git that they are merged.
     """
     planned = plan(index, names)
-    edited = [one for one in planned if one.state == EDITED]
-    if resolve and edited:
-        tracked = git.tracked(index.workspace.root)
-        edited = [one for one in edited if one.path not in tracked or tracked[one.path].tag != "M"]
+    tracked = git.tracked(index.workspace.root) if resolve else {}
+    unmerged = {one.path for one in planned if one.path in tracked and tracked[one.path].tag == "M"}
+    edited = [one for one in planned if one.state == EDITED and one.path not in unmerged]
     for one in edited:
         if one.on_disk is None:
             raise RefusedError(f"{shown(one.path)} is no regular file", "move it away, then run mlos-sync compile")
+        if one.data is None:
+            raise RefusedError(f"{shown(one.path)} was edited by hand, and {viewing.WITHHELD}", viewing.ALLOW)
     if edited and not discard:
         listed = ", ".join(shown(one.path) for one in edited)
         raise RefusedError(
@@ -76,10 +87,49 @@ def compile_views(
         )
     for one in edited:
         keep(index, one)
-    written = [one for one in planned if one.state != CURRENT]
-    for one in written:
-        write(index, one)
-    return [one.path for one in written], [one.path for one in planned if one.state == CURRENT]
+    written = []
+    for one in planned:
+        if one.data is not None and (one.state != CURRENT or one.path in unmerged):
+            write(index, one)
+            written.append(one.path)
+        if one.data is not None and one.path in unmerged:
+            git.stage_blob(index.workspace.root, one.path, git.write_blob(index.workspace.root, one.data))
+    return written, [one.path for one in planned if one.state == CURRENT and one.path not in unmerged]
+
+
+def _ended_alike(data: bytes, before: bytes | None) -> bytes:
+    """A view's bytes with the line ends of the file that stands there: where git writes CRLF, an editor shows no mixture."""
+    crlf = before is not None and 0 < before.count(b"\r\n") == before.count(b"\n")
+    return data.replace(b"\n", b"\r\n") if crlf else data
+
+
+def note_compiled(common: str, *made: bytes) -> None:
+    """Remember the seals of what was compiled in this repository, so that a commit can tell an older compile from a forgery.
+    `common` is our folder in the common git directory; the last few thousand are kept."""
+    name = os.path.join(common, SEALS)
+    known = seals(common)
+    new = [one for one in map(seal.digest_of, made) if one not in known]
+    if len(known) > 2 * KEPT_SEALS:
+        files.write(common, SEALS, "".join(f"{one}\n" for one in [*known[-KEPT_SEALS:], *new]).encode(), mode=0o600)
+    elif new:
+        with open(os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "a") as file:
+            file.write("".join(f"{one}\n" for one in new))
+
+
+def seals(common: str) -> list[str]:
+    """The seals of what was compiled in this repository, oldest first."""
+    try:
+        with open(os.path.join(common, SEALS), encoding="ascii", errors="replace") as file:
+            return file.read().split("\n")[:-1]
+    except FileNotFoundError:
+        return []
+
+
+def withheld(index: Index, names: Iterable[str] = ()) -> list[str]:
+    """The views, of those named or of all, that are not compiled because the tree's own template may not run here."""
+    chosen = _chosen(index.workspace.config.views, tuple(names))
+    own = _own_templates(index, git.tracked(index.workspace.root)) if chosen else {}
+    return [view.path for view in chosen if own.get(view.kind, "") is None]
 
 
 def _chosen(views: tuple[View, ...], names: tuple[str, ...]) -> list[View]:
@@ -91,20 +141,23 @@ def _chosen(views: tuple[View, ...], names: tuple[str, ...]) -> list[View]:
     return [view for view in views if not names or view.path in names]
 
 
-def _compared(index: Index, view: View, data: bytes) -> Compiled:
+def _compared(index: Index, view: View, data: bytes | None) -> Compiled:
     on_disk = files.read(index.workspace, view.path)
     if on_disk is None:
         there = os.path.lexists(index.workspace.absolute(view.path))
-        return Compiled(view.path, data, None, EDITED if there else MISSING)
+        state = EDITED if there else MISSING if data is not None else WITHHELD
+        return Compiled(view.path, data, None, state)
     if on_disk.replace(b"\r\n", b"\n") == data:  # git may write CRLF on checkout; the seal reads it the same way
         return Compiled(view.path, data, on_disk, CURRENT)
     sealed = seal.check(on_disk).state == seal.VALID
-    return Compiled(view.path, data, on_disk, STALE if sealed else EDITED)
+    return Compiled(view.path, data, on_disk, EDITED if not sealed else STALE if data is not None else WITHHELD)
 
 
 def write(index: Index, one: Compiled) -> None:
-    """Put a view where it belongs, whatever stands there."""
-    files.write(index.workspace.root, one.path, one.data)
+    """Put a view whose `data` is known where it belongs, whatever stands there."""
+    data = one.data or b""
+    note_compiled(index.workspace.common, data)  # first: what stands on disk is known to be ours
+    files.write(index.workspace.root, one.path, _ended_alike(data, one.on_disk))
 
 
 def keep(index: Index, one: Compiled) -> str:
@@ -132,7 +185,33 @@ def source_of(index: Index) -> Source:
             found[path] = File(told["title"], told["description"] or "", told["artifact_type"], note)
             blobs[path] = blob
     found |= _left_out(index, tracked, found)
-    return Source(db, index.workspace.config, found, _reader(index, tracked, blobs))
+    own = _own_templates(index, tracked)
+    return Source(Records(db), index.workspace.config, found, _reader(index, tracked, blobs), own)
+
+
+def _own_templates(index: Index, tracked: Mapping[str, Tracked]) -> dict[str, str | None]:
+    """The workspace's own templates as git would store them, by kind of view; None where this clone runs none."""
+    found: dict[str, str | None] = {}
+    for kind in dict.fromkeys(view.kind for view in index.workspace.config.views):
+        path = own_template(kind)
+        there = os.path.lexists(index.workspace.absolute(path))
+        if not there:
+            continue
+        data = files.read(index.workspace, path)
+        if data is None:
+            raise UsageError(f"{path} is no regular file", "a template is a file; links are not followed")
+        if path not in tracked:
+            raise UsageError(f"{path} is not tracked, so no other clone would compile the same", f"git add {path}")
+        found[kind] = text_of_template(path, data) if settings.allows_templates(index.workspace.root) else None
+    return found
+
+
+def text_of_template(path: str, data: bytes) -> str:
+    """A template's text, line ends as git stores them. Raises UsageError where it is no UTF-8."""
+    try:
+        return data.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 (byte {error.start})", "save the file as UTF-8") from None
 
 
 def _left_out(index: Index, tracked: Mapping[str, Tracked], found: Mapping[str, File]) -> dict[str, File]:

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlos_sync.app import firing, leaving
+from mlos_sync.app import firing, leaving, merging
 from mlos_sync.app.firing import BY, BY_HAND, LOCAL, NOWHERE, OWN, SHARED, Facts, Standing
 from mlos_sync.core import blocks, snippets
 from mlos_sync.edge import managers, settings, shims
@@ -184,6 +184,7 @@ def carry_out(wanted: Plan, *, consent: bool = False) -> Outcome:
     around = wanted.facts
     workspace = around.workspace
     done = [step for step in wanted.steps if consent or not step.theirs]
+    merging.configure(workspace)
     if any(step.way != CHAIN for step in wanted.steps):
         shims.install(around.ours_dir, shipped("hooks"), sys.executable)
     for step in done:

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterable
 
-from mlos_sync.app import firing
+from mlos_sync.app import firing, merging
 from mlos_sync.core import blocks
 from mlos_sync.edge import git, managers, settings, shims
 from mlos_sync.edge.workspace import Workspace, git_folders
@@ -39,6 +39,7 @@ def remove(workspace: Workspace) -> list[str]:
         if one.name.startswith("mlos-sync-") and one.scope in settings.OWN_SCOPES:
             unset(workspace.root, one.name.removeprefix("mlos-sync-"))
             removed.append(f"git config hook.{one.name}")
+    removed += merging.remove(workspace)
     if os.path.isdir(around.ours_dir):
         shutil.rmtree(around.ours_dir)
     with contextlib.suppress(FileNotFoundError):

@@ -14,13 +14,14 @@ The rules, which docs/reference.md tells its users:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from mlos_sync.app import freshness
 from mlos_sync.app.opening import Index
-from mlos_sync.core.circles import knots
+from mlos_sync.core.circles import Knot, knots
 from mlos_sync.core.vocabulary import OPEN_TASKS
 from mlos_sync.edge import store
 from mlos_sync.errors import UsageError
@@ -40,7 +41,7 @@ class Wait:
 
 
 @dataclass
-class _Plan:
+class Plan:
     """Needs, unfinished tasks, and the edges of order between them, all read once."""
 
     needs: dict[int, Row]
@@ -96,65 +97,95 @@ def ready(index: Index, scope: str | None = None, limit: int | None = None) -> R
     return found if limit is None else found | {"ready": found["ready"][:limit]}
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a plan says of the tasks asked about: ready ones, what each of the others waits for, and circles of waiting.
+    Tasks are in the order asked for."""
+
+    ready: list[Row]
+    blocked: list[tuple[Row, list[Wait]]]
+    circles: list[Knot]
+
+
+def judge(plan: Plan, asked: list[Row]) -> Judged:
+    """Which of the tasks can be worked on now."""
+    waiting = {task["id"]: waits for task in asked if (waits := plan.waits(("task", task["id"])))}
+    tied = knots([("task", number) for number in waiting], plan.next, frozenset(ORDER))
+    return Judged(
+        [task for task in asked if task["id"] not in waiting],
+        [(task, waiting[task["id"]]) for task in asked if task["id"] in waiting],
+        tied,
+    )
+
+
 def judged(db: store.Connection, scope: str | None = None) -> Row:
     """{"ready": tasks, most urgent first; "blocked": tasks with `by`, what they wait for; "cycles": circles of waiting}.
 
     Each task is its row with `ref`, `effective_priority` and `need`. `scope` narrows to the tasks of that scope's needs.
     """
-    plan = _read(db)
+    plan = read_plan(db)
     asked = sorted(
-        (one for one in plan.tasks.values() if _is_asked(plan, one, scope)),
+        (one for one in plan.tasks.values() if is_asked(plan, one, scope)),
         key=lambda one: (plan.priority(one) or 9, one["id"]),
     )
-    waiting = {task["id"]: waits for task in asked if (waits := plan.waits(("task", task["id"])))}
-    tied = knots([("task", number) for number in waiting], plan.next, frozenset(ORDER))
-    stuck = {end for knot in tied for end in knot.ends}
+    found = judge(plan, asked)
+    stuck = {end for knot in found.circles for end in knot.ends}
     return {
-        "ready": [_told(plan, task) for task in asked if task["id"] not in waiting],
+        "ready": [_told(plan, task) for task in found.ready],
         "blocked": [
-            _told(plan, task) | {"by": [_reason(plan, wait, stuck) for wait in waiting[task["id"]]]}
-            for task in asked
-            if task["id"] in waiting
+            _told(plan, task) | {"by": [_reason(plan, wait, stuck) for wait in waits]} for task, waits in found.blocked
         ],
-        "cycles": [[f"{kind}:{number}" for kind, number in knot.circle] for knot in tied],
+        "cycles": [[f"{kind}:{number}" for kind, number in knot.circle] for knot in found.circles],
     }
 
 
-def _read(db: store.Connection) -> _Plan:
+def read_plan(db: store.Connection, numbers: Mapping[End, int] | None = None, columns: str = "*") -> Plan:
+    """Needs, unfinished tasks (those of their `columns` that somebody shows) and their order; ends have the `numbers` given,
+    or their own."""
     unfinished = ", ".join(f"'{one}'" for one in OPEN_TASKS)
-    needs = {
-        row["id"]: row
-        for row in store.rows(db, "SELECT id, uid, title, status, priority, scope, parent_need_id FROM needs")
-    }
-    tasks = {row["id"]: row for row in store.rows(db, f"SELECT * FROM tasks WHERE status IN ({unfinished})")}
-    plan = _Plan(needs, tasks)
-    for source, source_id, kind, target, target_id in db.execute(
+    of = numbers.__getitem__ if numbers is not None else lambda end: end[1]
+
+    def known(kind: str, sql: str, parent: str) -> dict[int, Row]:
+        rows = store.rows(db, sql)
+        for row in rows:
+            row["id"] = of((kind, row["id"]))
+            row[parent] = None if row[parent] is None else of(("need", row[parent]))
+        return {row["id"]: row for row in rows}
+
+    needs = known("need", "SELECT id, uid, title, status, priority, scope, parent_need_id FROM needs", "parent_need_id")
+    tasks = known("task", f"SELECT {columns} FROM tasks WHERE status IN ({unfinished})", "need_id")
+    plan = Plan(needs, tasks)
+    open_needs = {("need", number) for number, need in needs.items() if need["status"] != "resolved"}
+    unfinished_ends = open_needs | {("task", number) for number in tasks}
+    found = db.execute(
         "SELECT source_type, source_id, relationship_type, target_type, target_id FROM relationships"
-        " WHERE relationship_type IN (?, ?) AND source_type IN ('need', 'task') AND target_type IN ('need', 'task')"
-        " ORDER BY 1, 2, 3",
+        " WHERE relationship_type IN (?, ?) AND source_type IN ('need', 'task') AND target_type IN ('need', 'task')",
         ORDER,
-    ):
-        holds = source_id in tasks if source == "task" else needs[source_id]["status"] != "resolved"
-        stands = target_id in tasks if target == "task" else needs[target_id]["status"] != "resolved"
-        if holds and stands:
-            plan.before.setdefault((target, target_id), []).append(((source, source_id), kind))
+    )
+    edges = [
+        ((source, of((source, one))), kind, (target, of((target, other)))) for source, one, kind, target, other in found
+    ]
+    for start, kind, end in sorted(edges):
+        if start in unfinished_ends and end in unfinished_ends:
+            plan.before.setdefault(end, []).append((start, kind))
     return plan
 
 
-def _is_asked(plan: _Plan, task: Row, scope: str | None) -> bool:
+def is_asked(plan: Plan, task: Row, scope: str | None) -> bool:
+    """Whether a task could be next: not running, of an open need or of none, in the scope."""
     need = plan.needs.get(task["need_id"])
     if task["status"] == "in_progress" or (need is not None and need["status"] in ("resolved", "deferred")):
         return False
     return scope is None or (need is not None and need["scope"] == scope)
 
 
-def _told(plan: _Plan, task: Row) -> Row:
+def _told(plan: Plan, task: Row) -> Row:
     need = plan.needs.get(task["need_id"])
     about = {"ref": f"need:{need['id']}", "title": need["title"], "scope": need["scope"]} if need else None
     return task | {"ref": f"task:{task['id']}", "effective_priority": plan.priority(task), "need": about}
 
 
-def _reason(plan: _Plan, wait: Wait, stuck: set[End]) -> Row:
+def _reason(plan: Plan, wait: Wait, stuck: set[End]) -> Row:
     kind, number = wait.source
     row = plan.tasks[number] if kind == "task" else plan.needs[number]
     return {

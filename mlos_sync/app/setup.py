@@ -13,7 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mlos_sync.app import collecting, dumping, firing, freshness, hooking, indexing, journaling, leaving
+from mlos_sync.app import (
+    agent_hooks,
+    collecting,
+    dumping,
+    firing,
+    freshness,
+    hooking,
+    indexing,
+    journaling,
+    leaving,
+    merging,
+)
 from mlos_sync.app.firing import Standing
 from mlos_sync.app.indexing import Progress
 from mlos_sync.app.opening import Index, has_database, open_index, try_open
@@ -39,8 +50,8 @@ created = "{created}"
 # Patterns, as in .gitignore, of files that are no artifacts (.mlosignore says the same).
 ignore = []
 
-# Compiled views. kind is problem (needs and tasks; scope = "..." for one scope), index (the files of a folder;
-# folder = "notes") or context_pack (need = "need-3f9a2c").
+# Compiled views. kind is problem (needs and tasks; scope = "..." for one scope), status (what is ready and what is
+# blocked; scope, too), index (the files of a folder; folder = "notes") or context_pack (need = "need-3f9a2c").
 [[view]]
 path = "PROBLEM.md"
 kind = "problem"
@@ -75,7 +86,9 @@ def initialise(folder: str, *, make_repository: bool = False) -> Made:
         _put(root, JOURNAL_ATTRIBUTES, b"* -text -filter -ident -merge !working-tree-encoding\n", wrote)
     workspace = find(root)
     _mark_views(workspace, wrote)
+    named = merging.is_configured(workspace)
     hooks = hooking.install(workspace)
+    wrote += [] if named else [f"git config {merging.KEY}"]
     if not has_database(workspace):
         # Records and commits at once; files are the business of the first sync, which shows its progress.
         _replace_database(workspace, freshness.catch_up)
@@ -103,8 +116,9 @@ def _put(root: str, path: str, data: bytes, wrote: list[str]) -> None:
 
 
 def _mark_views(workspace: Workspace, wrote: list[str]) -> None:
-    """Marked lines in `.gitattributes` that tell a forge which files are generated."""
-    lines = [*(f"{_attribute(view.path)} linguist-generated=true" for view in workspace.config.views), _END]
+    """Marked lines in `.gitattributes`: which files are generated, for a forge, and who merges them, for git."""
+    said = f"linguist-generated=true merge={merging.DRIVER}"
+    lines = [*(f"{_attribute(view.path)} {said}" for view in workspace.config.views), _END]
     old = files.read(workspace, ATTRIBUTES) or b""
     kept = without_marks(old)
     begin = f"\n{_BEGIN}{_GAP}" if kept and not kept.endswith(b"\n") else _BEGIN
@@ -267,11 +281,11 @@ def damaged_indexes(start: str) -> list[str]:
 
 
 def uninstall(start: str) -> list[str]:
-    """Give back everything but the journal: hooks, marked lines, database, pending log, config. Raises
+    """Give back everything but the journal: hooks, agents' settings, marked lines, database, pending log, config. Raises
     SurroundingsError while this clone holds events that no commit has."""
     workspace = find(start)
     _refuse_while_pending(workspace)
-    removed = leaving.remove(workspace)
+    removed = leaving.remove(workspace) + agent_hooks.remove(workspace)
     attributes = files.read(workspace, ATTRIBUTES)
     if attributes is not None and without_marks(attributes) != attributes:
         removed.append(ATTRIBUTES)

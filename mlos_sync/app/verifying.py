@@ -8,20 +8,21 @@ config and files, in a database in memory, by the code that `compile` uses.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from mlos_sync.app.annotations import by_path
+from mlos_sync.app.compiling import text_of_template
 from mlos_sync.app.folding import refold
-from mlos_sync.app.gathering import Content, File, Source, digest, document_of, file_of
+from mlos_sync.app.gathering import Content, File, Records, Source, digest, document_of, file_of
 from mlos_sync.app.indexing import Document
 from mlos_sync.app.reading import add_segment
-from mlos_sync.app.viewing import compile_view
+from mlos_sync.app.viewing import compile_view, is_withheld
 from mlos_sync.core import guard, journal, seal
 from mlos_sync.core.guard import Finding
 from mlos_sync.core.paths import shown
-from mlos_sync.edge import files, git, objects, store
-from mlos_sync.edge.workspace import MARKER, Config, View, Workspace, git_folders, parse_config
+from mlos_sync.edge import files, git, objects, settings, store
+from mlos_sync.edge.workspace import MARKER, Config, View, Workspace, git_folders, own_template, parse_config
 from mlos_sync.errors import MlosError, SurroundingsError, UsageError
 
 STALE, MISSING = "stale", "missing"
@@ -67,6 +68,38 @@ def verify_range(workspace: Workspace, revisions: str) -> list[Finding]:
         for sha in out.decode().split()
         for found in _findings(workspace, sha, known)
     ]
+
+
+def withheld(workspace: Workspace, revision: str = "HEAD") -> list[str]:
+    """The views of a revision of which only the seal was checked: the tree's own template may not run here."""
+    sha = _commit(workspace.root, revision)
+    tree = git.tree_files(workspace.root, sha) if sha else {}
+    config, _ = _config(workspace.root, tree)
+    if config is None:
+        return []
+    own = _own_templates(workspace.root, config, tree)
+    return [view.path for view in config.views if view.path in tree and own.get(view.kind, "") is None]
+
+
+def compiled_from(start: str, tree_id: str, paths: Iterable[str]) -> dict[str, bytes]:
+    """Those of the views that a tree declares, as they are compiled from it, whether or not it is in a commit yet. Left out
+    are paths that are no views, those that may not or cannot be compiled here, and all where a segment is damaged."""
+    root, git_dir, common_dir, hooks_dir = git_folders(start)
+    tree = git.tree_files(root, tree_id)
+    config, _ = _config(root, tree)
+    wanted = [view for view in config.views if view.path in set(paths)] if config else []
+    if config is None or not wanted:
+        return {}
+    known, found = _Known(), {}
+    _look(root, tree, known)
+    with contextlib.closing(store.create(":memory:", for_everybody=False)) as db:
+        if _fold_journal(db, root, tree):
+            return {}
+        source = _source(db, Workspace(root, git_dir, common_dir, hooks_dir, config), config, tree, known)
+        for view in wanted:
+            with contextlib.suppress(MlosError):  # `verify` names it
+                found[view.path] = compile_view(source, view)
+    return found
 
 
 def outdated(start: str, sha: str) -> list[Finding]:
@@ -211,7 +244,15 @@ def _source(db: store.Connection, workspace: Workspace, config: Config, tree: Tr
     def read(path: str) -> Content | None:
         return digest(objects.pieces(root, tree[path][1]))
 
-    return Source(db, config, found, read)
+    return Source(Records(db), config, found, read, _own_templates(root, config, tree))
+
+
+def _own_templates(root: str, config: Config, tree: Tree) -> dict[str, str | None]:
+    """The tree's own templates by kind of view; None where this clone runs none."""
+    kinds = dict.fromkeys(view.kind for view in config.views if own_template(view.kind) in tree)
+    if not kinds or not settings.allows_templates(root):
+        return dict.fromkeys(kinds)
+    return {kind: text_of_template(own_template(kind), _blob(root, tree[own_template(kind)][1])) for kind in kinds}
 
 
 def _is_document(path: str, mode: str) -> bool:
@@ -242,9 +283,22 @@ def _compare(source: Source, root: str, tree: Tree) -> Iterator[Finding]:
             yield Finding(view.path, MISSING, message, fix)
 
 
+def _seal_alone(view: View, data: bytes, *, is_link: bool) -> Finding | None:
+    """What can be said of a view that is not compiled again here."""
+    verdict = seal.check(data)
+    if is_link or verdict.state == seal.ABSENT:
+        return Finding(view.path, guard.STRIPPED, "this compiled view has no seal", guard.restore(view.path))
+    if verdict.state == seal.BROKEN:
+        message = f"this compiled view was edited by hand: {verdict.reason}"
+        return Finding(view.path, guard.EDITED, message, guard.restore(view.path))
+    return None
+
+
 def _compare_one(source: Source, view: View, root: str, entry: tuple[str, str]) -> Finding | None:
     link = entry[0] == SYMLINK
     data = b"" if link else _blob(root, entry[1])
+    if is_withheld(source, view):
+        return _seal_alone(view, data, is_link=link)
     try:
         wanted = compile_view(source, view)
     except MlosError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlos_sync import __version__
-from mlos_sync.cli import adopt, current, data, edges, hooks, imports, past, views
+from mlos_sync.cli import adopt, agents, current, data, edges, hooks, imports, past, views
 from mlos_sync.cli.common import Json, open_here, put, say, settings, silence
 from mlos_sync.cli.narrowing import only_what_is_asked_for, quiet_first
 from mlos_sync.errors import MlosError
@@ -62,21 +62,32 @@ def init(
         str | None, typer.Argument(metavar="[DIR]", help="The repository; default is the current one.")
     ] = None,
     git_init: Annotated[bool, typer.Option("--git-init", help="Outside a repository: make one first.")] = False,
+    with_agents: Annotated[
+        bool, typer.Option("--agents", help="Also let Claude Code ask before it edits a compiled file; shown first.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --agents: change its settings without asking.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a git repository a workspace: .mlos/, database, hooks. Running it again changes nothing that stands."""
-    from mlos_sync.app import setup
+    """Make a git repository a workspace: .mlos/, database, hooks. Running it again changes nothing that stands. Exit 1: the
+    settings of an agent are not changed yet."""
+    from mlos_sync.app import agent_hooks, setup
 
     where = folder or settings.folder
+    wanted = agent_hooks.plan(where) if with_agents else None  # refuses before anything is made
     made = setup.initialise(where, make_repository=git_init or _offer_repository(where))
     states = [{"name": h.name, "path": h.path, "state": h.state} for h in made.hooks]
-    result = {"workspace": made.workspace.root, "database": made.workspace.database, "hooks": states}
+    result: dict[str, Any] = {"workspace": made.workspace.root, "database": made.workspace.database, "hooks": states}
     lines = [f"workspace  {made.workspace.root}", f"database   {made.workspace.database}"]
     lines += [f"wrote      {path}" for path in made.wrote]
     lines += [f"hook       {h.name}: {h.state}" for h in made.hooks]
     for note in made.notes:
         say(note, error=True)
+    if wanted is not None:
+        result["agents"] = agents.settle(made, wanted, yes=yes, as_json=as_json)
+        lines.append(f"agents     {result['agents']['path']}: {result['agents']['state']}")
     say([*lines, "next: mlos-sync sync, then commit .mlos and .gitattributes"], result, as_json)
+    if wanted is not None and result["agents"]["state"] == agent_hooks.PROPOSED:
+        raise typer.Exit(1)
 
 
 def _offer_repository(folder: str) -> bool:

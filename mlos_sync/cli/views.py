@@ -171,14 +171,21 @@ def compile_views(
     discard: Annotated[
         bool, typer.Option("--discard", help="Overwrite hand edits; they are kept in the git directory.")
     ] = False,
+    resolve: Annotated[
+        bool,
+        typer.Option("--resolve", help="After a merge: also those in conflict, and tell git that they are merged."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the compiled views that changed. Stops at one that was edited by hand."""
     from mlos_sync.app import compiling, sync
+    from mlos_sync.app.viewing import ALLOW, WITHHELD
 
     index = open_here()
     sync.sync(index)
     chosen = tuple(inside(index.workspace, name) for name in names or ())
+    for path in compiling.withheld(index, chosen):
+        say([f"{path} {WITHHELD} ({ALLOW})"], None, False, error=True)
     if check:
         plan = compiling.plan(index, chosen)
         stale = [one.path for one in plan if one.state in ("stale", "missing")]
@@ -189,7 +196,7 @@ def compile_views(
             as_json,
         )
         raise typer.Exit(1 if stale or edited else 0)
-    written, unchanged = compiling.compile_views(index, chosen, discard=discard)
+    written, unchanged = compiling.compile_views(index, chosen, discard=discard, resolve=resolve)
     sync.sync(index, tuple(written))
     say(
         [f"wrote      {p}" for p in written] + [f"unchanged  {p}" for p in unchanged],
@@ -200,16 +207,33 @@ def compile_views(
 
 def verify(
     between: Annotated[str | None, typer.Option("--range", metavar="A..B", help="Each commit of a range.")] = None,
+    for_github: Annotated[
+        bool | None,
+        typer.Option(
+            "--github/--no-github",
+            help="Print findings as GitHub's workflow commands, which it shows beside the file; by itself where"
+            " GITHUB_ACTIONS is true.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The guard's check and a recompile, on the tracked tree (HEAD). For CI: exit 1 on findings."""
     from mlos_sync.app import verifying
     from mlos_sync.app.opening import workspace_of
+    from mlos_sync.app.viewing import ALLOW, WITHHELD
+    from mlos_sync.cli import github
 
     workspace = workspace_of(settings.folder)
     findings = verifying.verify_range(workspace, between) if between else verifying.verify(workspace)
+    withheld = verifying.withheld(workspace, between.rpartition("..")[2] or "HEAD" if between else "HEAD")
     told = [{"path": f.path, "kind": f.kind, "message": f.message, "fix": f.fix} for f in findings]
-    lines = [line for f in findings for line in (f"{f.kind:9} {f.path}: {f.message}", f"          fix: {f.fix}")]
+    if not as_json and (for_github or (for_github is None and github.is_here())):
+        lines = [github.warning(path, f"{WITHHELD} ({ALLOW})") for path in withheld]
+        lines += [github.error(found) for found in findings]
+    else:
+        for path in withheld:
+            say([f"{path} {WITHHELD} ({ALLOW})"], None, False, error=True)
+        lines = [line for f in findings for line in (f"{f.kind:9} {f.path}: {f.message}", f"          fix: {f.fix}")]
     say(lines or ["ok"], {"ok": not findings, "findings": told}, as_json)
     if findings:
         raise typer.Exit(1)

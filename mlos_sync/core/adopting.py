@@ -109,12 +109,15 @@ class _Comparison:
         self.outcome = Outcome()
         self.was = {item.name: item for item in base.items if item.name}
         self.times = Counter(item.name for item in edited.items if item.name)
+        self.nameless = Counter(item.raw for item in base.items if not item.name)  # a template may write such lines
         self.gone = [item for item in base.items if item.name and item.name not in self.times]
         self.added: set[str] = set()  # keys of the needs that this edit makes
 
     def run(self) -> Outcome:
         for item in self.edited.items:
-            if item.name is None:
+            if item.name is None and self.nameless[item.raw] > 0:
+                self.nameless[item.raw] -= 1
+            elif item.name is None:
                 self._new(item)
             elif self.times[item.name] > 1:
                 if item.raw != getattr(self.was.get(item.name), "raw", None):
@@ -123,6 +126,8 @@ class _Comparison:
                 self._known(item)
         self._moves()
         self._removals()
+        lost = (item for item in self.base.items if not item.name and self.nameless[item.raw] > 0)
+        self.outcome.rest += [Rest(None, item.raw, "a line without a name is of no record") for item in lost]
         self._others()
         self.outcome.rest.sort(key=lambda one: (one.line is None, one.line or 0))
         return self.outcome
@@ -293,7 +298,10 @@ class _Comparison:
 
     def _moved(self, item: Item, was: Item, *, in_order: bool) -> None:
         change = f"mlos-sync {was.kind} set {was.name}"
-        if item.above != was.above:
+        here, there = item.above or "", was.above or ""
+        if here != there and not (
+            here.startswith("line ") and there.startswith("line ")
+        ):  # a nameless one may only stand lower
             column = "--parent" if was.kind == "need" else "--need"
             self._rest(item, f"{was.name} was moved to another need: {change} {column}")
         elif item.section != was.section:

@@ -155,6 +155,8 @@ def _stripped(path: str, new: bytes, is_symlink: bool) -> Finding:
 
 def _forged(path: str, *, in_head: bool) -> str:
     drop = restore(path) if in_head else f"{_git(path)} rm --cached -- {quoted(path)}"
+    if path.endswith(".j2"):
+        return f"if it is a template: begin it with a line {{# a comment #}}\nor leave it out:    {drop}"
     return (
         "if it is a view:    mlos-sync compile\n"
         "if it is yours:     take the line compiled_at out of its frontmatter\n"

@@ -18,7 +18,7 @@ FRONT, HEADING, LINK, TEXT = "frontmatter", "heading", "link", "text"  # kinds o
 
 _DOT = " · "
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?")
-_TASK = re.compile(r" {0,1}[-*+] +\[(.)\](?: (.*))?")
+_TASK = re.compile(r" {0,1}[-*+] +\[([^\\])\](?: (.*))?")  # `[\] x](run.py)` is a link to a file titled `] x`
 _BULLET = re.compile(r"\s*[-*+](?: |$)")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 # Greedy: a title may hold what looks like a name, the last one is the record's.

@@ -87,6 +87,14 @@ def check(data: bytes) -> Verdict:
     return Verdict(VALID)
 
 
+def digest_of(data: bytes) -> str:
+    """What a whole seal says, `sha256:...`; "" where there is none."""
+    if check(data).state != VALID:
+        return ""
+    ((start, end),) = _values(data, split(data), _SEAL)
+    return data[start:end].decode("ascii")
+
+
 def may_claim(data: bytes) -> bool:
     """Whether the frontmatter might carry a key `compiled_at`, in any spelling that YAML allows, at any depth.
 

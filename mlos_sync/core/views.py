@@ -11,14 +11,14 @@ import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from mlos_sync.core import seal
 from mlos_sync.core.paths import to_bytes
 
 if TYPE_CHECKING:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from jinja2 import Environment, Template
 
 PRIORITIES = {1: "critical", 2: "high", 3: "normal", 4: "low", 5: "background"}
 NEED_MARKS = {"identified": "○", "active": "◔", "actionable": "◑", "in_progress": "◕", "resolved": "●", "deferred": "◌"}
@@ -34,6 +34,8 @@ _UNSEEN = (
 )
 _INVISIBLE = re.compile(f"[{_UNSEEN}]")
 _BLANKS = re.compile("[\\s\x85\u2028\u2029]+")
+# Nothing of all that, as in most titles: told by one look instead of three.
+_PLAIN = re.compile(r"(?! )[0-9A-Za-z .,:;!?()/=+-]*(?<! )")
 _MARKUP = re.compile(
     r"[\\`|\[\]<>*~]"
     r"|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])"  # snake_case is no emphasis, __init__ is
@@ -57,8 +59,7 @@ class Front:
     compiled_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class TaskItem:
+class TaskItem(NamedTuple):
     """A task as one line."""
 
     name: str
@@ -168,21 +169,59 @@ class PackPage:
     entries: tuple[PackEntry, ...]
 
 
-def render(template_text: str, context: object) -> bytes:
-    """The sealed document that a template (its frontmatter holds `seal: pending`) makes of `context`, its `page`.
+class Reason(NamedTuple):
+    """What a task waits for: an unfinished need or task, by an edge of `type` from it to `holder` (the task itself, its
+    need, or one above)."""
+
+    name: str
+    text: str
+    status: str
+    type: str
+    holder: str
+
+
+class Step(NamedTuple):
+    """A task that is to be done: `priority` is its own or inherited, `need` the name and title of what it is for."""
+
+    task: TaskItem
+    priority: int | None
+    need: tuple[str, str] | None
+    waits: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StatusPage:
+    """STATUS.md: what is ready, running and blocked, and circles of things that wait for each other."""
+
+    path: str
+    front: Front
+    ready: tuple[Step, ...]
+    running: tuple[Step, ...]
+    blocked: tuple[Step, ...]
+    circles: tuple[tuple[str, ...], ...]
+
+
+def render(template_text: str, context: object, *, trusted: bool = False) -> bytes:
+    """The sealed document that a template (its frontmatter holds `seal: pending`) makes of `context`, its `page`. Only a
+    template that we ship is `trusted`: any other runs in Jinja's immutable sandbox, which takes three times as long.
 
     Raises ValueError where it cannot be sealed, and jinja2.TemplateError for a template that names what is not there.
     """
-    return seal.make(_environment().from_string(template_text).render(page=context).encode("utf-8"))
+    return seal.make(_template(template_text, trusted).render(page=context).encode("utf-8"))
 
 
-@lru_cache(maxsize=1)
-def _environment() -> ImmutableSandboxedEnvironment:
-    from jinja2 import StrictUndefined
+@lru_cache(maxsize=16)
+def _template(text: str, trusted: bool) -> Template:
+    return _environment(trusted).from_string(text)
+
+
+@lru_cache(maxsize=2)
+def _environment(trusted: bool) -> Environment:
+    from jinja2 import Environment, StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     # No escaping for HTML: markdown has other dangers, and every value passes a filter of ours.
-    made = ImmutableSandboxedEnvironment(
+    made = (Environment if trusted else ImmutableSandboxedEnvironment)(
         undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
     )
     made.filters.update(
@@ -209,6 +248,8 @@ def clip(value: str, limit: int = FIELD_LIMIT) -> str:
 def md(value: str) -> str:
     """A text as part of one markdown line, table cell or link text: what is markup is escaped, what cannot be seen is
     shown as an escape, any run of blanks and line ends becomes one blank."""
+    if _PLAIN.fullmatch(value) and "  " not in value:
+        return value
     flat = _BLANKS.sub(" ", value).strip()
     return _MARKUP.sub(r"\\\g<0>", _INVISIBLE.sub(_visible, flat))
 

@@ -327,6 +327,11 @@ def blob_in_history(root: str, path: str) -> str | None:
     return entry[1] if entry else None
 
 
+def write_tree(root: str, index_file: str | None = None) -> str:
+    """The tree that an index would commit, as an object. Raises SurroundingsError where paths are unmerged."""
+    return run(root, "write-tree", "--missing-ok", index_file=index_file).decode().strip()
+
+
 def stage_blob(root: str, path: str, blob: str, index_file: str | None = None) -> None:
     """Put an existing blob into an index at `path`. Git compares the contents of files that are as young as the index it
     writes, and tells a hook that it wrote: with no filter and no hook of anybody's."""

@@ -95,3 +95,10 @@ def trees(root: str) -> list[str]:
     named = [line.removeprefix("worktree ") for line in lines if line.startswith("worktree ")]
     found = [path for path in named if os.path.lexists(os.path.join(path, ".git"))]
     return found if os.path.realpath(root) in map(os.path.realpath, found) else [root, *found]
+
+
+def allows_templates(root: str) -> bool:
+    """Whether this clone runs templates that come with its tree (`mlos-sync.templates`, in its own configuration only: what
+    is allowed for one repository says nothing of another)."""
+    out = git.run(root, "config", "--local", "--type=bool", "--get", "mlos-sync.templates", check=False)
+    return out.strip() == b"true"

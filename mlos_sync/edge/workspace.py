@@ -13,7 +13,7 @@ from mlos_sync.core.paths import to_bytes
 from mlos_sync.errors import SurroundingsError, UsageError
 
 MARKER = ".mlos/config.toml"
-VIEW_KINDS = ("problem", "index", "context_pack")
+VIEW_KINDS = ("problem", "index", "context_pack", "status")
 _KNOWN = {"workspace", "created", "view", "ignore", "transcripts", "commits", "hooks"}
 _KNOWN_COMMITS = {"trailers", "mentions", "keywords", "current", "offer", "unknown"}
 CURRENT = ("agent", "branch")
@@ -286,6 +286,11 @@ def _only(table: dict[str, Any], known: set[str], place: str, where: str) -> Non
     for key in table:
         if key not in known:
             raise UsageError(f"{place}: unknown key `{key}`; known are {', '.join(sorted(known))}", where)
+
+
+def own_template(kind: str) -> str:
+    """Where a workspace may keep a template of its own for a kind of view."""
+    return f".mlos/templates/{kind}.md.j2"
 
 
 def shipped(name: str) -> str:

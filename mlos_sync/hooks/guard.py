@@ -47,9 +47,10 @@ class Look:
     On a repository of 100,000 files that hides half of the time that git takes to read the index.
     """
 
-    __slots__ = ("blobs", "diff")
+    __slots__ = ("blobs", "diff", "sealed")
 
     def __init__(self) -> None:
+        self.sealed: list[str] = []  # staged files with a whole seal, once they were looked at
         self.diff = plumbing.Process(*_DIFF, "HEAD", "--", quiet=True)
         self.blobs = plumbing.reader()
 
@@ -87,6 +88,8 @@ def check(look: Look | None = None, *, merging: bool = False) -> list[Finding]:
             finding = guard.judge(path, old, new, new_is_symlink=entry.new_is_symlink)
             if finding is not None:
                 findings.append(finding)
+            elif entry.new and not entry.new_is_symlink and seal.check(new).state == seal.VALID:
+                look.sealed.append(path)
     finally:
         blobs.close()
     return findings

@@ -1,4 +1,4 @@
-"""The door of the git shims: `python -I -m mlos_sync.hooks.main NAME ARGS...`, and `mlos-sync-hook`.
+"""The door of the git shims, and of agents: `python -I -m mlos_sync.hooks.main NAME ARGS...`, and `mlos-sync-hook`.
 
 Owns exit codes and the words on stderr, which are ASCII without colour: a hook may run under a window without a
 terminal or a locale. The guard fails closed, everything else fails open. Nothing outside the standard library and the
@@ -51,12 +51,59 @@ def pre_commit(_: list[str]) -> int:
         return 1
     if pending:
         _failing_open("publishing", _publish)
-    return 0
+    return _recompiled(look)
 
 
 def pre_merge_commit(_: list[str]) -> int:
     """Guard only: what a hook adds to the index of a merge would miss it and stay staged."""
-    return guard(merging=True)
+    try:
+        from mlos_sync.hooks.guard import Look
+
+        look = Look()
+    except Exception as error:
+        return _not_guarded(error)
+    return guard(look, merging=True) or _recompiled(look)
+
+
+def _recompiled(look: Look) -> int:
+    """Where views are staged, a process of its own compiles them again: 1 for one that somebody forged. That it cannot tell
+    stops no commit: the seals are whole."""
+    if not look.sealed:
+        return 0
+    code = _failing_open("compiling the staged views again", lambda: _second_process(look.sealed))
+    return 1 if code == 1 else 0
+
+
+def _second_process(paths: list[str]) -> int:
+    import subprocess
+
+    words = [sys.executable, "-I", "-m", "mlos_sync.hooks.main", "staged-views"]
+    done = subprocess.run(words, input="\0".join(paths).encode("utf-8", "surrogateescape"), check=False)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"it ended with exit code {done.returncode}")
+    return done.returncode
+
+
+def staged_views(_: list[str]) -> int:
+    """The second process: the paths come on stdin, NUL between them. 1 if one of them is forged, 3 if it cannot be told."""
+    try:
+        from mlos_sync.app import staging
+
+        with open(0, "rb", closefd=False) as given:
+            paths = given.read().decode("utf-8", "surrogateescape").split("\0")
+        index_file = os.environ.get("GIT_INDEX_FILE")
+        found = staging.judge(os.getcwd(), paths, os.path.abspath(index_file) if index_file else None)
+    except Exception as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        say(f"mlos-sync: the staged views could not be compiled again: {first} (mlos-sync verify after the commit)")
+        return 0
+    refused = [one for one in found if one.kind != staging.STALE]
+    if refused:
+        say(report(refused))
+        return 1
+    if found:
+        say(f"mlos-sync: the commit goes on, with this in it:\n{listed(found)}")
+    return 0
 
 
 def prepare_commit_msg(arguments: list[str]) -> int:
@@ -78,6 +125,12 @@ def post_commit(_: list[str]) -> int:
     """After `git commit PATH`, which commits from a temporary index: bring the real one up to date."""
     _failing_open("repairing the index", _repair)
     return 0
+
+
+def merge_view(arguments: list[str]) -> int:
+    """Merge a compiled view for git. Where that fails our side stands, with the words why: a whole view, at worst stale."""
+    done = _failing_open("merging a compiled view", lambda: _merge(*arguments))
+    return done if isinstance(done, int) else 0
 
 
 def pre_push(arguments: list[str]) -> int:
@@ -102,6 +155,19 @@ def pre_push(arguments: list[str]) -> int:
         return 1
     if told:
         say(f"mlos-sync: the push goes on, with this in it:\n{listed(told)}")
+    return 0
+
+
+def agent_pre_edit(_: list[str]) -> int:
+    """Tell a coding agent, in its own JSON on stdout, to leave a compiled file alone. What cannot be told is passed over
+    in silence, and the exit code is always 0: 2 would deny by itself."""
+    try:
+        from mlos_sync.hooks import editing
+
+        with open(0, "rb", closefd=False) as asked:
+            _write(1, editing.answer(asked.read(editing.MOST + 1)))
+    except Exception:  # noqa: S110 - an agent's edit goes on, and the guard stands at the commit
+        pass
     return 0
 
 
@@ -149,11 +215,15 @@ def listed(findings: list[Finding]) -> str:
 
 
 def say(text: str) -> None:
-    """To stderr, in ASCII, whatever the locale; a closed stderr is no reason to change the verdict."""
-    data = _ascii(text).encode("ascii") + b"\n"
+    """To stderr, in ASCII, whatever the locale."""
+    _write(2, _ascii(text).encode("ascii") + b"\n")
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """All of it; a closed stream is no reason to change the verdict."""
     try:
         while data:
-            data = data[os.write(2, data) :]
+            data = data[os.write(descriptor, data) :]
     except OSError:
         pass
 
@@ -168,7 +238,7 @@ def _failing_open(what: str, action: Callable[[], object]) -> object:
         return action()
     except Exception as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
-        say(f"mlos-sync: {what} did not work, the commit goes on: {first} (mlos-sync status)")
+        say(f"mlos-sync: {what} did not work, git goes on: {first} (mlos-sync status)")
         return None
 
 
@@ -186,6 +256,12 @@ def _publish() -> None:
     from mlos_sync.app import publishing
 
     publishing.publish_for_commit()
+
+
+def _merge(*arguments: str) -> int:
+    from mlos_sync.app import merging
+
+    return merging.merge(*arguments)
 
 
 def _prepare(file: str, source: str = "", *_: str) -> None:
@@ -222,6 +298,9 @@ _HOOKS = {
     "commit-msg": commit_msg,
     "post-commit": post_commit,
     "pre-push": pre_push,
+    "merge-view": merge_view,
+    "staged-views": staged_views,
+    "agent-pre-edit": agent_pre_edit,
 }
 
 if __name__ == "__main__":

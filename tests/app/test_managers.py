@@ -190,6 +190,28 @@ def test_the_hooks_for_their_users(repo, name, tmp_path, monkeypatch):
         git(repo, "commit", "-q", "--allow-empty", "-m", "more")
 
 
+@pytest.mark.parametrize("name", ["pre-commit", "prek"])
+def test_verify_by_hand_and_in_ci(repo, name, tmp_path, monkeypatch):
+    """`mlos-sync-verify` runs when it is asked for, never at a commit, and fails with the findings."""
+    manager = program(name)
+    source = make_repo(tmp_path / "source")
+    write(source, ".pre-commit-hooks.yaml", (ROOT / ".pre-commit-hooks.yaml").read_text())
+    revision = save(source, "the hooks")
+    hook = "  - id: mlos-sync-verify\n    language: system\n"
+    write(repo, ".pre-commit-config.yaml", f"repos:\n- repo: {source}\n  rev: {revision}\n  hooks:\n{hook}")
+    setup.initialise(str(repo))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    git(repo, "add", "-A")  # the index lists what git tracks
+    run(repo, "compile")
+    save(repo, "compiled")
+    asked = (manager, "run", "--hook-stage", "manual", "mlos-sync-verify")
+    assert "Passed" in tool(repo, *asked)
+    write(repo, "PROBLEM.md", (repo / "PROBLEM.md").read_text() + "mine\n")
+    save(repo, "bad", "--no-verify")
+    done = subprocess.run(asked, cwd=repo, env=env_of(repo), capture_output=True, text=True, input="")
+    assert done.returncode == 1 and "edited    PROBLEM.md" in done.stdout
+
+
 LEFTHOOK = {
     "lefthook.yml": "pre-commit:\n  commands:\n    team:\n      run: echo team >> .git/ran\n",
     "lefthook.toml": '[pre-commit.commands.team]\nrun = "echo team >> .git/ran"\n',

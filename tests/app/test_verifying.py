@@ -163,7 +163,7 @@ def test_an_untracked_view_is_missing_only_beside_tracked_ones(place):
     git(root(place), "rm", "-q", "--cached", "PROBLEM.md")
     git(root(place), "commit", "-q", "--no-verify", "-m", "less")
     assert found(place) == [("PROBLEM.md", "missing")]
-    git(root(place), "rm", "-q", "--cached", "views/alpha.md", "views/pack.md", ".mlos/INDEX.md")
+    git(root(place), "rm", "-q", "-r", "--cached", "views", ".mlos/INDEX.md")
     git(root(place), "commit", "-q", "--no-verify", "-m", "none")
     assert found(place) == []
 

@@ -591,7 +591,7 @@ def test_everything_but_the_guard_fails_open(here, monkeypatch, capfd):
         assert main.main([name, *argument]) == 0
         said = capfd.readouterr().err
         assert said.count("\n") == 1
-        assert "the commit goes on" in said
+        assert "git goes on" in said
 
 
 def test_the_message_file_is_handed_on(here, monkeypatch):

@@ -1,0 +1,95 @@
+"""Merges of compiled views: git asks us instead of comparing lines, and a merge commits what its own tree compiles to.
+
+`init` and `hooks install` name us in the repository's configuration as the merge driver of the views that
+`.gitattributes` lists (gitattributes(5), "Defining a custom merge driver"). While `git merge` works, the tree that it will
+make is not there yet; `git merge-tree --write-tree` (git 2.38) makes the same one beside it, and the view is compiled from
+that. A rebase, a cherry-pick, a revert or an older git do not tell us the other commit: then our side stays, which is a
+whole view and at worst a stale one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+
+from mlos_sync.core import seal
+from mlos_sync.edge import git, settings
+from mlos_sync.edge.workspace import Workspace, find
+
+DRIVER = "mlos-sync-view"
+INNER = "MLOS_SYNC_MERGING"  # set for the merge that we ask git for: there every view stays as it is
+_HEAD = re.compile(r"GITHEAD_([0-9a-f]{40}|[0-9a-f]{64})")
+KEY = f"merge.{DRIVER}.driver"  # and no `.name`: where that stands alone, git dies in each merge of such a file
+
+
+def configure(workspace: Workspace) -> None:
+    """Name ourselves as the driver in the repository's own configuration."""
+    if not is_configured(workspace):
+        settings.put(workspace.root, KEY, _command())
+
+
+def is_configured(workspace: Workspace) -> bool:
+    """Whether git would ask us, by this interpreter."""
+    return git.config(workspace.root, KEY) == _command()
+
+
+def remove(workspace: Workspace) -> list[str]:
+    """Take that away again; the keys that were there."""
+    there = git.config(workspace.root, KEY) is not None
+    settings.drop(workspace.root, KEY)
+    return [f"git config {KEY}"] if there else []
+
+
+def _command() -> str:
+    return f"{shlex.quote(sys.executable)} -I -m mlos_sync.hooks.main merge-view %O %A %B %L %P"
+
+
+def merge(base: str, ours: str, theirs: str, marker_size: str, path: str) -> int:
+    """Merge one view: the names are of files with the three versions, the result goes into `ours`. Returns git's answer: 0
+    for a merged view, 1 for a conflict that a person has to solve, because one side is no whole view."""
+    if os.environ.get(INNER):
+        return 0
+    sides = [_read(ours), _read(theirs)]
+    if any(seal.check(side).state != seal.VALID for side in sides):
+        named = ("-L", "ours", "-L", "base", "-L", "theirs")
+        done = git.attempt(os.getcwd(), "merge-file", f"--marker-size={marker_size}", *named, ours, base, theirs)
+        return 1 if done.returncode else 0
+    made = _compiled(path)
+    if made is not None and made != sides[0]:
+        with open(ours, "wb") as file:
+            file.write(made)
+    return 0
+
+
+def _read(name: str) -> bytes:
+    with open(name, "rb") as file:
+        return file.read()
+
+
+def _compiled(path: str) -> bytes | None:
+    """The view as the merged tree compiles to it; None where that tree is not known."""
+    from mlos_sync.app import compiling, verifying
+
+    others = [match[1] for match in map(_HEAD.fullmatch, os.environ) if match]
+    head = git.head(os.getcwd())
+    if head is None or len(others) != 1:
+        return None
+    os.environ[INNER] = "1"
+    # Drivers of others would be started twice for one merge; what their files hold matters to no view but by a title.
+    off = _no_drivers(os.getcwd())
+    done = git.attempt(os.getcwd(), "merge-tree", "--write-tree", head, others[0], settings=off)
+    tree = done.stdout.split(b"\n")[0].decode("ascii", "replace").strip("\0")
+    if done.returncode not in (0, 1) or not re.fullmatch("[0-9a-f]{40,64}", tree):
+        return None
+    made = verifying.compiled_from(os.getcwd(), tree, [path]).get(path)
+    if made is not None:
+        compiling.note_compiled(find(os.getcwd()).common, made)
+    return made
+
+
+def _no_drivers(root: str) -> Mapping[str, str]:
+    found = settings.matching(root, r"^merge\..*\.driver$")
+    return {one.key: "true" for one in found if one.key != KEY}

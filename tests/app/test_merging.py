@@ -1,0 +1,157 @@
+"""Two branches that both compiled their views: no conflict for a person to solve, and the merge holds what its tree says."""
+
+import pytest
+from cli import quick
+from gitrepo import git
+from viewed import cloned, commit, compile_all, fill, make_workspace, root, sql
+
+from mlos_sync.app import merging, setup, verifying
+from mlos_sync.core import seal
+from mlos_sync.edge.workspace import find
+
+
+@pytest.fixture
+def place(tmp_path):
+    made = make_workspace(tmp_path)
+    fill(made)
+    setup.initialise(made.root)  # the config has views now that .gitattributes does not name
+    compile_all(made)
+    commit(made)
+    return made
+
+
+def diverge(place):
+    """A need on each of two branches, compiled and committed on both; main is checked out."""
+    git(root(place), "branch", "side")
+    for branch, title in (("side", "there"), ("main", "here")):
+        git(root(place), "checkout", "-q", branch)
+        sql(place, ("INSERT INTO needs(title, priority, scope) VALUES (?, 1, 'alpha')", (title,)))
+        (root(place) / f"{title}.md").write_text(f"---\ntitle: Title of {title}\n---\n")
+        git(root(place), "add", "-A")
+        compile_all(place)
+        commit(place, title)
+
+
+def unmerged(place):
+    return git(root(place), "diff", "--name-only", "--diff-filter=U").stdout.split()
+
+
+def view(place, path="PROBLEM.md"):
+    return (root(place) / path).read_text()
+
+
+def test_a_merge_commits_what_its_tree_compiles_to(place):
+    """Needs, tasks and files of both sides are in the views of the merge, and verify has nothing to say."""
+    diverge(place)
+    git(root(place), "merge", "-q", "--no-edit", "side")
+    assert unmerged(place) == [] and verifying.verify(place) == []
+    assert all(word in view(place) for word in ("here", "there"))
+    assert all(f"Title of {word}" in view(place, ".mlos/INDEX.md") for word in ("here", "there"))
+    assert git(root(place), "status", "--porcelain").stdout == ""
+    compile_all(place)
+    assert git(root(place), "status", "--porcelain").stdout == ""
+
+
+def test_a_merge_that_stops_elsewhere(place):
+    """A conflict in a file of somebody's: the views are merged all the same."""
+    diverge(place)
+    for branch, text in (("side", "one\n"), ("main", "two\n")):
+        git(root(place), "checkout", "-q", branch)
+        (root(place) / "run.py").write_text(text)
+        git(root(place), "commit", "-q", "--no-verify", "-am", text)
+    git(root(place), "merge", "-q", "side", check=False)
+    assert unmerged(place) == ["run.py"]
+    (root(place) / "run.py").write_text("both\n")
+    git(root(place), "commit", "-q", "--no-edit", "-a")
+    assert verifying.verify(place) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("rebase", "-q", "side"), ("cherry-pick", "side"), ("merge", "-q", "--squash", "side"), ("pull", "-q", "--rebase", ".", "side")]
+)  # fmt: skip
+def test_where_git_does_not_name_the_other_side(place, words):
+    """Our side stays: whole, at worst stale, and compiling is all there is to do."""
+    diverge(place)
+    git(root(place), *words)
+    assert unmerged(place) == []
+    assert seal.check(view(place).encode()).state == seal.VALID
+    assert quick(root(place), "compile").code == 0
+    commit(place)
+    assert verifying.verify(place) == [] and all(word in view(place) for word in ("here", "there"))
+
+
+def test_a_clone_without_the_driver_has_one_command(place, tmp_path):
+    """Lines in conflict, as git does without us; compile --resolve writes the views and tells git."""
+    diverge(place)
+    merging.remove(place)
+    git(root(place), "merge", "-q", "side", check=False)
+    assert set(unmerged(place)) >= {"PROBLEM.md"} and "<<<<<<<" in view(place)
+    refused = quick(root(place), "compile", ok=False)
+    assert refused.code == 4 and "PROBLEM.md" in refused.err
+    assert quick(root(place), "compile", "--resolve").code == 0
+    assert unmerged(place) == []
+    git(root(place), "commit", "-q", "--no-edit")
+    assert verifying.verify(place) == [] and all(word in view(place) for word in ("here", "there"))
+
+
+def test_resolve_leaves_hand_edits_alone(place):
+    """Only what is unmerged is written over."""
+    diverge(place)
+    merging.remove(place)
+    git(root(place), "merge", "-q", "side", check=False)
+    path = next(one for one in ("views/pack.md", "views/status.md") if one not in unmerged(place))
+    (root(place) / path).write_text(view(place, path) + "by hand\n")
+    refused = quick(root(place), "compile", "--resolve", ok=False)
+    assert refused.code == 4 and path in refused.err and "<<<<<<<" in view(place)
+
+
+def test_a_side_that_was_edited_by_hand_stays_a_conflict(place):
+    """Nothing of a person's is thrown away."""
+    diverge(place)
+    (root(place) / "PROBLEM.md").write_text(view(place).replace("here", "HERE, by hand"))
+    git(root(place), "commit", "-q", "--no-verify", "-am", "by hand")
+    git(root(place), "merge", "-q", "side", check=False)
+    assert unmerged(place) == ["PROBLEM.md"] and "by hand" in view(place) and "there" in view(place)
+
+
+def test_a_program_that_has_gone_loses_nothing(place):
+    """Git then calls it a conflict, and the way out is the same."""
+    diverge(place)
+    git(root(place), "config", merging.KEY, "/nowhere/python -I -m mlos_sync.hooks.main merge-view %O %A %B %L %P")
+    git(root(place), "merge", "-q", "side", check=False)
+    assert "PROBLEM.md" in unmerged(place)
+    assert quick(root(place), "compile", "--resolve").code == 0 and unmerged(place) == []
+
+
+def test_init_names_the_driver_and_uninstall_takes_it_away(place, tmp_path):
+    """In the configuration of the repository alone; a clone has it after hooks install."""
+    attributes = view(place, ".gitattributes")
+    assert f"PROBLEM.md linguist-generated=true merge={merging.DRIVER}\n" in attributes
+    assert merging.is_configured(place)
+    other = cloned(place, tmp_path / "other")
+    assert not merging.is_configured(other)
+    assert quick(root(other), "hooks", "install").code == 0
+    assert merging.is_configured(find(str(root(other))))
+    setup.uninstall(str(root(other)))
+    assert git(root(other), "config", "--get-regexp", "^merge[.]", check=False).stdout == ""
+    assert (
+        merging.DRIVER not in (root(other) / ".gitattributes").read_text()
+        if (root(other) / ".gitattributes").exists()
+        else True
+    )
+
+
+def test_drivers_of_others_are_not_started_twice(place, tmp_path):
+    """The merge that we ask git for leaves other drivers alone."""
+    (root(place) / ".gitattributes").write_text(view(place, ".gitattributes") + "*.lock merge=theirs\n")
+    log = tmp_path / "log"
+    git(root(place), "config", "merge.theirs.driver", f"echo run >> {log}")
+    (root(place) / "a.lock").write_text("0\n")
+    commit(place)
+    diverge(place)
+    for branch in ("side", "main"):
+        git(root(place), "checkout", "-q", branch)
+        (root(place) / "a.lock").write_text(f"{branch}\n")
+        commit(place)
+    git(root(place), "merge", "-q", "--no-edit", "side")
+    assert log.read_text() == "run\n"
