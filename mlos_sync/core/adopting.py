@@ -298,10 +298,9 @@ class _Comparison:
 
     def _moved(self, item: Item, was: Item, *, in_order: bool) -> None:
         change = f"mlos-sync {was.kind} set {was.name}"
-        here, there = item.above or "", was.above or ""
-        if here != there and not (
-            here.startswith("line ") and there.startswith("line ")
-        ):  # a nameless one may only stand lower
+        above = (item.above or "", was.above or "")
+        only_lower = all(key.startswith("line ") for key in above)  # below a line without a name, as before
+        if above[0] != above[1] and not only_lower:
             column = "--parent" if was.kind == "need" else "--need"
             self._rest(item, f"{was.name} was moved to another need: {change} {column}")
         elif item.section != was.section:
