@@ -18,6 +18,7 @@ from mlos_sync.app.gathering import Content, File, Records, Source, digest, docu
 from mlos_sync.app.opening import Index
 from mlos_sync.app.viewing import compile_view, is_withheld
 from mlos_sync.core import seal
+from mlos_sync.core.guard import quoted
 from mlos_sync.core.paths import shown
 from mlos_sync.core.times import iso
 from mlos_sync.edge import files, git, objects, settings
@@ -81,17 +82,15 @@ def compile_views(
         listed = ", ".join(shown(one.path) for one in edited)
         raise RefusedError(
             f"edited by hand, nothing was written: {listed}",
-            "put the edit into the records (mlos-sync need set …), or drop it: mlos-sync compile --discard"
+            f"put the edit into the records: mlos-sync adopt {quoted(edited[0].path)}; or drop it: mlos-sync compile --discard"
             " (a copy is kept in the git directory)",
         )
     for one in edited:
-        _keep(index, one)
+        keep(index, one)
     written = {}
     for one in planned:
         if one.data is not None and (one.state != CURRENT or one.path in unmerged):
-            note_compiled(index.workspace.common, one.data)  # first: what stands on disk is known to be ours
-            written[one.path] = _ended_alike(one.data, one.on_disk)
-            files.write(index.workspace.root, one.path, written[one.path])
+            written[one.path] = write(index, one)
         if one.data is not None and one.path in unmerged:
             git.stage_blob(index.workspace.root, one.path, git.write_blob(index.workspace.root, one.data))
     return written, [one.path for one in planned if one.state == CURRENT and one.path not in unmerged]
@@ -153,14 +152,24 @@ def _compared(index: Index, view: View, data: bytes | None) -> Compiled:
     return Compiled(view.path, data, on_disk, EDITED if not sealed else STALE if data is not None else WITHHELD)
 
 
-def _keep(index: Index, one: Compiled) -> None:
-    """Put a hand edit beside the database, under a name that nothing else has."""
+def write(index: Index, one: Compiled) -> bytes:
+    """Put a view whose `data` is known where it belongs, whatever stands there. Returns the file's bytes."""
+    data = one.data or b""
+    note_compiled(index.workspace.common, data)  # first: what stands on disk is known to be ours
+    ended = _ended_alike(data, one.on_disk)
+    files.write(index.workspace.root, one.path, ended)
+    return ended
+
+
+def keep(index: Index, one: Compiled) -> str:
+    """Put a hand edit beside the database, under a name that nothing else has. Returns the copy's absolute path."""
     stamp = iso(int(time.time() * 1000)).replace(":", "")
     stem = f"{DISCARDED}/{stamp}-{one.path.rpartition('/')[2]}"
     name, number = stem, 1
     while os.path.lexists(os.path.join(index.workspace.state, name)):
         name, number = f"{stem}.{number}", number + 1
     files.write(index.workspace.state, name, one.on_disk or b"", mode=0o600)
+    return os.path.join(index.workspace.state, name)
 
 
 def source_of(index: Index) -> Source:

@@ -42,6 +42,8 @@ _MARKUP = re.compile(
     r"|&(?=#?[0-9A-Za-z]+;)"
 )
 
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")  # as markdown has it: a backslash before ASCII punctuation
+
 
 @dataclass(frozen=True, slots=True)
 class Front:
@@ -278,6 +280,12 @@ def md(value: str) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     return "\\" + match[0]
+
+
+def plain(markdown: str) -> str:
+    """The text that a part of a markdown line shows, blanks flattened: `md` of it gives the same line again. What `md` made
+    visible stays the escape that it shows."""
+    return _BLANKS.sub(" ", _ESCAPED.sub(r"\1", markdown)).strip()
 
 
 def _visible(match: re.Match[str]) -> str:
