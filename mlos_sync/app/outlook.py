@@ -9,16 +9,14 @@ from __future__ import annotations
 from mlos_sync.app.gathering import Record, Records
 from mlos_sync.app.readying import ORDER, End, Plan, Row, Wait, is_asked, judge, read_plan
 from mlos_sync.core import views
-from mlos_sync.edge.store import Connection
 
 
 def steps(
     known: Records, scope: str | None
 ) -> tuple[list[views.Step], list[views.Step], list[views.Step], list[tuple[str, ...]]]:
     """(ready, running, blocked, circles) of a scope (None: of all), most urgent first, then oldest first."""
-    numbers = _numbers(known.db)
+    numbers, shown = _named(known)
     plan = read_plan(known.db, numbers, "id, uid, need_id, description, status, priority, created_at")
-    shown = _names(known, numbers)
     order = sorted(plan.tasks.values(), key=lambda one: (plan.priority(one) or 9, one["created_at"] or "", one["uid"]))
     found = judge(plan, [task for task in order if is_asked(plan, task, scope)])
     running = [task for task in order if task["status"] == "in_progress" and _is_in(plan, task, scope)]
@@ -41,22 +39,17 @@ def records(known: Records) -> set[Record]:
     return found
 
 
-def _numbers(db: Connection) -> dict[End, int]:
-    """Needs and tasks numbered by their uids: the same in every clone, where ids of rows may not be."""
-    found: dict[End, int] = {}
+def _named(known: Records) -> tuple[dict[End, int], dict[End, str]]:
+    """Needs and tasks numbered by their uids, the same in every clone, where ids of rows may not be: end -> number, and end
+    with that number -> name."""
+    numbers: dict[End, int] = {}
+    shown: dict[End, str] = {}
     for kind in ("need", "task"):
-        rows = db.execute(f"SELECT id FROM {kind}s ORDER BY uid").fetchall()
-        found |= {(kind, number): rank for rank, (number,) in enumerate(rows, 1)}
-    return found
-
-
-def _names(known: Records, numbers: dict[End, int]) -> dict[End, str]:
-    found: dict[End, str] = {}
-    for kind in ("need", "task"):
-        shown = known.names(kind)
-        for number, uid in known.db.execute(f"SELECT id, uid FROM {kind}s").fetchall():
-            found[kind, numbers[kind, number]] = shown[uid]
-    return found
+        ids = dict(known.db.execute(f"SELECT uid, id FROM {kind}s").fetchall())
+        for rank, (uid, name) in enumerate(sorted(known.names(kind).items()), 1):
+            numbers[kind, ids[uid]] = rank
+            shown[kind, rank] = name
+    return numbers, shown
 
 
 def _is_in(plan: Plan, task: Row, scope: str | None) -> bool:

@@ -47,19 +47,25 @@ class Plan:
     needs: dict[int, Row]
     tasks: dict[int, Row]
     before: dict[End, list[tuple[End, str]]] = field(default_factory=dict)  # what must be first, still unfinished
+    lines: dict[int | None, list[End]] = field(default_factory=dict)  # need -> itself and the needs above it
     inherited: dict[int | None, int | None] = field(default_factory=dict)  # need -> priority of its tasks without one
 
     def lineage(self, end: End) -> list[End]:
         """The needs that an end is part of, nearest first; a circle of parents is cut."""
         number = self.tasks[end[1]]["need_id"] if end[0] == "task" else self.needs[end[1]]["parent_need_id"]
-        found: list[End] = []
-        while number is not None and ("need", number) not in found and number in self.needs:
-            found.append(("need", number))
-            number = self.needs[number]["parent_need_id"]
-        return found
+        if number not in self.lines:
+            found: list[End] = []
+            above = number
+            while above is not None and ("need", above) not in found and above in self.needs:
+                found.append(("need", above))
+                above = self.needs[above]["parent_need_id"]
+            self.lines[number] = found
+        return self.lines[number]
 
     def waits(self, end: End) -> list[Wait]:
         """What an end waits for."""
+        if not self.before:
+            return []
         found = [Wait(source, kind, end) for source, kind in self.before.get(end, [])]
         for holder in self.lineage(end):
             for source, kind in self.before.get(holder, []):
