@@ -245,14 +245,26 @@ class Records:
     @cached_property
     def tasks_by_need(self) -> dict[str | None, list[views.TaskItem]]:
         """Need (None for none) -> its tasks, most urgent first."""
-        shown = self._task_names
         found: dict[str | None, list[views.TaskItem]] = {}
+        for need, uid in self._tasks[1]:
+            found.setdefault(need, []).append(self.tasks[uid])
+        return found
+
+    @property
+    def tasks(self) -> dict[str, views.TaskItem]:
+        """Task -> as it is shown."""
+        return self._tasks[0]
+
+    @cached_property
+    def _tasks(self) -> tuple[dict[str, views.TaskItem], list[tuple[str | None, str]]]:
+        shown, items, order = self._task_names, {}, []
         for uid, need, text, status, priority in self.db.execute(
             "SELECT t.uid, n.uid, t.description, t.status, t.priority FROM tasks t LEFT JOIN needs n ON n.id = t.need_id"
             " ORDER BY t.priority IS NULL, t.priority, t.created_at, t.uid"
         ):
-            found.setdefault(need, []).append(views.TaskItem(shown[uid], text, status, priority))
-        return found
+            items[uid] = views.TaskItem(shown[uid], text, status, priority)
+            order.append((need, uid))
+        return items, order
 
     @cached_property
     def needs(self) -> list[Need]:

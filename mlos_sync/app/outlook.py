@@ -21,9 +21,9 @@ def steps(
     found = judge(plan, [task for task in order if is_asked(plan, task, scope)])
     running = [task for task in order if task["status"] == "in_progress" and _is_in(plan, task, scope)]
     return (
-        [_step(plan, task, shown) for task in found.ready],
-        [_step(plan, task, shown) for task in running],
-        [_step(plan, task, shown, waits) for task, waits in found.blocked],
+        [_step(known, plan, task, shown) for task in found.ready],
+        [_step(known, plan, task, shown) for task in running],
+        [_step(known, plan, task, shown, waits) for task, waits in found.blocked],
         [tuple(shown[end] for end in knot.circle) for knot in found.circles],
     )
 
@@ -57,9 +57,9 @@ def _is_in(plan: Plan, task: Row, scope: str | None) -> bool:
     return scope is None or (need is not None and need["scope"] == scope)
 
 
-def _step(plan: Plan, task: Row, shown: dict[End, str], waits: list[Wait] | None = None) -> views.Step:
+def _step(known: Records, plan: Plan, task: Row, shown: dict[End, str], waits: list[Wait] | None = None) -> views.Step:
     need = plan.needs.get(task["need_id"])
-    item = views.TaskItem(shown["task", task["id"]], task["description"], task["status"], task["priority"])
+    item = known.tasks[task["uid"]]
     about = (shown["need", need["id"]], need["title"]) if need else None
     reasons = tuple(_reason(plan, wait, shown) for wait in waits or ())
     return views.Step(item, plan.priority(task), about, reasons)

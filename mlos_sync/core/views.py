@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -45,8 +44,7 @@ _MARKUP = re.compile(
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")  # as markdown has it: a backslash before ASCII punctuation
 
 
-@dataclass(frozen=True, slots=True)
-class Front:
+class Front(NamedTuple):
     """The frontmatter of a view: the seed's keys, in its order. Times are UTC texts."""
 
     id: str
@@ -68,8 +66,7 @@ class TaskItem(NamedTuple):
     priority: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Related:
+class Related(NamedTuple):
     """A file that an edge joins with a need. `here` is false when no tracked file stands at the path."""
 
     path: str
@@ -94,16 +91,14 @@ class NeedItem(NamedTuple):
     related: tuple[Related, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Needs under one heading; None for no heading."""
 
     title: str | None
     needs: tuple[NeedItem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemPage:
+class ProblemPage(NamedTuple):
     """PROBLEM.md: what is needed. `path` is where the view stands, for its links."""
 
     path: str
@@ -114,8 +109,7 @@ class ProblemPage:
     tasks: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileItem:
+class FileItem(NamedTuple):
     """A file in an index."""
 
     path: str
@@ -124,16 +118,14 @@ class FileItem:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(NamedTuple):
     """The files of one folder; the title of the workspace's own is None."""
 
     title: str | None
     files: tuple[FileItem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class IndexPage:
+class IndexPage(NamedTuple):
     """An index of files."""
 
     path: str
@@ -142,8 +134,7 @@ class IndexPage:
     files: int
 
 
-@dataclass(frozen=True, slots=True)
-class PackEntry:
+class PackEntry(NamedTuple):
     """An artifact in a context pack: `target` is where its file stands, `note` says why its text is not shown."""
 
     path: str
@@ -157,8 +148,7 @@ class PackEntry:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class PackPage:
+class PackPage(NamedTuple):
     """What an agent is given: needs with their tasks, and the artifacts that the needs name."""
 
     path: str
@@ -188,8 +178,7 @@ class Step(NamedTuple):
     waits: tuple[Reason, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StatusPage:
+class StatusPage(NamedTuple):
     """STATUS.md: what is ready, running and blocked, and circles of things that wait for each other."""
 
     path: str
@@ -249,6 +238,8 @@ def environment(*, trusted: bool = False) -> Environment:
         priority=priority,
         words=words,
         task=task,
+        step=step,
+        quoted=quoted,
     )
     return made
 
@@ -335,6 +326,17 @@ def task(item: TaskItem, number: int | None = None) -> str:
     four filters would say, of thousands of tasks."""
     status, urgency = item.status, priority(item.priority if number is None else number)
     return f"{box(status)} {md(item.text)} · {item.name} · {words(status)} · {urgency}"
+
+
+def step(one: Step) -> str:
+    """A step as one line: its task, and what it is for."""
+    line = task(one.task, one.priority)
+    return f"{line} · for {one.need[0]} {md(one.need[1])}" if one.need else line
+
+
+def quoted(value: str) -> str:
+    """A text as a quotation, a blank line before it; nothing for blank text."""
+    return "".join(f"\n>{' ' if line else ''}{line}" for line in lines(value)) + "\n" if value.strip() else ""
 
 
 def words(status: str) -> str:
