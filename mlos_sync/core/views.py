@@ -37,8 +37,12 @@ _BLANKS = re.compile("[\\s\x85\u2028\u2029]+")
 _MARKUP = re.compile(
     r"[\\`|\[\]<>*~]"
     r"|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])"  # snake_case is no emphasis, __init__ is
-    r"|&(?=#?[0-9A-Za-z]+;)"
+    r"|&(?=#?[0-9A-Za-z]+(?:;|$))"  # a semicolon may follow in the template
+    # What makes a block of the line that it begins: a heading, an item, a rule or an underline, a row under a table's head
+    r"|^#(?=#{0,5}(?: |$))|^[-+](?=(?: |$))|^-(?=[- ]*$)|^=(?==*$)|^:(?=-+:?$)|^-(?=-*:$)"
+    r"|(?:(?<= )|^)#(?=#*$)"  # at the end of a heading these would be its other fence
 )
+_NUMBER = re.compile(r"^([0-9]{1,9})([.)])(?= |$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +243,10 @@ def clip(value: str, limit: int = FIELD_LIMIT) -> str:
 
 
 def md(value: str) -> str:
-    """A text as part of one markdown line, table cell or link text: what is markup is escaped, what cannot be seen is
-    shown as an escape, any run of blanks and line ends becomes one blank."""
+    """A text as part of one markdown line, table cell or link text: what is markup is escaped (also where the text begins
+    the line), what cannot be seen is shown as an escape, any run of blanks and line ends becomes one blank."""
     flat = _BLANKS.sub(" ", value).strip()
-    return _MARKUP.sub(r"\\\g<0>", _INVISIBLE.sub(_visible, flat))
+    return _NUMBER.sub(r"\1\\\2", _MARKUP.sub(r"\\\g<0>", _INVISIBLE.sub(_visible, flat)))
 
 
 def _visible(match: re.Match[str]) -> str:

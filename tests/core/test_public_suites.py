@@ -191,3 +191,27 @@ def test_no_key_that_yaml_finds_is_missed_by_the_guard(suite):
     print(suite, asked, silent)
     assert missed == []
     assert silent
+
+
+def draft(body: bytes, title: bytes = b"x") -> bytes:
+    return b"---\ntitle: " + title + b"\ncompiled_at: 2026-01-31T12:00:00Z\nseal: pending\n---\n" + body
+
+
+@pytest.mark.parametrize("suite", NAMES)
+def test_a_seal_over_any_case_holds_until_a_byte_changes(suite):
+    """Sealed, a body is whole, with either line ending; one byte replaced, added or taken anywhere breaks the seal."""
+    chance = random.Random(suite)
+    for case in cases(suite):
+        sealed = seal.make(draft(case.data))
+        assert seal.check(sealed).state == seal.check(sealed.replace(b"\n", b"\r\n")).state == seal.VALID, case.name
+        for _ in range(12):
+            at, byte = chance.randrange(len(sealed)), bytes([chance.randrange(256)])
+            rest = chance.choice((at, at + 1))
+            changed = sealed[:at] + chance.choice((byte, b"")) + sealed[rest:]
+            if changed.replace(b"\r\n", b"\n") != sealed.replace(b"\r\n", b"\n"):
+                assert seal.check(changed).state != seal.VALID, f"{case.name}: {at}"
+        start = split(sealed).body
+        if start < len(sealed):
+            at = chance.randrange(start, len(sealed))
+            changed = sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]
+            assert seal.check(changed).state == seal.BROKEN, f"{case.name}: {at}"
