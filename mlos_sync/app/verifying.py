@@ -27,6 +27,7 @@ from mlos_sync.errors import MlosError, SurroundingsError, UsageError
 
 STALE, MISSING = "stale", "missing"
 SYMLINK = "120000"
+GROUP = 64  # files that are read by one process, and held at once
 
 Tree = Mapping[str, tuple[str, str]]  # path -> mode, blob
 
@@ -158,23 +159,33 @@ def _look(root: str, tree: Tree, known: _Known) -> None:
 
 def _broken_seals(root: str, tree: Tree, changed: Tree, known: _Known) -> Iterator[Finding]:
     """What the guard would have refused, among files that are no views of the config."""
+    suspects = []
     for path, (mode, blob) in tree.items():
         link = mode == SYMLINK
         old_mode, old_blob = changed.get(path, ("", ""))
         was = old_mode not in ("", SYMLINK) and known.claims[old_blob]
-        if not was and (link or not known.claims[blob]):
-            continue
-        new = b"" if link else _blob(root, blob)
-        found = guard.judge(path, _blob(root, old_blob) if was else None, new, new_is_symlink=link)
-        if found is not None:
-            yield found
+        if was or (not link and known.claims[blob]):
+            suspects.append((path, old_blob if was else None, None if link else blob))
+    for start in range(0, len(suspects), GROUP):
+        group = suspects[start : start + GROUP]
+        found = _blobs(root, [name for _, *names in group for name in names if name])
+        for path, old, new in group:
+            bytes_of_new = found[new] if new else b""
+            finding = guard.judge(path, found[old] if old else None, bytes_of_new, new_is_symlink=new is None)
+            if finding is not None:
+                yield finding
 
 
 def _blob(root: str, name: str) -> bytes:
-    found = dict(git.blobs(root, [name]))
-    if name not in found:
-        raise SurroundingsError(f"the object {name[:12]} is not in this clone", "fetch it: git fetch --refetch")
-    return found[name]
+    return _blobs(root, [name])[name]
+
+
+def _blobs(root: str, names: list[str]) -> dict[str, bytes]:
+    found = dict(git.blobs(root, names))
+    for name in names:
+        if name not in found:
+            raise SurroundingsError(f"the object {name[:12]} is not in this clone", "fetch it: git fetch --refetch")
+    return found
 
 
 def _lost_segments(root: str, tree: Tree, parent: str) -> Iterator[Finding]:

@@ -114,6 +114,20 @@ def test_a_false_claim_is_found_at_any_path(place, path):
     assert (path, "forged") in found(place)
 
 
+def test_many_claims_are_read_by_few_processes(place, monkeypatch):
+    """A process for each file that says compiled_at made a thousand of them a matter of minutes."""
+    whole = (root(place) / "views/alpha.md").read_bytes()
+    for number in range(200):
+        (root(place) / f"copy{number}.md").write_bytes(whole + b"%d" % number)
+    git(root(place), "add", "-A")
+    git(root(place), "commit", "-q", "--no-verify", "-m", "copies")
+    calls = []
+    blobs = verifying.git.blobs
+    monkeypatch.setattr(verifying.git, "blobs", lambda where, names: calls.append(1) or blobs(where, names))
+    assert len([path for path, kind in found(place) if kind == "forged"]) == 200
+    assert len(calls) < 30
+
+
 def test_a_word_in_a_body_is_no_claim(place):
     """Talk about compiled_at, in a text or in the middle of a file, is nobody's business."""
     put(place, "run.py", b"# compiled_at: seal: pending\n")

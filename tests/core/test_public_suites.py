@@ -6,6 +6,7 @@ import random
 
 import pytest
 import yaml
+from bombs import HOSTILE
 from borrowed import NAMES, cases
 
 from mlos_sync.app.indexing import describe
@@ -215,3 +216,35 @@ def test_a_seal_over_any_case_holds_until_a_byte_changes(suite):
             at = chance.randrange(start, len(sealed))
             changed = sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]
             assert seal.check(changed).state == seal.BROKEN, f"{case.name}: {at}"
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_yaml_is_refused(case):
+    """By the indexer with a line and a reason; the guard reads no YAML and sees the claim after it."""
+    text, word = HOSTILE[case]
+    found = describe("x.md", b"---\n" + text.encode() + b"\n---\nbody\n")
+    assert found is not None and found.problem is not None
+    assert found.problem.startswith("frontmatter refused, line ") and word in found.problem, found.problem
+    claim = f"{text[:60_000]}\ncompiled_at: x\n".encode()
+    assert seal.check(b"---\n" + claim + b"---\n").state == seal.BROKEN
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "a: b\n" * 1_000_000, "compiled_at: x\n" + "a: b\n" * 1_000_000])
+def test_a_frontmatter_that_does_not_end_is_a_body(text):
+    """200 KB of brackets, 5 MB of fields: no reader is given them, and what they claim counts for neither."""
+    data = b"---\n" + text.encode() + b"---\nbody\n"
+    found = describe("x.md", data)
+    assert split(data) is None and not seal.may_claim(data)
+    assert found is None or (found.title, found.problem) == (None, None)
+    with pytest.raises(FrontmatterError, match="65536 are the most"):
+        read(text.encode())
+
+
+@pytest.mark.parametrize(
+    "value", ["2026-13-45", "2026-01-01T25:61:00+99:99", "9" * 5000, "-" + "1" * 5000, "0x" + "f" * 5000, ".inf"]
+)
+def test_values_that_break_other_readers_are_text(value):
+    """Bad dates, offsets and numbers of 5,000 digits raise in a reader that guesses types; nothing is guessed here."""
+    for text in (f"title: {value}\n", f"title: '{value}'\n", f"{{title: {value}}}\n", f"a: [b]\ntitle: {value}\n"):
+        assert read(text.encode())["title"] == value
+        assert describe("x.md", b"---\n" + text.encode() + b"---\n").title == value
