@@ -114,6 +114,19 @@ def test_a_false_claim_is_found_at_any_path(place, path):
     assert (path, "forged") in found(place)
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9.md", "\uefff.md".encode(), b"\x1b[31m.md", b"a 'b'.md"])
+def test_the_way_out_names_the_very_bytes(place, name):
+    """Whatever the name is: the git command that is printed takes the file out."""
+    with open(os.path.join(os.fsencode(place.root), name), "wb") as file:
+        file.write(b"---\ncompiled_at: x\n---\n")
+    subprocess.run(["git", "add", "-A"], cwd=place.root, check=True)
+    git(root(place), "commit", "-q", "--no-verify", "-m", "odd")
+    (one,) = [one for one in verifying.verify(place) if one.kind == "forged"]
+    command = next(line for line in one.fix.splitlines() if "leave it out" in line).split(":", 1)[1]
+    subprocess.run(["bash", "-c", command], cwd=place.root, check=True, stdout=subprocess.DEVNULL)
+    assert name not in subprocess.run(["git", "ls-files", "-z"], cwd=place.root, capture_output=True, check=True).stdout
+
+
 def test_many_claims_are_read_by_few_processes(place, monkeypatch):
     """A process for each file that says compiled_at made a thousand of them a matter of minutes."""
     whole = (root(place) / "views/alpha.md").read_bytes()
