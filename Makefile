@@ -23,7 +23,7 @@ test: $(READY)
 # The suites that others made, also CommonMark's examples, whose licence keeps them out of this repository.
 SUITES ?= build/suites
 suites: $(READY) $(SUITES)/commonmark-spec/spec.txt
-	MLOS_SYNC_SUITES=$(SUITES) $(BIN)/python -m pytest -q tests/core/test_public_suites.py tests/core/test_shown_as_text.py \
+	MLOS_SYNC_SUITES="$(abspath $(SUITES))" $(BIN)/python -m pytest -q tests/core/test_public_suites.py tests/core/test_shown_as_text.py \
 		tests/hooks/test_staged_suites.py
 
 $(SUITES)/commonmark-spec/spec.txt:
