@@ -111,7 +111,8 @@ def opened(place: Workspace) -> Iterator[Index]:
 def compile_all(place: Workspace, *names: str, **options: bool) -> tuple[list[str], list[str]]:
     """What `mlos-sync compile` does: (written, unchanged)."""
     with opened(place) as index:
-        return compiling.compile_views(index, names, **options)
+        written, unchanged = compiling.compile_views(index, names, **options)
+    return list(written), unchanged
 
 
 def commit(place: Workspace, message: str = "a change") -> str:

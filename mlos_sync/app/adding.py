@@ -93,7 +93,7 @@ def _record(db: store.Connection, kind: str, row: Row, done: Added) -> str:
     """Create or set one record. Returns its uid."""
     if "uid" not in row:
         done.added += 1
-        return _insert(db, kind, records.prepared(db, kind, row))
+        return insert(db, kind, records.prepared(db, kind, row))
     uid = row["uid"]
     if not isinstance(uid, str):
         raise UsageError(f"{str(uid)[:40]} is no uid", "a uid is 32 lower-case hex digits")
@@ -101,7 +101,7 @@ def _record(db: store.Connection, kind: str, row: Row, done: Added) -> str:
     standing = store.rows(db, f"SELECT * FROM {TABLE_OF[kind]} WHERE uid = ?", (uid,))
     if not standing:
         done.added += 1
-        return _insert(db, kind, values | {"uid": uid} | _number(db, kind, uid, row.get("id")))
+        return insert(db, kind, values | {"uid": uid} | _number(db, kind, uid, row.get("id")))
     differing = {name: value for name, value in values.items() if standing[0][name] != value}
     if differing:
         sets = ", ".join(f"{name} = ?" for name in differing)
@@ -111,7 +111,8 @@ def _record(db: store.Connection, kind: str, row: Row, done: Added) -> str:
     return uid
 
 
-def _insert(db: store.Connection, kind: str, values: Row) -> str:
+def insert(db: store.Connection, kind: str, values: Row) -> str:
+    """A record of prepared values; returns its uid."""
     marks = ", ".join("?" * len(values))
     sql = f"INSERT INTO {TABLE_OF[kind]}({', '.join(values)}) VALUES ({marks})"
     number = db.execute(sql, list(values.values())).lastrowid

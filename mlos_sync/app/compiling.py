@@ -14,14 +14,16 @@ from dataclasses import dataclass
 
 from mlos_sync.app import viewing
 from mlos_sync.app.annotations import by_path, described
-from mlos_sync.app.gathering import Content, File, Source, digest, document_of, file_of, note_of
+from mlos_sync.app.gathering import Content, File, Records, Source, digest, document_of, file_of, note_of
 from mlos_sync.app.opening import Index
 from mlos_sync.app.viewing import compile_view, is_withheld
 from mlos_sync.core import seal
+from mlos_sync.core.guard import quoted
 from mlos_sync.core.paths import shown
 from mlos_sync.core.times import iso
 from mlos_sync.edge import files, git, objects, settings
 from mlos_sync.edge.git import Tracked
+from mlos_sync.edge.memory import without_cycle_search
 from mlos_sync.edge.workspace import View, own_template
 from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 
@@ -49,17 +51,19 @@ def plan(index: Index, names: Iterable[str] = ()) -> list[Compiled]:
     The caller has brought the index up to date. Raises UsageError for a name that no view has.
     """
     chosen = _chosen(index.workspace.config.views, tuple(names))
-    source = source_of(index) if chosen else None
-    return [
-        _compared(index, view, None if is_withheld(source, view) else compile_view(source, view))
-        for view in chosen if source
-    ]  # fmt: skip
+    if not chosen:
+        return []
+    source = source_of(index)
+    with without_cycle_search():
+        return [
+            _compared(index, view, None if is_withheld(source, view) else compile_view(source, view)) for view in chosen
+        ]
 
 
 def compile_views(
     index: Index, names: Iterable[str] = (), discard: bool = False, *, resolve: bool = False
-) -> tuple[list[str], list[str]]:
-    """Write the views whose bytes change: (paths written, paths left alone).
+) -> tuple[dict[str, bytes], list[str]]:
+    """Write the views whose bytes change: (path -> bytes written, paths left alone).
 
     Raises RefusedError, before anything is written, when one was edited by hand; `discard` overwrites it and keeps
     the edit in the git directory; `resolve` overwrites those that a merge left unmerged (git keeps both sides), and tells
@@ -78,20 +82,24 @@ def compile_views(
         listed = ", ".join(shown(one.path) for one in edited)
         raise RefusedError(
             f"edited by hand, nothing was written: {listed}",
-            "put the edit into the records (mlos-sync need set …), or drop it: mlos-sync compile --discard"
+            f"put the edit into the records: mlos-sync adopt {quoted(edited[0].path)}; or drop it: mlos-sync compile --discard"
             " (a copy is kept in the git directory)",
         )
     for one in edited:
-        _keep(index, one)
-    written = []
+        keep(index, one)
+    written = {}
     for one in planned:
         if one.data is not None and (one.state != CURRENT or one.path in unmerged):
-            note_compiled(index.workspace.common, one.data)  # first: what stands on disk is known to be ours
-            files.write(index.workspace.root, one.path, one.data)
-            written.append(one.path)
+            written[one.path] = write(index, one)
         if one.data is not None and one.path in unmerged:
             git.stage_blob(index.workspace.root, one.path, git.write_blob(index.workspace.root, one.data))
     return written, [one.path for one in planned if one.state == CURRENT and one.path not in unmerged]
+
+
+def _ended_alike(data: bytes, before: bytes | None) -> bytes:
+    """A view's bytes with the line ends of the file that stands there: where git writes CRLF, an editor shows no mixture."""
+    crlf = before is not None and 0 < before.count(b"\r\n") == before.count(b"\n")
+    return data.replace(b"\n", b"\r\n") if crlf else data
 
 
 def note_compiled(common: str, *made: bytes) -> None:
@@ -144,14 +152,24 @@ def _compared(index: Index, view: View, data: bytes | None) -> Compiled:
     return Compiled(view.path, data, on_disk, EDITED if not sealed else STALE if data is not None else WITHHELD)
 
 
-def _keep(index: Index, one: Compiled) -> None:
-    """Put a hand edit beside the database, under a name that nothing else has."""
+def write(index: Index, one: Compiled) -> bytes:
+    """Put a view whose `data` is known where it belongs, whatever stands there. Returns the file's bytes."""
+    data = one.data or b""
+    note_compiled(index.workspace.common, data)  # first: what stands on disk is known to be ours
+    ended = _ended_alike(data, one.on_disk)
+    files.write(index.workspace.root, one.path, ended)
+    return ended
+
+
+def keep(index: Index, one: Compiled) -> str:
+    """Put a hand edit beside the database, under a name that nothing else has. Returns the copy's absolute path."""
     stamp = iso(int(time.time() * 1000)).replace(":", "")
     stem = f"{DISCARDED}/{stamp}-{one.path.rpartition('/')[2]}"
     name, number = stem, 1
     while os.path.lexists(os.path.join(index.workspace.state, name)):
         name, number = f"{stem}.{number}", number + 1
     files.write(index.workspace.state, name, one.on_disk or b"", mode=0o600)
+    return os.path.join(index.workspace.state, name)
 
 
 def source_of(index: Index) -> Source:
@@ -169,7 +187,12 @@ def source_of(index: Index) -> Source:
             blobs[path] = blob
     found |= _left_out(index, tracked, found)
     own = _own_templates(index, tracked)
-    return Source(db, index.workspace.config, found, _reader(index, tracked, blobs), own)
+    return Source(Records(db), index.workspace.config, found, _reader(index, tracked, blobs), own, _cache(index))
+
+
+def _cache(index: Index) -> str | None:
+    """Our folder in this work tree's git directory, where it can be written."""
+    return index.workspace.state if os.access(index.workspace.state, os.W_OK) else None
 
 
 def _own_templates(index: Index, tracked: Mapping[str, Tracked]) -> dict[str, str | None]:

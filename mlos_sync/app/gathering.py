@@ -8,10 +8,10 @@ taken from its events and not from its row: rows follow renames, which only the 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 from mlos_sync.app.annotations import Said, described
 from mlos_sync.app.indexing import Document, describe
@@ -55,11 +55,12 @@ class Source:
     """Where views come from: records, files by path, a reader of contents (None: it cannot be read), and the templates that
     the tree brings along."""
 
-    db: Connection
+    records: Records
     config: Config
     files: Mapping[str, File]
     read: Callable[[str], Content | None]
     templates: Mapping[str, str | None] = field(default_factory=dict)  # the tree's own, by kind; None: not allowed here
+    cache: str | None = None  # a folder of ours for compiled templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +120,7 @@ def front(
 ) -> views.Front:
     """The frontmatter; its times are those of the first and the newest event of any of the records."""
     born = _born(source.config)
-    spans = {
-        (kind, uid): (first, last)
-        for kind, uid, first, last in source.db.execute(
-            "SELECT kind, uid, min(clock_ms), max(clock_ms) FROM events WHERE visible = 1 GROUP BY kind, uid"
-        )
-    }
+    spans = source.records.spans
     found = [spans[record] for record in set(records) if record in spans]
     first = iso(min(span[0] for span in found)) if found else born
     newest = iso(max(span[1] for span in found)) if found else born
@@ -143,30 +139,145 @@ def _born(config: Config) -> str:
     return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def events_with(db: Connection, kind: str, word: str) -> Iterable[Event]:
-    """The visible events of a kind whose line holds a word."""
-    found = db.execute("SELECT line FROM events WHERE kind = ? AND visible = 1 AND instr(line, ?)", (kind, word))
-    return (trusted(line) for (line,) in found)
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A need as it is shown, and what places it: its uid, its parent's, and its scope as it stands."""
+
+    uid: str
+    item: views.NeedItem
+    parent: str | None
+    scope: str | None
 
 
-def needs_ever_in(db: Connection, scope: str) -> set[str]:
-    """The needs that are or were in a scope."""
-    return {event.uid for event in events_with(db, "need", '"scope":') if event.fields.get("scope") == scope}
+class Records:
+    """Records and edges as a store and its visible events tell them, each thing read once for all views that show it. The
+    store does not change meanwhile."""
 
+    def __init__(self, db: Connection) -> None:
+        self.db = db
 
-def _tasks_ever_of(db: Connection, needs: set[str]) -> set[str]:
-    keys = {f"need:{uid}" for uid in needs}
-    return {event.uid for event in events_with(db, "task", '"need_id":') if event.fields.get("need_id") in keys}
+    def names(self, kind: str) -> dict[str, str]:
+        """uid -> `need-3f9a2c`, for needs or tasks."""
+        return self._need_names if kind == "need" else self._task_names
 
+    @cached_property
+    def _need_names(self) -> dict[str, str]:
+        return names(self.db, "need")
 
-def records_of(db: Connection, needs: set[str], edges: Iterable[Edge]) -> list[Record]:
-    """The given needs, the tasks that are or were theirs, and their edges to files."""
-    tasks = _tasks_ever_of(db, needs)
-    return [
-        *(("need", uid) for uid in needs),
-        *(("task", uid) for uid in tasks),
-        *(("relationship", edge.uid) for edge in edges if edge.need in needs),
-    ]
+    @cached_property
+    def _task_names(self) -> dict[str, str]:
+        return names(self.db, "task")
+
+    @cached_property
+    def spans(self) -> dict[Record, tuple[int, int]]:
+        """Record -> clock of its first and of its newest event, in ms."""
+        rows = self.db.execute(
+            "SELECT kind, uid, min(clock_ms), max(clock_ms) FROM events WHERE visible = 1 GROUP BY kind, uid"
+        )
+        return {(kind, uid): (first, last) for kind, uid, first, last in rows}
+
+    def ever(self, kind: str) -> set[str]:
+        """The uids of all records of a kind that there ever were, deleted ones too."""
+        return {uid for one, uid in self.spans if one == kind}
+
+    @cached_property
+    def tasks_ever_of(self) -> dict[str, set[str]]:
+        """Need -> the tasks that are or were its own."""
+        found: dict[str, set[str]] = {}
+        for uid, need in self._said("task", "need_id"):
+            if need.startswith("need:"):
+                found.setdefault(need.removeprefix("need:"), set()).add(uid)
+        return found
+
+    @cached_property
+    def needs_ever_in(self) -> dict[str, set[str]]:
+        """Scope -> the needs that are or were in it."""
+        found: dict[str, set[str]] = {}
+        for uid, scope in self._said("need", "scope"):
+            found.setdefault(scope, set()).add(uid)
+        return found
+
+    def _said(self, kind: str, field: str) -> Iterable[tuple[str, str]]:
+        """(uid, text) of each visible event of a kind that says something of a field. By SQLite's JSON: to read the events
+        themselves took ten times as long."""
+        rows = self.db.execute(
+            "SELECT uid, json_extract(line, ?) FROM events WHERE kind = ? AND visible = 1 AND instr(line, ?)",
+            (f"$.fields.{field}", kind, f'"{field}":'),
+        )
+        return (row for row in rows if isinstance(row[1], str))
+
+    def edges_with(self, words: Iterable[str]) -> dict[str, list[Event]]:
+        """Edge -> those of its visible events whose line holds one of the words."""
+        found: dict[str, list[Event]] = {}
+        for word in words:
+            rows = self.db.execute(
+                "SELECT line FROM events WHERE kind = 'relationship' AND visible = 1 AND instr(line, ?)", (word,)
+            )
+            for event in (trusted(line) for (line,) in rows):
+                found.setdefault(event.uid, []).append(event)
+        return found
+
+    @cached_property
+    def need_edges(self) -> list[Edge]:
+        """Every edge between a need and a file that somebody made, gone ones too, as the journal tells it."""
+        found = []
+        for uid, first in sorted(self.edges_with(['"artifact:']).items()):
+            if not any('"need:' in event.line for event in first):
+                continue
+            state = fold(_all_events(self.db, uid))
+            source, target = str(state.fields.get("source")), str(state.fields.get("target"))
+            outward = source.startswith("need:")
+            need, file = (source, target) if outward else (target, source)
+            kind = state.fields.get("type")
+            if need.startswith("need:") and file.startswith("artifact:") and kind in RELATIONSHIP_TYPES:
+                path = file.removeprefix("artifact:")
+                found.append(Edge(uid, need.removeprefix("need:"), path, str(kind), outward, state.alive))
+        return found
+
+    def of(self, needs: set[str]) -> list[Record]:
+        """The given needs, the tasks that are or were theirs, and their edges to files."""
+        return [
+            *(("need", uid) for uid in needs),
+            *(("task", uid) for need in needs for uid in self.tasks_ever_of.get(need, ())),
+            *(("relationship", edge.uid) for edge in self.need_edges if edge.need in needs),
+        ]
+
+    @cached_property
+    def tasks_by_need(self) -> dict[str | None, list[views.TaskItem]]:
+        """Need (None for none) -> its tasks, most urgent first."""
+        shown = self._task_names
+        found: dict[str | None, list[views.TaskItem]] = {}
+        for uid, need, text, status, priority in self.db.execute(
+            "SELECT t.uid, n.uid, t.description, t.status, t.priority FROM tasks t LEFT JOIN needs n ON n.id = t.need_id"
+            " ORDER BY t.priority IS NULL, t.priority, t.created_at, t.uid"
+        ):
+            found.setdefault(need, []).append(views.TaskItem(shown[uid], text, status, priority))
+        return found
+
+    @cached_property
+    def needs(self) -> list[Need]:
+        """All needs in the order of the seed's query for PROBLEM.md."""
+        shown, tasks = self._need_names, self.tasks_by_need
+        found = []
+        for uid, title, description, status, priority, scope, parent, origin in self.db.execute(
+            "SELECT n.uid, n.title, n.description, n.status, n.priority, n.scope, p.uid, n.source_transcript"
+            " FROM needs n LEFT JOIN needs p ON p.id = n.parent_need_id"
+            " ORDER BY n.priority IS NULL, n.priority ASC, n.updated_at DESC, n.uid"
+        ):
+            item = views.NeedItem(
+                shown[uid], title, description or "", status, priority, scope or None, origin or "",
+                tasks=tuple(tasks.get(uid, ())),
+            )  # fmt: skip
+            found.append(Need(uid, item, parent, scope))
+        return found
+
+    def open_needs(self, scope: str | None) -> list[Need]:
+        """The seed's query for PROBLEM.md: needs of a scope (None: of all) that are neither resolved nor deferred."""
+        return [
+            need
+            for need in self.needs
+            if scope in (None, need.scope) and need.item.status not in ("resolved", "deferred")
+        ]
 
 
 def names(db: Connection, kind: str) -> dict[str, str]:
@@ -174,87 +285,13 @@ def names(db: Connection, kind: str) -> dict[str, str]:
     ordered = [uid for (uid,) in db.execute(f"SELECT uid FROM {kind}s ORDER BY uid")]
     found = {}
     for before, uid, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
-        digits = max(ids.SHORTEST, _shared(before, uid) + 1, _shared(uid, after) + 1)
+        digits = ids.SHORTEST
+        while before[:digits] == uid[:digits] or after[:digits] == uid[:digits]:
+            digits += 1
         found[uid] = ids.shown(kind, uid, digits)
-    return found
-
-
-def _shared(one: str, other: str) -> int:
-    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-
-
-def need_edges(db: Connection) -> list[Edge]:
-    """Every edge between a need and a file that somebody made, gone ones too, as the journal tells it."""
-    lines: dict[str, list[Event]] = {}
-    for event in events_with(db, "relationship", '"artifact:'):
-        lines.setdefault(event.uid, []).append(event)
-    found = []
-    for uid, first in sorted(lines.items()):
-        if not any('"need:' in event.line for event in first):
-            continue
-        state = fold(_all_events(db, uid))
-        source, target = str(state.fields.get("source")), str(state.fields.get("target"))
-        outward = source.startswith("need:")
-        need, file = (source, target) if outward else (target, source)
-        kind = state.fields.get("type")
-        if need.startswith("need:") and file.startswith("artifact:") and kind in RELATIONSHIP_TYPES:
-            path = file.removeprefix("artifact:")
-            found.append(Edge(uid, need.removeprefix("need:"), path, str(kind), outward, state.alive))
     return found
 
 
 def _all_events(db: Connection, uid: str) -> list[Event]:
     rows = db.execute("SELECT line FROM events WHERE kind = 'relationship' AND uid = ? AND visible = 1", (uid,))
     return [trusted(line) for (line,) in rows]
-
-
-def tasks_by_need(db: Connection) -> dict[str | None, list[views.TaskItem]]:
-    """Need (None for none) -> its tasks, most urgent first."""
-    shown = names(db, "task")
-    found: dict[str | None, list[views.TaskItem]] = {}
-    for uid, need, text, status, priority in db.execute(
-        "SELECT t.uid, n.uid, t.description, t.status, t.priority FROM tasks t LEFT JOIN needs n ON n.id = t.need_id"
-        " ORDER BY t.priority IS NULL, t.priority, t.created_at, t.uid"
-    ):
-        found.setdefault(need, []).append(views.TaskItem(shown[uid], text, status, priority))
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """A need as it is shown, and what places it: its uid and its parent's."""
-
-    uid: str
-    item: views.NeedItem
-    parent: str | None
-
-
-_OF_SCOPE = "(:scope IS NULL OR n.scope = :scope) AND n.status NOT IN ('resolved', 'deferred')"
-_OF_UIDS = "n.uid IN (SELECT value FROM json_each(:uids))"
-
-
-def open_needs(db: Connection, scope: str | None) -> list[Need]:
-    """The seed's query for PROBLEM.md: needs of a scope (None: of all) that are neither resolved nor deferred."""
-    return _needs(db, _OF_SCOPE, {"scope": scope})
-
-
-def needs_of(db: Connection, uids: Iterable[str]) -> list[Need]:
-    """The needs with these uids that stand, in the same order."""
-    return _needs(db, _OF_UIDS, {"uids": json.dumps(list(uids))})
-
-
-def _needs(db: Connection, which: str, values: Mapping[str, object]) -> list[Need]:
-    shown, tasks = names(db, "need"), tasks_by_need(db)
-    found = []
-    for uid, title, description, status, priority, scope, parent, origin in db.execute(
-        "SELECT n.uid, n.title, n.description, n.status, n.priority, n.scope, p.uid, n.source_transcript"
-        f" FROM needs n LEFT JOIN needs p ON p.id = n.parent_need_id WHERE {which}"
-        " ORDER BY n.priority IS NULL, n.priority ASC, n.updated_at DESC, n.uid",
-        values,
-    ):
-        item = views.NeedItem(
-            shown[uid], title, description or "", status, priority, scope or None, origin or "",
-            tasks=tuple(tasks.get(uid, ())),
-        )  # fmt: skip
-        found.append(Need(uid, item, parent))
-    return found

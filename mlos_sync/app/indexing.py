@@ -6,8 +6,9 @@ import json
 import marshal
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from mlos_sync.app import dating
 from mlos_sync.app.opening import Index, writing
@@ -120,9 +121,15 @@ def _unpacked(data: bytes) -> dict[str, Stat]:
 
 
 def prepare(
-    index: Index, scope: tuple[str, ...] = (), *, accept_deletes: bool = False, progress: Progress | None = None
+    index: Index,
+    scope: tuple[str, ...] = (),
+    *,
+    accept_deletes: bool = False,
+    progress: Progress | None = None,
+    written: Mapping[str, bytes] | None = None,
 ) -> Plan:
-    """The plan of a sync. Reads and hashes files; writes nothing. Raises RefusedError on a mass disappearance."""
+    """The plan of a sync. Reads and hashes files; writes nothing. `written` are contents that we have just put into place
+    ourselves. Raises RefusedError on a mass disappearance."""
     generation = store.get(index.db, "generation", "0")
     observed, comparison = survey(index, scope)
     result = Plan(generation, Changes())
@@ -131,9 +138,13 @@ def prepare(
         for path, reason in (observed.unknown | observed.odd | observed.remarks).items()
         if reason != files.SPARSE
     }
-    algorithm = object_format(index)
+    root, algorithm = index.workspace.root, object_format(index)
     total = len(comparison.suspect)
-    for number, (path, answer) in enumerate(hashing.hash_files(index.workspace.root, comparison.suspect, algorithm), 1):
+    ours = {path: data for path, data in (written or {}).items() if path in comparison.suspect}
+    known = dict(hashing.hash_written(root, ours, algorithm)) if ours else {}
+    others = [path for path in comparison.suspect if path not in known]
+    answers = chain(known.items(), hashing.hash_files(root, others, algorithm))
+    for number, (path, answer) in enumerate(answers, 1):
         if isinstance(answer, str):
             result.skipped[path] = answer
         else:
@@ -149,7 +160,6 @@ def prepare(
             progress(number, total)
     result.changes = plan(comparison, result.hashed, _known_hashes(index.db, comparison))
     if result.changes.added:
-        root = index.workspace.root
         found = _origins(result, observed.absent | git.staged_away(root))
         old = git.blobs_at(root, "HEAD", found) if found else {}  # a file that was there before came from nowhere
         result.origins = {new: path for new, path in found.items() if new not in old}

@@ -6,19 +6,17 @@ clones gave out the same.
 
 from __future__ import annotations
 
-from mlos_sync.app.gathering import Record, events_with, names
+from mlos_sync.app.gathering import Record, Records
 from mlos_sync.app.readying import ORDER, End, Plan, Row, Wait, is_asked, judge, read_plan
 from mlos_sync.core import views
-from mlos_sync.edge.store import Connection
 
 
 def steps(
-    db: Connection, scope: str | None
+    known: Records, scope: str | None
 ) -> tuple[list[views.Step], list[views.Step], list[views.Step], list[tuple[str, ...]]]:
     """(ready, running, blocked, circles) of a scope (None: of all), most urgent first, then oldest first."""
-    numbers = _numbers(db)
-    plan = read_plan(db, numbers)
-    shown = _names(db, numbers)
+    numbers, shown = _named(known)
+    plan = read_plan(known.db, numbers, "id, uid, need_id, description, status, priority, created_at")
     order = sorted(plan.tasks.values(), key=lambda one: (plan.priority(one) or 9, one["created_at"] or "", one["uid"]))
     found = judge(plan, [task for task in order if is_asked(plan, task, scope)])
     running = [task for task in order if task["status"] == "in_progress" and _is_in(plan, task, scope)]
@@ -30,34 +28,28 @@ def steps(
     )
 
 
-def records(db: Connection) -> set[Record]:
+def records(known: Records) -> set[Record]:
     """What is or was in a status view: all tasks, the edges of order, and the needs that a task or such an edge names; of
     every scope, for any of them may hold up any other."""
-    found: set[Record] = set(db.execute("SELECT DISTINCT kind, uid FROM events WHERE kind = 'task'").fetchall())
-    ends = {str(event.fields.get("need_id")) for event in events_with(db, "task", '"need_id":')}
-    for word in ORDER:
-        for event in events_with(db, "relationship", f'"{word}"'):
-            found.add(("relationship", event.uid))
-            ends |= {str(event.fields.get(end)) for end in ("source", "target")}
-    return found | {("need", end.removeprefix("need:")) for end in ends if end.startswith("need:")}
-
-
-def _numbers(db: Connection) -> dict[End, int]:
-    """Needs and tasks numbered by their uids: the same in every clone, where ids of rows may not be."""
-    found: dict[End, int] = {}
-    for kind in ("need", "task"):
-        rows = db.execute(f"SELECT id FROM {kind}s ORDER BY uid").fetchall()
-        found |= {(kind, number): rank for rank, (number,) in enumerate(rows, 1)}
+    found = {("task", uid) for uid in known.ever("task")} | {("need", uid) for uid in known.tasks_ever_of}
+    for uid, events in known.edges_with([f'"{word}"' for word in ORDER]).items():
+        found.add(("relationship", uid))
+        ends = [str(event.fields.get(end)) for event in events for end in ("source", "target")]
+        found |= {("need", end.removeprefix("need:")) for end in ends if end.startswith("need:")}
     return found
 
 
-def _names(db: Connection, numbers: dict[End, int]) -> dict[End, str]:
-    found: dict[End, str] = {}
+def _named(known: Records) -> tuple[dict[End, int], dict[End, str]]:
+    """Needs and tasks numbered by their uids, the same in every clone, where ids of rows may not be: end -> number, and end
+    with that number -> name."""
+    numbers: dict[End, int] = {}
+    shown: dict[End, str] = {}
     for kind in ("need", "task"):
-        shown = names(db, kind)
-        for number, uid in db.execute(f"SELECT id, uid FROM {kind}s").fetchall():
-            found[kind, numbers[kind, number]] = shown[uid]
-    return found
+        ids = dict(known.db.execute(f"SELECT uid, id FROM {kind}s").fetchall())
+        for rank, (uid, name) in enumerate(sorted(known.names(kind).items()), 1):
+            numbers[kind, ids[uid]] = rank
+            shown[kind, rank] = name
+    return numbers, shown
 
 
 def _is_in(plan: Plan, task: Row, scope: str | None) -> bool:

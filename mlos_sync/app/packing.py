@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlos_sync.app import freshness, records
-from mlos_sync.app.gathering import Content, File, Source, digest, names
+from mlos_sync.app.gathering import Content, File, Records, Source, digest
 from mlos_sync.app.opening import Index
-from mlos_sync.app.viewing import pack_page, template
+from mlos_sync.app.viewing import pack_page
 from mlos_sync.core import ids, views
 from mlos_sync.core.paths import sort_key, to_bytes
 from mlos_sync.edge import files, objects, store
+from mlos_sync.edge.workspace import shipped
 from mlos_sync.errors import SurroundingsError, UsageError
 
 PACK = "CONTEXT_PACK.md"
@@ -100,7 +101,8 @@ def _check_empty(out_dir: str) -> bool:
 
 def _assemble(index: Index, uids: list[str], agent: str, out_dir: str) -> tuple[list[str], list[int]]:
     """Copy the files and write the document. Returns (paths below the folder, ids of the artifacts provided)."""
-    shown = names(index.db, "need")
+    known = Records(index.db)
+    shown = known.names("need")
     found: dict[str, File] = {}
     linked: dict[str, list[str]] = {}
     contents: dict[str, Content | None] = {}
@@ -118,13 +120,13 @@ def _assemble(index: Index, uids: list[str], agent: str, out_dir: str) -> tuple[
         raise SurroundingsError(
             f"{out_dir} cannot be written: {error.strerror}", "free space or name another folder"
         ) from None
-    source = Source(index.db, index.workspace.config, found, contents.get)
+    source = Source(known, index.workspace.config, found, contents.get)
     listed = ", ".join(shown[uid] for uid in uids)
     page = pack_page(
         source, PACK, uids, linked, title=f"Context pack for {listed}",
         desc=f"What an agent that works on {listed} has to know.", agent=agent, folder=FILES + "/",
     )  # fmt: skip
-    files.write(out_dir, PACK, views.render(template("context_pack"), page))
+    files.write(out_dir, PACK, views.render_shipped(shipped("templates"), "context_pack", page))
     return [PACK, *(f"{FILES}/{path}" for path, content in contents.items() if content)], provisioned
 
 

@@ -47,18 +47,25 @@ class Plan:
     needs: dict[int, Row]
     tasks: dict[int, Row]
     before: dict[End, list[tuple[End, str]]] = field(default_factory=dict)  # what must be first, still unfinished
+    lines: dict[int | None, list[End]] = field(default_factory=dict)  # need -> itself and the needs above it
+    inherited: dict[int | None, int | None] = field(default_factory=dict)  # need -> priority of its tasks without one
 
     def lineage(self, end: End) -> list[End]:
         """The needs that an end is part of, nearest first; a circle of parents is cut."""
         number = self.tasks[end[1]]["need_id"] if end[0] == "task" else self.needs[end[1]]["parent_need_id"]
-        found: list[End] = []
-        while number is not None and ("need", number) not in found and number in self.needs:
-            found.append(("need", number))
-            number = self.needs[number]["parent_need_id"]
-        return found
+        if number not in self.lines:
+            found: list[End] = []
+            above = number
+            while above is not None and ("need", above) not in found and above in self.needs:
+                found.append(("need", above))
+                above = self.needs[above]["parent_need_id"]
+            self.lines[number] = found
+        return self.lines[number]
 
     def waits(self, end: End) -> list[Wait]:
         """What an end waits for."""
+        if not self.before:
+            return []
         found = [Wait(source, kind, end) for source, kind in self.before.get(end, [])]
         for holder in self.lineage(end):
             for source, kind in self.before.get(holder, []):
@@ -84,8 +91,13 @@ class Plan:
 
     def priority(self, task: Row) -> int | None:
         """The task's own, or what it inherits."""
-        given = [task["priority"], *(self.needs[n]["priority"] for _, n in self.lineage(("task", task["id"])))]
-        return next((int(one) for one in given if one is not None), None)
+        if task["priority"] is not None:
+            return int(task["priority"])
+        need = task["need_id"]
+        if need not in self.inherited:
+            above = (self.needs[number]["priority"] for _, number in self.lineage(("task", task["id"])))
+            self.inherited[need] = next((int(one) for one in above if one is not None), None)
+        return self.inherited[need]
 
 
 def ready(index: Index, scope: str | None = None, limit: int | None = None) -> Row:
@@ -139,8 +151,9 @@ def judged(db: store.Connection, scope: str | None = None) -> Row:
     }
 
 
-def read_plan(db: store.Connection, numbers: Mapping[End, int] | None = None) -> Plan:
-    """Needs, unfinished tasks and their order; ends have the `numbers` given, or their own."""
+def read_plan(db: store.Connection, numbers: Mapping[End, int] | None = None, columns: str = "*") -> Plan:
+    """Needs, unfinished tasks (those of their `columns` that somebody shows) and their order; ends have the `numbers` given,
+    or their own."""
     unfinished = ", ".join(f"'{one}'" for one in OPEN_TASKS)
     of = numbers.__getitem__ if numbers is not None else lambda end: end[1]
 
@@ -152,7 +165,7 @@ def read_plan(db: store.Connection, numbers: Mapping[End, int] | None = None) ->
         return {row["id"]: row for row in rows}
 
     needs = known("need", "SELECT id, uid, title, status, priority, scope, parent_need_id FROM needs", "parent_need_id")
-    tasks = known("task", f"SELECT * FROM tasks WHERE status IN ({unfinished})", "need_id")
+    tasks = known("task", f"SELECT {columns} FROM tasks WHERE status IN ({unfinished})", "need_id")
     plan = Plan(needs, tasks)
     open_needs = {("need", number) for number, need in needs.items() if need["status"] != "resolved"}
     unfinished_ends = open_needs | {("task", number) for number in tasks}

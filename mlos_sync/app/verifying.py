@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from mlos_sync.app.annotations import by_path
 from mlos_sync.app.compiling import text_of_template
 from mlos_sync.app.folding import refold
-from mlos_sync.app.gathering import Content, File, Source, digest, document_of, file_of
+from mlos_sync.app.gathering import Content, File, Records, Source, digest, document_of, file_of
 from mlos_sync.app.indexing import Document
 from mlos_sync.app.reading import add_segment
 from mlos_sync.app.viewing import compile_view, is_withheld
@@ -264,7 +264,7 @@ def _source(db: store.Connection, workspace: Workspace, config: Config, tree: Tr
     def read(path: str) -> Content | None:
         return digest(objects.pieces(root, tree[path][1]))
 
-    return Source(db, config, found, read, _own_templates(root, config, tree))
+    return Source(Records(db), config, found, read, _own_templates(root, config, tree))
 
 
 def _own_templates(root: str, config: Config, tree: Tree) -> dict[str, str | None]:

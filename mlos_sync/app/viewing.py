@@ -14,26 +14,11 @@ from dataclasses import replace
 from functools import lru_cache
 
 from mlos_sync.app import outlook
-from mlos_sync.app.gathering import (
-    Content,
-    Edge,
-    File,
-    Need,
-    Source,
-    front,
-    names,
-    need_edges,
-    needs_ever_in,
-    needs_of,
-    open_needs,
-    records_of,
-    tasks_by_need,
-)
+from mlos_sync.app.gathering import Content, File, Need, Records, Source, front
 from mlos_sync.app.naming import find_record
 from mlos_sync.core import ids, views
 from mlos_sync.core.paths import shown, sort_key
 from mlos_sync.core.vocabulary import OPEN_TASKS
-from mlos_sync.edge.store import Connection
 from mlos_sync.edge.workspace import MARKER, View, own_template, shipped
 from mlos_sync.errors import RefusedError, UsageError
 
@@ -51,7 +36,7 @@ def compile_view(source: Source, view: View) -> bytes:
         "problem": _problem, "index": _index, "context_pack": _context_pack, "status": _status,
     }  # fmt: skip
     if view.kind not in source.templates:
-        return views.render(template(view.kind), pages[view.kind](source, view))
+        return views.render_shipped(shipped("templates"), view.kind, pages[view.kind](source, view), source.cache)
     own = source.templates[view.kind]
     if own is None:
         raise RefusedError(f"{shown(view.path)} {WITHHELD}", ALLOW)
@@ -126,37 +111,38 @@ def _with_views(source: Source) -> dict[str, File]:
 
 def _problem(source: Source, view: View) -> views.ProblemPage:
     """The seed's query, children under their parents; the whole workspace's view has a heading per scope."""
-    db, scope, edges = source.db, view.scope, need_edges(source.db)
-    needs = open_needs(db, scope)
-    needs = [replace(need, item=replace(need.item, related=_related(source, need.uid, edges))) for need in needs]
+    records, scope = source.records, view.scope
+    needs = records.open_needs(scope)
+    linked = _related(source)
+    needs = [
+        replace(need, item=need.item._replace(related=linked[need.uid])) if need.uid in linked else need
+        for need in needs
+    ]
     if scope is None:
-        ever = {uid for (uid,) in db.execute("SELECT DISTINCT uid FROM events WHERE kind = 'need'")}
-        records = records_of(db, ever, edges)
-        records += db.execute("SELECT DISTINCT kind, uid FROM events WHERE kind = 'task'").fetchall()
+        shown_ones = records.of(records.ever("need")) + [("task", uid) for uid in records.ever("task")]
         scopes = sorted({need.item.scope for need in needs}, key=lambda one: (one is None, one or ""))
-        loose = tuple(task for task in tasks_by_need(db).get(None, ()) if task.status in OPEN_TASKS)
+        loose = tuple(task for task in records.tasks_by_need.get(None, ()) if task.status in OPEN_TASKS)
     else:
-        records = records_of(db, needs_ever_in(db, scope), edges)
+        shown_ones = records.of(records.needs_ever_in.get(scope, set()))
         scopes, loose = [scope or None], ()
-    shown = names(db, "need")
     groups = []
     for one in scopes:
-        items = tuple(_nested([need for need in needs if need.item.scope == one], shown))
+        items = tuple(_nested([need for need in needs if need.item.scope == one], records.names("need")))
         heading = one if one is not None or len(scopes) == 1 else "No scope"
         groups.append(views.Group(heading if scope is None else None, items))
     tasks = [task for group in groups for need in group.needs for task in need.tasks]
     tags = [one for one in scopes if one]
-    head = front(source, _slug("problem", scope), title_of(view), about(view), records, tags)
+    head = front(source, _slug("problem", scope), title_of(view), about(view), shown_ones, tags)
     open_tasks = sum(task.status in OPEN_TASKS for task in (*tasks, *loose))
     return views.ProblemPage(view.path, head, tuple(groups), loose, len(needs), open_tasks)
 
 
 def _status(source: Source, view: View) -> views.StatusPage:
     """What `mlos-sync ready` says, and what is running."""
-    ready, running, blocked, circles = outlook.steps(source.db, view.scope)
+    ready, running, blocked, circles = outlook.steps(source.records, view.scope)
     tags = [view.scope] if view.scope else []
     slug = _slug("status", view.scope)
-    head = front(source, slug, title_of(view), about(view), outlook.records(source.db), tags)
+    head = front(source, slug, title_of(view), about(view), outlook.records(source.records), tags)
     return views.StatusPage(view.path, head, tuple(ready), tuple(running), tuple(blocked), tuple(circles))
 
 
@@ -175,18 +161,22 @@ def _nested(needs: list[Need], shown: Mapping[str, str]) -> Iterable[views.NeedI
                 continue
             done.add(need.uid)
             above = shown.get(need.parent or "") if depth == 0 else None
-            yield replace(need.item, depth=depth, part_of=above)
+            yield need.item._replace(depth=depth, part_of=above)
             stack += [(child, depth + 1) for child in reversed(children.get(need.uid, ()))]
 
 
-def _related(source: Source, need: str, edges: Iterable[Edge]) -> tuple[views.Related, ...]:
-    found = set()
-    for edge in edges:
-        if edge.need == need and edge.alive:
+def _related(source: Source) -> dict[str, tuple[views.Related, ...]]:
+    """Need -> the files that edges join with it, by path."""
+    found: dict[str, set[views.Related]] = {}
+    for edge in source.records.need_edges:
+        if edge.alive:
             file = source.files.get(edge.path)
             relation = edge.type if edge.outward else f"{edge.type} this need"
-            found.add(views.Related(edge.path, file.title if file else "", relation, file is not None))
-    return tuple(sorted(found, key=lambda one: (sort_key(one.path), one.relation)))
+            one = views.Related(edge.path, file.title if file else "", relation, file is not None)
+            found.setdefault(edge.need, set()).add(one)
+    return {
+        need: tuple(sorted(some, key=lambda one: (sort_key(one.path), one.relation))) for need, some in found.items()
+    }
 
 
 def _index(source: Source, view: View) -> views.IndexPage:
@@ -204,16 +194,16 @@ def _index(source: Source, view: View) -> views.IndexPage:
 
 
 def _context_pack(source: Source, view: View) -> views.PackPage:
-    uid = _named_need(source.db, view)
+    uid = _named_need(source.records, view)
     linked: dict[str, list[str]] = {}
-    name = names(source.db, "need").get(uid, ids.shown("need", uid))
-    for edge in need_edges(source.db):
+    name = source.records.names("need").get(uid, ids.shown("need", uid))
+    for edge in source.records.need_edges:
         if edge.need == uid and edge.alive and edge.outward:
             linked.setdefault(edge.path, []).append(f"{name} {edge.type}")
     return pack_page(source, view.path, [uid], linked, title=title_of(view), desc=about(view))
 
 
-def _named_need(db: Connection, view: View) -> str:
+def _named_need(records: Records, view: View) -> str:
     """The uid of the need that the config names; one that was deleted since is still named."""
     where = f"mend `need` of {view.path} in {MARKER}; mlos-sync need list shows what there is"
     named = _NAMED.fullmatch(view.need or "")
@@ -221,10 +211,10 @@ def _named_need(db: Connection, view: View) -> str:
         reference = ids.parse(view.need or "", "need")
         if reference is None or reference.kind != "need":
             raise UsageError(f"the view {view.path} names {view.need}, which is no need", where)
-        return find_record(db, reference)[1]
+        return find_record(records.db, reference)[1]
     there = "SELECT DISTINCT uid FROM events WHERE kind = 'need' AND visible = 1 AND uid GLOB ? ORDER BY uid"
-    found: list[str] = [uid for (uid,) in db.execute(there, (named[1] + "*",))]
-    alive = set(names(db, "need"))
+    found: list[str] = [uid for (uid,) in records.db.execute(there, (named[1] + "*",))]
+    alive = set(records.names("need"))
     found = [uid for uid in found if uid in alive] or found
     if not found:
         raise UsageError(f"the view {view.path} names {view.need}, and there is no such need", where)
@@ -245,15 +235,14 @@ def pack_page(
     folder: str = "",
 ) -> views.PackPage:
     """A context pack of needs and of the files in `linked` (path -> what says so); files stand below `folder`."""
-    db = source.db
-    items = tuple(need.item for need in needs_of(db, needs))
+    wanted = set(needs)
+    items = tuple(need.item for need in source.records.needs if need.uid in wanted)
     entries = [_entry(source, one, tuple(sorted(set(edges))), folder) for one, edges in linked.items()]
     entries.sort(key=lambda one: (one.target is None, one.kind, one.title, sort_key(one.path)))
     origins = ", ".join(sorted({item.source_transcript for item in items if item.source_transcript}))
     tags = sorted({item.scope for item in items if item.scope})
     slug = "context-pack-" + "-".join(ids.shown("need", uid) for uid in sorted(needs))
-    records = records_of(db, set(needs), need_edges(db))
-    head = front(source, slug, title, desc, records, tags, origins)
+    head = front(source, slug, title, desc, source.records.of(wanted), tags, origins)
     return views.PackPage(path, head, items, agent, tuple(entries))
 
 

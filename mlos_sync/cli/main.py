@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlos_sync import __version__
-from mlos_sync.cli import agents, current, data, edges, hooks, imports, past, views
+from mlos_sync.cli import adopt, agents, current, data, edges, hooks, imports, past, views
 from mlos_sync.cli.common import Json, open_here, put, say, settings, silence
 from mlos_sync.cli.narrowing import only_what_is_asked_for, quiet_first
 from mlos_sync.errors import MlosError
@@ -33,6 +33,7 @@ current.register(data.GROUPS["task"])
 edges.register(app)
 past.register(app)
 views.register(app)
+adopt.register(app)
 imports.register(app)
 hooks.register(app)
 

@@ -197,10 +197,10 @@ def compile_views(
         )
         raise typer.Exit(1 if stale or edited else 0)
     written, unchanged = compiling.compile_views(index, chosen, discard=discard, resolve=resolve)
-    sync.sync(index, tuple(written))
+    sync.sync(index, tuple(written), written=written)
     say(
         [f"wrote      {p}" for p in written] + [f"unchanged  {p}" for p in unchanged],
-        {"written": written, "unchanged": unchanged},
+        {"written": list(written), "unchanged": unchanged},
         as_json,
     )
 

@@ -137,7 +137,8 @@ def _git(path: str) -> str:
 
 def _edit_the_record(path: str) -> str:
     change = "change the record:  mlos-sync need set ...   then   mlos-sync compile"
-    return f"{change}\nor drop the edit:   {restore(path)}"
+    adopt = f"or take it over:    mlos-sync adopt {quoted(path)}"
+    return f"{change}\n{adopt}\nor drop the edit:   {restore(path)}"
 
 
 def _recompile(path: str) -> str:

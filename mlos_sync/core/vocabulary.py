@@ -29,6 +29,11 @@ TASK_STEPS = (
     *((a, b) for a in OPEN_TASKS for b in TASK_STATUSES if a != b),
     *((closed, "open") for closed in CLOSED_TASKS),
 )
+NEED_RULE = (
+    "needs.status: one step at a time (identified, active, actionable, in_progress, resolved);"
+    " any open state to deferred and back; resolved to active reopens"
+)
+TASK_RULE = "tasks.status: open, assigned and in_progress move freely; completed, failed and cancelled go back to open"
 
 TABLE_OF = {
     "need": "needs",

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
-from mlos_sync.core.vocabulary import ANNOTATED, ENDPOINTS, NEED_STEPS, TABLE_OF, TASK_STEPS
+from mlos_sync.core.vocabulary import ANNOTATED, ENDPOINTS, NEED_RULE, NEED_STEPS, TABLE_OF, TASK_RULE, TASK_STEPS
 from mlos_sync.edge import bookkeeping, commit_tables, schema
 from mlos_sync.edge.columns import NOW, UID
 
@@ -316,17 +316,8 @@ def lifecycle() -> list[str]:
     )
     became = f"{LIVE} AND NEW.status = 'actionable'"
     return [
-        _steps(
-            "needs",
-            NEED_STEPS,
-            "needs.status: one step at a time (identified, active, actionable, in_progress, resolved);"
-            " any open state to deferred and back; resolved to active reopens",
-        ),
-        _steps(
-            "tasks",
-            TASK_STEPS,
-            "tasks.status: open, assigned and in_progress move freely; completed, failed and cancelled go back to open",
-        ),
+        _steps("needs", NEED_STEPS, NEED_RULE),
+        _steps("tasks", TASK_STEPS, TASK_RULE),
         _trigger("needs: a new actionable need gets its task", "AFTER INSERT", "needs", became, task),
         _trigger(
             "needs: an actionable need gets its task",

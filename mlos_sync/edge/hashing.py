@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -41,6 +41,21 @@ def hash_files(root: str, paths: list[str], algorithm: str) -> Iterator[tuple[st
     finally:
         for worker in workers:
             worker.stop()
+
+
+def hash_written(root: str, contents: Mapping[str, bytes], algorithm: str) -> Iterator[tuple[str, Hashed]]:
+    """(path, its hashes) of files that we have just moved into place, from what we wrote: nothing is read, so nothing that
+    might be a database is closed. A file that is another by now is left out."""
+    from mlos_sync.edge import hash_worker
+
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for path, data in contents.items():
+            answer = hash_worker.written(descriptor, to_bytes(path), data, algorithm)
+            if answer is not None:
+                yield path, Hashed(*answer)  # type: ignore[misc]
+    finally:
+        os.close(descriptor)
 
 
 def stat_files(root: str, paths: list[str], meanwhile: Callable[[], None] = lambda: None) -> list[object]:

@@ -13,7 +13,7 @@ from viewed import NEED, TASK, cloned, commit, compile_all, fill, make_workspace
 from mlos_sync.app import compiling, merging, verifying
 from mlos_sync.app import events as remember
 from mlos_sync.app.folding import refold
-from mlos_sync.app.gathering import Source
+from mlos_sync.app.gathering import Records, Source
 from mlos_sync.app.viewing import compile_view
 from mlos_sync.core import seal
 from mlos_sync.core.frontmatter import read as read_frontmatter
@@ -83,7 +83,7 @@ def test_numbers_never_matter(place):
         _fill_store(db, events)
         _renumber(db)
         live = compiling.source_of(index)
-        source = Source(db, live.config, live.files, live.read)
+        source = Source(Records(db), live.config, live.files, live.read)
         for view in live.config.views:
             assert compile_view(source, view) == (root(place) / view.path).read_bytes()
 
@@ -113,7 +113,7 @@ def test_the_order_of_events_does_not_matter(place, seed):
         for event in events:
             _fill_store(db, [event])
         live = compiling.source_of(index)
-        source = Source(db, live.config, live.files, live.read)
+        source = Source(Records(db), live.config, live.files, live.read)
         for view in live.config.views:
             assert compile_view(source, view) == (root(place) / view.path).read_bytes()
 
@@ -365,6 +365,21 @@ def test_an_older_compile_is_simply_replaced(place):
         "views/status.md": "current",
     }  # fmt: skip
     assert compile_all(place)[0] == ["PROBLEM.md"]
+
+
+def test_mode_and_line_ends_are_kept(place):
+    """Of a file that stands there; git and the seal see the same as before."""
+    compile_all(place)
+    commit(place)
+    target = root(place) / "PROBLEM.md"
+    target.write_bytes(target.read_bytes().replace(b"\n", b"\r\n"))
+    target.chmod(0o755)
+    sql(place, "INSERT INTO needs(title) VALUES ('new')")
+    assert compile_all(place)[0] == ["PROBLEM.md"]
+    data = target.read_bytes()
+    assert data.count(b"\r\n") == data.count(b"\n") > 0 and b"new" in data
+    assert target.stat().st_mode & 0o777 == 0o755 and seal.check(data).state == seal.VALID
+    assert states(place)["PROBLEM.md"] == "current"
 
 
 def test_views_are_chosen_by_path(place):

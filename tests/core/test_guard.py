@@ -94,7 +94,7 @@ def test_messages_say_what_to_type():
     assert "git restore" in guard.judge("PROBLEM.md", NOTE, EDITED).fix
     assert "emptied" in guard.judge("PROBLEM.md", VIEW, b"").message
     assert "conflict" in guard.judge("PROBLEM.md", VIEW, CONFLICT).message
-    assert "adopt" not in edited.fix
+    assert "mlos-sync adopt 'notes/my view.md'" in edited.fix
 
 
 @pytest.mark.parametrize("status", ["M", "T", "D"])

@@ -128,7 +128,7 @@ def test_every_case_is_shown_as_text(suite, kind):
 def test_every_case_as_a_title_is_read_back(suite):
     """A view with that title is sealed whole, and its frontmatter says the same title."""
     draft = "---\ntitle: {{ page | yaml }}\ncompiled_at: 2026-01-02T00:00:00Z\nseal: pending\n---\n# {{ page | md }}\n"
-    made = views._environment().from_string(draft)
+    made = views.environment().from_string(draft)
     for text in texts_of(suite):
         view = seal.make(made.render(page=text).encode("utf-8"))
         assert seal.check(view).state == seal.VALID
