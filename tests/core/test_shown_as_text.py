@@ -15,10 +15,10 @@ from borrowed import NAMES, cases
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from mlos_sync.app.viewing import template
 from mlos_sync.core import seal, views
 from mlos_sync.core.frontmatter import read
 from mlos_sync.core.split import split
+from mlos_sync.edge.workspace import shipped
 
 # Tables, as forges show them, beside what the specification knows
 MARKDOWN = MarkdownIt("commonmark").enable("table").enable("strikethrough")
@@ -115,7 +115,7 @@ def test_every_case_is_shown_as_text(suite, kind):
     texts = texts_of(suite)
     titles, described, words, paths = harmless(texts)
     made, expected = (
-        MARKDOWN.parse(views.render(template(kind), page).decode("utf-8").split("\n---\n", 1)[1])
+        MARKDOWN.parse(views.render_shipped(shipped("templates"), kind, page).decode("utf-8").split("\n---\n", 1)[1])
         for page in (pages(kind, texts, texts), pages(kind, titles, described))
     )
     left, right = shape(made, {}, {}), shape(expected, words, paths)

@@ -7,9 +7,9 @@ import os
 import pytest
 from borrowed import HERE, NAMES, Case, cases
 from gitrepo import env_of, git
-from viewed import NEED, compile_all, make_workspace, root, sql
+from viewed import NEED, compile_all, make_workspace, opened, root, sql
 
-from mlos_sync.app import verifying
+from mlos_sync.app import adopting, verifying
 from mlos_sync.core import seal
 from mlos_sync.core.frontmatter import read
 from mlos_sync.core.split import split
@@ -145,6 +145,11 @@ def test_every_case_as_a_need_is_compiled_and_committed(place):
     assert seal.check(problem).state == seal.VALID
     assert problem.count(b"\n### ") == len(texts) + 1
     assert read(split(problem).text)["title"] == "Problem"
+    (root(place) / "PROBLEM.md").write_bytes(problem.replace(b"for the pack", b"for a pack"))
+    with opened(place) as index:
+        proposal = adopting.propose(index, "PROBLEM.md")
+        assert ([one.new for one in proposal.changes], proposal.rest) == (["for a pack"], ())
+    (root(place) / "PROBLEM.md").write_bytes(problem)
     git(root(place), "add", "-A")
     done = git(root(place), "commit", "-q", "-m", "records", check=False)
     assert (done.returncode, done.stderr) == (0, "")
