@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test walk crash soak bench clean
+.PHONY: demo test suites walk crash soak bench clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +19,15 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The suites that others made, also CommonMark's examples, whose licence keeps them out of this repository.
+SUITES ?= build/suites
+suites: $(READY) $(SUITES)/commonmark-spec/spec.txt
+	MLOS_SYNC_SUITES="$(abspath $(SUITES))" $(BIN)/python -m pytest -q tests/core/test_public_suites.py tests/core/test_shown_as_text.py \
+		tests/hooks/test_staged_suites.py
+
+$(SUITES)/commonmark-spec/spec.txt:
+	git clone -q --depth 1 https://github.com/commonmark/commonmark-spec $(SUITES)/commonmark-spec
 
 # A long random walk of clones: make walk WALKS=500
 WALKS ?= 100

@@ -20,13 +20,14 @@ from mlos_sync.app.reading import add_segment
 from mlos_sync.app.viewing import compile_view, is_withheld
 from mlos_sync.core import guard, journal, seal
 from mlos_sync.core.guard import Finding
-from mlos_sync.core.paths import shown
+from mlos_sync.core.paths import shown, to_bytes
 from mlos_sync.edge import files, git, objects, settings, store
 from mlos_sync.edge.workspace import MARKER, Config, View, Workspace, git_folders, own_template, parse_config
 from mlos_sync.errors import MlosError, SurroundingsError, UsageError
 
 STALE, MISSING = "stale", "missing"
 SYMLINK = "120000"
+GROUP = 64  # files that are read by one process, and held at once
 
 Tree = Mapping[str, tuple[str, str]]  # path -> mode, blob
 
@@ -158,23 +159,42 @@ def _look(root: str, tree: Tree, known: _Known) -> None:
 
 def _broken_seals(root: str, tree: Tree, changed: Tree, known: _Known) -> Iterator[Finding]:
     """What the guard would have refused, among files that are no views of the config."""
+    suspects = []
     for path, (mode, blob) in tree.items():
         link = mode == SYMLINK
         old_mode, old_blob = changed.get(path, ("", ""))
         was = old_mode not in ("", SYMLINK) and known.claims[old_blob]
-        if not was and (link or not known.claims[blob]):
-            continue
-        new = b"" if link else _blob(root, blob)
-        found = guard.judge(path, _blob(root, old_blob) if was else None, new, new_is_symlink=link)
-        if found is not None:
-            yield found
+        if was or (not link and known.claims[blob]):
+            suspects.append((path, old_blob if was else None, None if link else blob))
+    for start in range(0, len(suspects), GROUP):
+        group = suspects[start : start + GROUP]
+        found = _blobs(root, [name for _, *names in group for name in names if name])
+        for path, old, new in group:
+            finding = _judge(path, found[old] if old else None, found[new] if new else b"", is_link=new is None)
+            if finding is not None:
+                yield finding
+
+
+def _judge(path: str, old: bytes | None, new: bytes, *, is_link: bool) -> Finding | None:
+    """The guard's verdict. It takes names as the system writes them, and its words name the very bytes."""
+    found = guard.judge(_named(path), old, new, new_is_symlink=is_link)
+    return Finding(path, found.kind, found.message, found.fix) if found else None
+
+
+def _named(path: str) -> str:
+    return to_bytes(path).decode("utf-8", "surrogateescape")
 
 
 def _blob(root: str, name: str) -> bytes:
-    found = dict(git.blobs(root, [name]))
-    if name not in found:
-        raise SurroundingsError(f"the object {name[:12]} is not in this clone", "fetch it: git fetch --refetch")
-    return found[name]
+    return _blobs(root, [name])[name]
+
+
+def _blobs(root: str, names: list[str]) -> dict[str, bytes]:
+    found = dict(git.blobs(root, names))
+    for name in names:
+        if name not in found:
+            raise SurroundingsError(f"the object {name[:12]} is not in this clone", "fetch it: git fetch --refetch")
+    return found
 
 
 def _lost_segments(root: str, tree: Tree, parent: str) -> Iterator[Finding]:
@@ -279,7 +299,7 @@ def _compare(source: Source, root: str, tree: Tree) -> Iterator[Finding]:
     for view in source.config.views:
         if tracked and view.path not in tree:
             message = "this view of the config is not tracked, while others are"
-            fix = f"mlos-sync compile   then   git add -- {guard.quoted(view.path)}"
+            fix = f"mlos-sync compile   then   git add -- {guard.quoted(_named(view.path))}"
             yield Finding(view.path, MISSING, message, fix)
 
 
@@ -287,10 +307,10 @@ def _seal_alone(view: View, data: bytes, *, is_link: bool) -> Finding | None:
     """What can be said of a view that is not compiled again here."""
     verdict = seal.check(data)
     if is_link or verdict.state == seal.ABSENT:
-        return Finding(view.path, guard.STRIPPED, "this compiled view has no seal", guard.restore(view.path))
+        return Finding(view.path, guard.STRIPPED, "this compiled view has no seal", guard.restore(_named(view.path)))
     if verdict.state == seal.BROKEN:
         message = f"this compiled view was edited by hand: {verdict.reason}"
-        return Finding(view.path, guard.EDITED, message, guard.restore(view.path))
+        return Finding(view.path, guard.EDITED, message, guard.restore(_named(view.path)))
     return None
 
 
@@ -303,9 +323,9 @@ def _compare_one(source: Source, view: View, root: str, entry: tuple[str, str]) 
         wanted = compile_view(source, view)
     except MlosError as error:
         return Finding(view.path, STALE, f"this view cannot be compiled again: {error.message}", error.hint)
-    found = guard.judge(view.path, wanted, data, new_is_symlink=link)
+    found = _judge(view.path, wanted, data, is_link=link)
     if found is not None or data.replace(b"\r\n", b"\n") == wanted:
         return found
     message = "its seal is whole, but it is not what the records and files of this commit compile to"
-    fix = f"compile it again:   mlos-sync compile   then   git add -- {guard.quoted(view.path)}   and commit"
+    fix = f"compile it again:   mlos-sync compile   then   git add -- {guard.quoted(_named(view.path))}   and commit"
     return Finding(view.path, STALE, message, fix)

@@ -33,13 +33,17 @@ _UNSEEN = (
 )
 _INVISIBLE = re.compile(f"[{_UNSEEN}]")
 _BLANKS = re.compile("[\\s\x85\u2028\u2029]+")
-# Nothing of all that, as in most titles: told by one look instead of three.
-_PLAIN = re.compile(r"(?! )[0-9A-Za-z .,:;!?()/=+-]*(?<! )")
+# Nothing of all that, as in most titles: told by one look instead of three. A letter begins no block.
+_PLAIN = re.compile(r"(?:[A-Za-z][0-9A-Za-z .,:;!?()/=+-]*(?<! ))?")
 _MARKUP = re.compile(
     r"[\\`|\[\]<>*~]"
     r"|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])"  # snake_case is no emphasis, __init__ is
-    r"|&(?=#?[0-9A-Za-z]+;)"
+    r"|&(?=#?[0-9A-Za-z]+(?:;|$))"  # a semicolon may follow in the template
+    # What makes a block of the line that it begins: a heading, an item, a rule or an underline, a row under a table's head
+    r"|^#(?=#{0,5}(?: |$))|^[-+](?=(?: |$))|^-(?=[- ]*$)|^=(?==*$)|^:(?=-+:?$)|^-(?=-*:$)"
+    r"|(?:(?<= )|^)#(?=#*$)"  # at the end of a heading these would be its other fence
 )
+_NUMBER = re.compile(r"^([0-9]{1,9})([.)])(?= |$)")
 
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")  # as markdown has it: a backslash before ASCII punctuation
 
@@ -261,12 +265,12 @@ def clip(value: str, limit: int = FIELD_LIMIT) -> str:
 
 @lru_cache(maxsize=16_384)
 def md(value: str) -> str:
-    """A text as part of one markdown line, table cell or link text: what is markup is escaped, what cannot be seen is
-    shown as an escape, any run of blanks and line ends becomes one blank."""
+    """A text as part of one markdown line, table cell or link text: what is markup is escaped (also where the text begins
+    the line), what cannot be seen is shown as an escape, any run of blanks and line ends becomes one blank."""
     if _PLAIN.fullmatch(value) and "  " not in value:
         return value
     flat = _BLANKS.sub(" ", value).strip()
-    return _MARKUP.sub(_escaped, _INVISIBLE.sub(_visible, flat))
+    return _NUMBER.sub(r"\1\\\2", _MARKUP.sub(_escaped, _INVISIBLE.sub(_visible, flat)))
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -114,6 +114,33 @@ def test_a_false_claim_is_found_at_any_path(place, path):
     assert (path, "forged") in found(place)
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9.md", "\uefff.md".encode(), b"\x1b[31m.md", b"a 'b'.md"])
+def test_the_way_out_names_the_very_bytes(place, name):
+    """Whatever the name is: the git command that is printed takes the file out."""
+    with open(os.path.join(os.fsencode(place.root), name), "wb") as file:
+        file.write(b"---\ncompiled_at: x\n---\n")
+    subprocess.run(["git", "add", "-A"], cwd=place.root, check=True)
+    git(root(place), "commit", "-q", "--no-verify", "-m", "odd")
+    (one,) = [one for one in verifying.verify(place) if one.kind == "forged"]
+    command = next(line for line in one.fix.splitlines() if "leave it out" in line).split(":", 1)[1]
+    subprocess.run(["bash", "-c", command], cwd=place.root, check=True, stdout=subprocess.DEVNULL)
+    assert name not in subprocess.run(["git", "ls-files", "-z"], cwd=place.root, capture_output=True, check=True).stdout
+
+
+def test_many_claims_are_read_by_few_processes(place, monkeypatch):
+    """A process for each file that says compiled_at made a thousand of them a matter of minutes."""
+    whole = (root(place) / "views/alpha.md").read_bytes()
+    for number in range(200):
+        (root(place) / f"copy{number}.md").write_bytes(whole + b"%d" % number)
+    git(root(place), "add", "-A")
+    git(root(place), "commit", "-q", "--no-verify", "-m", "copies")
+    calls = []
+    blobs = verifying.git.blobs
+    monkeypatch.setattr(verifying.git, "blobs", lambda where, names: calls.append(1) or blobs(where, names))
+    assert len([path for path, kind in found(place) if kind == "forged"]) == 200
+    assert len(calls) < 30
+
+
 def test_a_word_in_a_body_is_no_claim(place):
     """Talk about compiled_at, in a text or in the middle of a file, is nobody's business."""
     put(place, "run.py", b"# compiled_at: seal: pending\n")

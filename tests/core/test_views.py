@@ -57,6 +57,17 @@ def test_yaml_cuts_what_would_burst_the_frontmatter():
         ("\x1b[31m\u202e", r"\\x1b\[31m\\u202e"),
         (from_bytes(b"caf\xe9"), r"caf\\xe9"),
         ("  ", ""),
+        ("# a", r"\# a"),
+        ("a ##", r"a \##"),
+        ("- a", r"\- a"),
+        ("---", r"\---"),
+        ("== =", "== ="),
+        ("==", r"\=="),
+        ("12. a", r"12\. a"),
+        (":-:", r"\:-:"),  # on forges a table may have one column
+        ("-:", r"\-:"),
+        ("&copy", r"\&copy"),
+        ("#tag -x 1.5 a = b #1", "#tag -x 1.5 a = b #1"),
     ],
 )
 def test_md_leaves_one_line_without_markup(text, expected):

@@ -382,15 +382,16 @@ def test_many_findings_are_counted(repo):
     assert "and 80 more" in done.stderr
 
 
-def test_nothing_of_the_machine_is_needed(repo, python):
+@pytest.mark.parametrize("hook", ["pre-commit", "pre-merge-commit"])
+def test_nothing_of_the_machine_is_needed(repo, python, hook):
     """No HOME, a bare PATH, the C locale and closed streams: the same verdict, and no word that is not ASCII."""
     path = os.path.dirname(plumbing.git()) + ":/usr/bin:/bin"
-    command = ["env", "-i", f"PATH={path}", "LC_ALL=C", "sh", "-c", "exec .git/hooks/pre-commit <&- >&- 2>&-"]
+    command = ["env", "-i", f"PATH={path}", "LC_ALL=C", "sh", "-c", f"exec .git/hooks/{hook} <&- >&- 2>&-"]
     (repo / "caf\u00e9.md").write_bytes(EDITED)
     assert subprocess.run(command, cwd=repo).returncode == 0
     git(repo, "add", "-A")
     assert subprocess.run(command, cwd=repo).returncode == 1
-    shown = subprocess.run([*command[:-1], "exec .git/hooks/pre-commit"], cwd=repo, capture_output=True)
+    shown = subprocess.run([*command[:-1], f"exec .git/hooks/{hook}"], cwd=repo, capture_output=True)
     assert shown.returncode == 1
     assert b"$'caf\\303\\251.md'" in shown.stderr
 
@@ -463,11 +464,19 @@ def test_the_interpreter_has_gone(repo, tmp_path, kind):
     python = "/nonexistent/python" if kind == "gone" else make_interpreter(tmp_path / "bare", with_package=False)
     hooks = repo / ".git" / "hooks"
     shims.install(str(hooks), str(ROOT / "hooks"), python)
+    git(repo, "switch", "-q", "-c", "side")
+    commit_file(repo, "other.md", b"x\n")
+    git(repo, "switch", "-q", "main")
     (repo / "note.md").write_bytes(b"more\n")
-    done = commit(repo, "plain", "note.md")
-    assert done.returncode == 1
-    assert "mlos-sync hooks install" in done.stderr
-    assert "git commit --no-verify" in done.stderr
+    first = commit(repo, "plain", "note.md")
+    git(repo, "reset", "-q", "--hard")
+    for done in (first, git(repo, "merge", "--no-ff", "--no-edit", "side", check=False)):
+        assert done.returncode == 1
+        assert "mlos-sync hooks install" in done.stderr
+        assert "git commit --no-verify" in done.stderr or "git merge --no-verify" in done.stderr
+    git(repo, "merge", "--abort")
+    (repo / "note.md").write_bytes(b"more\n")
+    assert commit(repo, "plain", "note.md").returncode == 1
     (repo / ".git" / "mlos").mkdir()
     (repo / ".git" / "mlos" / "repair").touch()
     (hooks / "pre-commit").unlink()
