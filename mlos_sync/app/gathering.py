@@ -168,43 +168,44 @@ class Records:
     def _task_names(self) -> dict[str, str]:
         return names(self.db, "task")
 
-    @cached_property
+    @property
     def spans(self) -> dict[Record, tuple[int, int]]:
         """Record -> clock of its first and of its newest event, in ms."""
+        return self._scan[0]
+
+    @property
+    def tasks_ever_of(self) -> dict[str, set[str]]:
+        """Need -> the tasks that are or were its own."""
+        return self._scan[1]
+
+    @property
+    def needs_ever_in(self) -> dict[str, set[str]]:
+        """Scope -> the needs that are or were in it."""
+        return self._scan[2]
+
+    @cached_property
+    def _scan(self) -> tuple[dict[Record, tuple[int, int]], dict[str, set[str]], dict[str, set[str]]]:
+        """All visible events, once. Fields by SQLite's JSON: to read the events themselves took ten times as long."""
+        spans: dict[Record, tuple[int, int]] = {}
+        tasks: dict[str, set[str]] = {}
+        scopes: dict[str, set[str]] = {}
         rows = self.db.execute(
-            "SELECT kind, uid, min(clock_ms), max(clock_ms) FROM events WHERE visible = 1 GROUP BY kind, uid"
+            "SELECT kind, uid, clock_ms, CASE kind WHEN 'task' THEN json_extract(line, '$.fields.need_id')"
+            " WHEN 'need' THEN json_extract(line, '$.fields.scope') END FROM events WHERE visible = 1"
         )
-        return {(kind, uid): (first, last) for kind, uid, first, last in rows}
+        for kind, uid, clock, said in rows:
+            first, last = spans.get((kind, uid), (clock, clock))
+            spans[kind, uid] = (min(first, clock), max(last, clock))
+            if isinstance(said, str):
+                if kind == "need":
+                    scopes.setdefault(said, set()).add(uid)
+                elif said.startswith("need:"):
+                    tasks.setdefault(said.removeprefix("need:"), set()).add(uid)
+        return spans, tasks, scopes
 
     def ever(self, kind: str) -> set[str]:
         """The uids of all records of a kind that there ever were, deleted ones too."""
         return {uid for one, uid in self.spans if one == kind}
-
-    @cached_property
-    def tasks_ever_of(self) -> dict[str, set[str]]:
-        """Need -> the tasks that are or were its own."""
-        found: dict[str, set[str]] = {}
-        for uid, need in self._said("task", "need_id"):
-            if need.startswith("need:"):
-                found.setdefault(need.removeprefix("need:"), set()).add(uid)
-        return found
-
-    @cached_property
-    def needs_ever_in(self) -> dict[str, set[str]]:
-        """Scope -> the needs that are or were in it."""
-        found: dict[str, set[str]] = {}
-        for uid, scope in self._said("need", "scope"):
-            found.setdefault(scope, set()).add(uid)
-        return found
-
-    def _said(self, kind: str, field: str) -> Iterable[tuple[str, str]]:
-        """(uid, text) of each visible event of a kind that says something of a field. By SQLite's JSON: to read the events
-        themselves took ten times as long."""
-        rows = self.db.execute(
-            "SELECT uid, json_extract(line, ?) FROM events WHERE kind = ? AND visible = 1 AND instr(line, ?)",
-            (f"$.fields.{field}", kind, f'"{field}":'),
-        )
-        return (row for row in rows if isinstance(row[1], str))
 
     def edges_with(self, words: Iterable[str]) -> dict[str, list[Event]]:
         """Edge -> those of its visible events whose line holds one of the words."""

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 
 from mlos_sync.app import dating
 from mlos_sync.app.opening import Index, writing
@@ -121,15 +120,9 @@ def _unpacked(data: bytes) -> dict[str, Stat]:
 
 
 def prepare(
-    index: Index,
-    scope: tuple[str, ...] = (),
-    *,
-    accept_deletes: bool = False,
-    progress: Progress | None = None,
-    written: Mapping[str, bytes] | None = None,
+    index: Index, scope: tuple[str, ...] = (), *, accept_deletes: bool = False, progress: Progress | None = None
 ) -> Plan:
-    """The plan of a sync. Reads and hashes files; writes nothing. `written` are contents that we have just put into place
-    ourselves. Raises RefusedError on a mass disappearance."""
+    """The plan of a sync. Reads and hashes files; writes nothing. Raises RefusedError on a mass disappearance."""
     generation = store.get(index.db, "generation", "0")
     observed, comparison = survey(index, scope)
     result = Plan(generation, Changes())
@@ -140,22 +133,11 @@ def prepare(
     }
     root, algorithm = index.workspace.root, object_format(index)
     total = len(comparison.suspect)
-    ours = {path: data for path, data in (written or {}).items() if path in comparison.suspect}
-    known = dict(hashing.hash_written(root, ours, algorithm)) if ours else {}
-    others = [path for path in comparison.suspect if path not in known]
-    answers = chain(known.items(), hashing.hash_files(root, others, algorithm))
-    for number, (path, answer) in enumerate(answers, 1):
+    for number, (path, answer) in enumerate(hashing.hash_files(root, comparison.suspect, algorithm), 1):
         if isinstance(answer, str):
             result.skipped[path] = answer
         else:
-            document = describe(path, answer.head)
-            if document is not None:
-                result.documents[path] = document
-                if document.problem:
-                    result.problems[path] = document.problem
-            result.hashed[path] = (
-                Hashed(answer.sha256, answer.blob, answer.stat, answer.when) if answer.head else answer
-            )
+            _take(result, path, answer)
         if progress and number % 500 == 0:
             progress(number, total)
     result.changes = plan(comparison, result.hashed, _known_hashes(index.db, comparison))
@@ -165,6 +147,31 @@ def prepare(
         result.origins = {new: path for new, path in found.items() if new not in old}
     if not accept_deletes:
         _refuse_mass_disappearance(index, result, observed)
+    return result
+
+
+def _take(result: Plan, path: str, answer: Hashed) -> None:
+    """Put a file's hashes into a plan, and what its head says."""
+    document = describe(path, answer.head)
+    if document is not None:
+        result.documents[path] = document
+        if document.problem:
+            result.problems[path] = document.problem
+    result.hashed[path] = Hashed(answer.sha256, answer.blob, answer.stat, answer.when) if answer.head else answer
+
+
+def of_written(index: Index, written: Mapping[str, bytes]) -> Plan | None:
+    """The plan for files that we have just put into place ourselves, without a walk and without reading them again. None
+    where the index does not know all of them (whether they count is for a walk to say), or one is another by now."""
+    known = _known_hashes(index.db, Comparison(list(written)))
+    hashed = dict(hashing.hash_written(index.workspace.root, written, object_format(index)))
+    if not known.keys() == hashed.keys() == written.keys():
+        return None
+    result = Plan(store.get(index.db, "generation", "0"), Changes())
+    result.skipped = dict(index.db.execute("SELECT subject, message FROM observations WHERE kind = 'walk'").fetchall())
+    for path, answer in hashed.items():
+        _take(result, path, answer)
+    result.changes = plan(Comparison(list(written)), result.hashed, known)
     return result
 
 

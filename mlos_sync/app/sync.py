@@ -39,15 +39,13 @@ def sync(
     accept_deletes: bool = False,
     progress: Progress | None = None,
     in_background: bool = False,
-    written: Mapping[str, bytes] | None = None,
 ) -> Report:
-    """Bring the index to the state of the work tree and the repository. `written` are contents that we have just put into
-    place ourselves. In the background git's index is left alone also
+    """Bring the index to the state of the work tree and the repository. In the background git's index is left alone also
     where a hook that was killed did not finish its work on it: the lock may be what the user's next command needs."""
     with without_cycle_search():
         if not in_background:
             _finish_commits(index)
-        return _sync(index, scope, accept_deletes, progress, written)
+        return _sync(index, scope, accept_deletes, progress)
 
 
 def _finish_commits(index: Index) -> None:
@@ -61,13 +59,17 @@ def _finish_commits(index: Index) -> None:
             publishing.mend(workspace.root, workspace.state)
 
 
-def _sync(
-    index: Index,
-    scope: tuple[str, ...],
-    accept_deletes: bool,
-    progress: Progress | None,
-    written: Mapping[str, bytes] | None,
-) -> Report:
+def register(index: Index, written: Mapping[str, bytes]) -> None:
+    """Take in files that we have just written ourselves: the same way, less the walk."""
+    plan = indexing.of_written(index, written)
+    if plan is None:
+        sync(index, tuple(written))
+    else:
+        with alone(index), store.transaction(index.db):
+            apply(index, plan, Collected())
+
+
+def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: Progress | None) -> Report:
     began = time.monotonic()
     publishing.remove_leftovers(index.workspace.root)
     files.remove_leftovers(index.workspace.state)  # of a rebuild
@@ -75,7 +77,7 @@ def _sync(
         files.remove_leftovers(os.path.dirname(os.path.join(index.workspace.root, view.path)))
     indexing.check_root(index.workspace)
     indexing.check_scope(index, scope)
-    plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress, written=written)
+    plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
     collected = collecting.collect(index, plan)
     if is_settled(index, plan, collected):
         return Report(plan.changes, problems(index), time.monotonic() - began)

@@ -198,7 +198,7 @@ def compile_views(
         raise typer.Exit(1 if stale or edited else 0)
     written, unchanged = compiling.compile_views(index, chosen, discard=discard, resolve=resolve)
     if written:
-        sync.sync(index, tuple(written), written=written)
+        sync.register(index, written)
     say(
         [f"wrote      {p}" for p in written] + [f"unchanged  {p}" for p in unchanged],
         {"written": list(written), "unchanged": unchanged},

@@ -1,5 +1,6 @@
 """Compiling: a view is a pure function of the tree, written only when its bytes change, never over a hand edit."""
 
+import hashlib
 import os
 import random
 import time
@@ -7,10 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cli import quick
 from gitrepo import git
 from viewed import NEED, TASK, cloned, commit, compile_all, fill, make_workspace, opened, root, shown_views, sql
 
-from mlos_sync.app import compiling, merging, verifying
+from mlos_sync.app import compiling, merging, sync, verifying
 from mlos_sync.app import events as remember
 from mlos_sync.app.folding import refold
 from mlos_sync.app.gathering import Records, Source
@@ -422,3 +424,30 @@ def test_a_pack_of_an_unknown_need_is_a_mistake_of_the_config(place):
     sql(place, "PRAGMA foreign_keys = ON", ("DELETE FROM needs WHERE uid = ?", (NEED,)))
     compile_all(place)
     assert "need-3f9a2c" in (root(place) / "views/pack.md").read_text()
+
+
+def test_what_was_written_is_taken_in_at_once(place):
+    """As a walk would have: new views, views that changed, and views that are no artifacts because a pattern says so."""
+    (root(place) / ".mlosignore").write_text("views/alpha.md\n")
+    for title in ("first", "second"):
+        sql(place, ("INSERT INTO needs(title, scope, priority) VALUES (?, 'alpha', 1)", (title,)))
+        assert quick(root(place), "compile").code == 0
+        with opened(place) as index:
+            held = dict(index.db.execute("SELECT file_path, content_hash FROM artifacts").fetchall())
+        for view in place.config.views:
+            found = hashlib.sha256((root(place) / view.path).read_bytes()).hexdigest()
+            assert held.get(view.path) == (None if view.path == "views/alpha.md" else found), (title, view.path)
+        assert quick(root(place), "rebuild", "--check").code == 0
+    assert '"fresh": true' in quick(root(place), "status", "--json").out
+
+
+def test_a_file_that_is_another_by_now_is_looked_at(place):
+    """Somebody saved over a view between our write and the index."""
+    compile_all(place)
+    with opened(place) as index:
+        sync.sync(index)
+        ours = {"PROBLEM.md": (root(place) / "PROBLEM.md").read_bytes()}
+        (root(place) / "PROBLEM.md").write_bytes(b"by hand\n")
+        sync.register(index, ours)
+        (held,) = index.db.execute("SELECT content_hash FROM artifacts WHERE file_path = 'PROBLEM.md'").fetchone()
+    assert held == hashlib.sha256(b"by hand\n").hexdigest()
