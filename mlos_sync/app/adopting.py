@@ -73,7 +73,8 @@ def propose(index: Index, path: str) -> Proposal:
     if one.data is None:
         raise RefusedError(f"{shown(path)} was edited by hand, and {viewing.WITHHELD}", viewing.ALLOW)
     if guard.has_conflict_markers(one.on_disk):
-        raise RefusedError(f"{shown(path)} still holds conflict markers", "settle them by hand, then adopt again")
+        cure = "write it anew, a copy is kept: mlos-sync compile --resolve"
+        raise RefusedError(f"{shown(path)} still holds conflict markers", cure)
     view = next(view for view in index.workspace.config.views if view.path == path)
     base, note = _base(index, view, one)
     edited = pages.read(_text(path, one.on_disk))
@@ -81,7 +82,8 @@ def propose(index: Index, path: str) -> Proposal:
         why = f"a view of the kind {view.kind} is computed whole; nothing of it can be adopted"
         rest = tuple(replace(line, why=why) for line in adopting.differences(base, _text(path, one.on_disk)))
         return Proposal(path, one, (), rest, note)
-    outcome = adopting.adopt(pages.read(base), edited, _setting(index.db, view, edited))
+    before = pages.read(base)
+    outcome = adopting.adopt(before, edited, _setting(index.db, view, before, edited))
     changes, there = _without_those_that_stand(index.db, edited, outcome.changes)
     return Proposal(path, one, tuple(changes), (*outcome.rest, *there), note)
 
@@ -152,8 +154,8 @@ def _remember(db: store.Connection, lines: Iterable[str]) -> None:
 # --- what the page means here
 
 
-def _setting(db: store.Connection, view: View, edited: pages.Page) -> adopting.Setting:
-    named = {item.name: item.kind for item in edited.items if item.name}
+def _setting(db: store.Connection, view: View, before: pages.Page, edited: pages.Page) -> adopting.Setting:
+    named = {item.name: item.kind for item in (*before.items, *edited.items) if item.name}  # also what was taken out
     scopes: dict[str, list[str | None]] = {}
     for (scope,) in db.execute("SELECT DISTINCT nullif(scope, '') FROM needs"):
         scopes.setdefault(views.md(scope) if scope is not None else pages.NO_SCOPE, []).append(scope)

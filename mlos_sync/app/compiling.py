@@ -18,7 +18,7 @@ from mlos_sync.app.gathering import Content, File, Records, Source, digest, docu
 from mlos_sync.app.opening import Index
 from mlos_sync.app.viewing import compile_view, is_withheld
 from mlos_sync.core import seal
-from mlos_sync.core.guard import quoted
+from mlos_sync.core.guard import has_conflict_markers, quoted
 from mlos_sync.core.paths import shown
 from mlos_sync.core.times import iso
 from mlos_sync.edge import files, git, objects, settings
@@ -66,27 +66,16 @@ def compile_views(
     """Write the views whose bytes change: (path -> bytes written, paths left alone).
 
     Raises RefusedError, before anything is written, when one was edited by hand; `discard` overwrites it and keeps
-    the edit in the git directory; `resolve` overwrites those that a merge left unmerged (git keeps both sides), and tells
-    git that they are merged.
+    the edit in the git directory; `resolve` does that with those that a merge left in conflict, and tells git that they are
+    merged.
     """
     planned = plan(index, names)
-    tracked = git.tracked(index.workspace.root) if resolve else {}
-    unmerged = {one.path for one in planned if one.path in tracked and tracked[one.path].tag == "M"}
-    edited = [one for one in planned if one.state == EDITED and one.path not in unmerged]
-    for one in edited:
-        if one.on_disk is None:
-            raise RefusedError(f"{shown(one.path)} is no regular file", "move it away, then run mlos-sync compile")
-        if one.data is None:
-            raise RefusedError(f"{shown(one.path)} was edited by hand, and {viewing.WITHHELD}", viewing.ALLOW)
-    if edited and not discard:
-        listed = ", ".join(shown(one.path) for one in edited)
-        raise RefusedError(
-            f"edited by hand, nothing was written: {listed}",
-            f"put the edit into the records: mlos-sync adopt {quoted(edited[0].path)}; or drop it: mlos-sync compile --discard"
-            " (a copy is kept in the git directory)",
-        )
-    for one in edited:
-        keep(index, one)
+    unmerged = _unmerged(index, planned) if resolve else set()
+    edited = [one for one in planned if one.state == EDITED]
+    _refuse_unless(edited, lambda one: discard or one.path in unmerged)
+    for one in planned:
+        if one in edited or one.path in unmerged:
+            keep(index, one)
     written = {}
     for one in planned:
         if one.data is not None and (one.state != CURRENT or one.path in unmerged):
@@ -94,6 +83,40 @@ def compile_views(
         if one.data is not None and one.path in unmerged:
             git.stage_blob(index.workspace.root, one.path, git.write_blob(index.workspace.root, one.data))
     return written, [one.path for one in planned if one.state == CURRENT and one.path not in unmerged]
+
+
+def _unmerged(index: Index, planned: Iterable[Compiled]) -> set[str]:
+    """The views that a merge left in conflict, also those that were marked as merged with the conflict still in them."""
+    tracked = git.tracked(index.workspace.root)
+    return {
+        one.path
+        for one in planned
+        if (one.path in tracked and tracked[one.path].tag == "M")
+        or (one.on_disk is not None and has_conflict_markers(one.on_disk))
+    }
+
+
+def _refuse_unless(edited: list[Compiled], may_go: Callable[[Compiled], bool]) -> None:
+    """Raises RefusedError for views that are not ours to write over."""
+    for one in edited:
+        if one.on_disk is None:
+            raise RefusedError(f"{shown(one.path)} is no regular file", "move it away, then run mlos-sync compile")
+        if one.data is None:
+            raise RefusedError(f"{shown(one.path)} was edited by hand, and {viewing.WITHHELD}", viewing.ALLOW)
+    left = [one for one in edited if not may_go(one)]
+    if not left:
+        return
+    listed = ", ".join(shown(one.path) for one in left)
+    if any(has_conflict_markers(one.on_disk or b"") for one in left):
+        raise RefusedError(
+            f"in conflict after a merge, nothing was written: {listed}",
+            "write them anew, a copy is kept: mlos-sync compile --resolve",
+        )
+    raise RefusedError(
+        f"edited by hand, nothing was written: {listed}",
+        f"put the edit into the records: mlos-sync adopt {quoted(left[0].path)}; or drop it: mlos-sync compile --discard"
+        " (a copy is kept in the git directory)",
+    )
 
 
 def _ended_alike(data: bytes, before: bytes | None) -> bytes:

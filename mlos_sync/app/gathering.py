@@ -131,12 +131,12 @@ def front(
 def _born(config: Config) -> str:
     try:
         moment = datetime.fromisoformat(config.created)
-    except ValueError:
+        aware = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(
             f"{MARKER}: `created` is no time such as 2026-11-20T10:00:00Z", f"restore it: git restore {MARKER}"
         ) from None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return aware.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)

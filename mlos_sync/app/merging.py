@@ -16,52 +16,63 @@ import sys
 from collections.abc import Mapping
 
 from mlos_sync.core import seal
+from mlos_sync.core.paths import shown
 from mlos_sync.edge import git, settings
 from mlos_sync.edge.workspace import Workspace, find
+from mlos_sync.errors import MlosError, SurroundingsError
 
 DRIVER = "mlos-sync-view"
 INNER = "MLOS_SYNC_MERGING"  # set for the merge that we ask git for: there every view stays as it is
 _HEAD = re.compile(r"GITHEAD_([0-9a-f]{40}|[0-9a-f]{64})")
-KEY = f"merge.{DRIVER}.driver"  # and no `.name`: where that stands alone, git dies in each merge of such a file
+KEY = f"merge.{DRIVER}.driver"
+INSIDE = f"merge.{DRIVER}.recursive"
 
 
 def configure(workspace: Workspace) -> None:
-    """Name ourselves as the driver in the repository's own configuration."""
-    if not is_configured(workspace):
-        settings.put(workspace.root, KEY, _command())
+    """Name ourselves as the driver in the repository's own configuration; not for the merges that git makes of common
+    ancestors (criss-cross): there the final view would be taken for what both sides came from, and one side's be lost."""
+    for key, value in _wanted().items():
+        if git.config(workspace.root, key) != value:
+            settings.put(workspace.root, key, value)
 
 
 def is_configured(workspace: Workspace) -> bool:
     """Whether git would ask us, by this interpreter."""
-    return git.config(workspace.root, KEY) == _command()
+    return all(git.config(workspace.root, key) == value for key, value in _wanted().items())
 
 
 def remove(workspace: Workspace) -> list[str]:
     """Take that away again; the keys that were there."""
-    there = git.config(workspace.root, KEY) is not None
-    settings.drop(workspace.root, KEY)
-    return [f"git config {KEY}"] if there else []
+    there = [key for key in reversed(_wanted()) if git.config(workspace.root, key) is not None]
+    for key in there:
+        settings.drop(workspace.root, key)
+    return [f"git config {key}" for key in there]
 
 
-def _command() -> str:
-    return f"{shlex.quote(sys.executable)} -I -m mlos_sync.hooks.main merge-view %O %A %B %L %P"
+def _wanted() -> dict[str, str]:
+    """The driver first: where the other keys stand without it, git dies in each merge of such a file."""
+    command = f"{shlex.quote(sys.executable)} -I -m mlos_sync.hooks.main merge-view %O %A %B %L %P"
+    return {KEY: command, INSIDE: "binary"}
 
 
-def merge(base: str, ours: str, theirs: str, marker_size: str, path: str) -> int:
-    """Merge one view: the names are of files with the three versions, the result goes into `ours`. Returns git's answer: 0
-    for a merged view, 1 for a conflict that a person has to solve, because one side is no whole view."""
+def merge(base: str, ours: str, theirs: str, marker_size: str, path: str) -> tuple[int, str]:
+    """Merge one view: the names are of files with the three versions, the result goes into `ours`. Returns git's answer, 0
+    for a merged view, 1 for a conflict that a person has to solve, because one side is no whole view; and what to say."""
     if os.environ.get(INNER):
-        return 0
+        return 0, ""
     sides = [_read(ours), _read(theirs)]
     if any(seal.check(side).state != seal.VALID for side in sides):
         named = ("-L", "ours", "-L", "base", "-L", "theirs")
         done = git.attempt(os.getcwd(), "merge-file", f"--marker-size={marker_size}", *named, ours, base, theirs)
-        return 1 if done.returncode else 0
-    made = _compiled(path)
+        return (1 if done.returncode else 0), ""
+    try:
+        made = _compiled(path)
+    except MlosError as error:
+        return 0, f"mlos-sync: {shown(path)} keeps our side: {error.message} ({error.hint})"
     if made is not None and made != sides[0]:
         with open(ours, "wb") as file:
             file.write(made)
-    return 0
+    return 0, ""
 
 
 def _read(name: str) -> bytes:
@@ -85,8 +96,9 @@ def _compiled(path: str) -> bytes | None:
     if done.returncode not in (0, 1) or not re.fullmatch("[0-9a-f]{40,64}", tree):
         return None
     made = verifying.compiled_from(os.getcwd(), tree, [path]).get(path)
-    if made is not None:
-        compiling.note_compiled(find(os.getcwd()).common, made)
+    if made is None:
+        raise SurroundingsError("it cannot be compiled here", "mlos-sync compile says why")
+    compiling.note_compiled(find(os.getcwd()).common, made)
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import secrets
 import shutil
 import sqlite3
@@ -128,7 +129,13 @@ def _mark_views(workspace: Workspace, wrote: list[str]) -> None:
 
 
 def _attribute(path: str) -> str:
-    return f'"{path}"' if any(c in path for c in ' "\\') else path
+    """A path as a pattern of .gitattributes that matches it and nothing else: anchored at the top, what a glob would read
+    escaped, and quoted as C does where blanks, quotes or backslashes ask for it (gitattributes(5))."""
+    pattern = "/" + re.sub(r"([*?\[\\])", r"\\\1", path)
+    if not re.search(r'[\s"\\\x00-\x1f\x7f]', pattern):
+        return pattern
+    escaped = pattern.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda one: f"\\{ord(one[0]):03o}", escaped) + '"'
 
 
 def without_marks(data: bytes) -> bytes:

@@ -9,9 +9,11 @@ is the note of what was compiled in this repository, and git: what a commit hold
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 from mlos_sync.app import compiling, verifying
+from mlos_sync.app.viewing import again
 from mlos_sync.core import guard, seal
 from mlos_sync.core.guard import Finding
 from mlos_sync.edge import git
@@ -37,25 +39,34 @@ def judge(start: str, paths: Iterable[str], index_file: str | None = None) -> li
             continue
         if seal.digest_of(data) in known or _is_committed(root, path, blob):
             message = "this view is out of date: it is not what the records and files of this commit compile to"
-            findings.append(Finding(path, STALE, message, _compile(path)))
+            findings.append(Finding(path, STALE, message, again(path)))
         else:
             message = "its seal is whole, but nothing here compiled it: somebody made a seal for an edit"
-            findings.append(Finding(path, guard.FORGED, message, _compile(path)))
+            findings.append(Finding(path, guard.FORGED, message, again(path)))
     return findings
 
 
 def _is_committed(root: str, path: str, blob: str) -> bool:
     """Whether some commit that this clone knows has the blob at that path: what comes from the other side of a merge, from
     another branch, from before. The tips first; the search of all history is for what is about to be refused."""
-    tips = ["HEAD", *_OTHER_SIDES]
+    tips = ["HEAD", *_OTHER_SIDES, *_fetched(root)]
     if any(git.blobs_at(root, tip, [path]).get(path) == blob for tip in tips):
         return True
     found = git.run(
-        root, "log", "--all", "--reflog", "--max-count=1", "--format=%H", f"--find-object={blob}", "--no-show-signature",
-        "--no-ext-diff", "--no-textconv", "--", f":(top,literal){path}", check=False,
+        root, "log", "--all", "--reflog", *_fetched(root), "--max-count=1", "--format=%H", f"--find-object={blob}",
+        "--no-show-signature", "--no-ext-diff", "--no-textconv", "--", f":(top,literal){path}", check=False,
     )  # fmt: skip
     return bool(found.strip())
 
 
-def _compile(path: str) -> str:
-    return f"compile it again:   mlos-sync compile   then   git add -- {guard.quoted(path)}"
+def _fetched(root: str) -> list[str]:
+    """The commits that the last fetch brought: a pull request taken by its address is named by no ref and no reflog."""
+    name = (
+        git.run(root, "rev-parse", "--git-path", "FETCH_HEAD", check=False).decode("utf-8", "surrogateescape").strip()
+    )
+    try:
+        with open(os.path.join(root, name), encoding="utf-8", errors="replace") as file:
+            ids = [line.split("\t")[0] for line in file]
+    except OSError:
+        return []
+    return sorted(git.existing(root, [one for one in ids if re.fullmatch("[0-9a-f]{40,64}", one)]))

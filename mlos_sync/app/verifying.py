@@ -17,7 +17,7 @@ from mlos_sync.app.folding import refold
 from mlos_sync.app.gathering import Content, File, Records, Source, digest, document_of, file_of
 from mlos_sync.app.indexing import Document
 from mlos_sync.app.reading import add_segment
-from mlos_sync.app.viewing import compile_view, is_withheld
+from mlos_sync.app.viewing import again, compile_view, is_withheld
 from mlos_sync.core import guard, journal, seal
 from mlos_sync.core.guard import Finding
 from mlos_sync.core.paths import shown, to_bytes
@@ -84,18 +84,21 @@ def withheld(workspace: Workspace, revision: str = "HEAD") -> list[str]:
 
 def compiled_from(start: str, tree_id: str, paths: Iterable[str]) -> dict[str, bytes]:
     """Those of the views that a tree declares, as they are compiled from it, whether or not it is in a commit yet. Left out
-    are paths that are no views, those that may not or cannot be compiled here, and all where a segment is damaged."""
+    are paths that are no views, and those that may not or cannot be compiled here. Raises SurroundingsError where the config
+    cannot be read or a segment is damaged."""
     root, git_dir, common_dir, hooks_dir = git_folders(start)
     tree = git.tree_files(root, tree_id)
-    config, _ = _config(root, tree)
+    config, problem = _config(root, tree)
+    if problem is not None:
+        raise SurroundingsError(problem.message, problem.fix)
     wanted = [view for view in config.views if view.path in set(paths)] if config else []
     if config is None or not wanted:
         return {}
     known, found = _Known(), {}
     _look(root, tree, known)
     with contextlib.closing(store.create(":memory:", for_everybody=False)) as db:
-        if _fold_journal(db, root, tree):
-            return {}
+        if damaged := _fold_journal(db, root, tree):
+            raise SurroundingsError(f"{damaged[0].path}: {damaged[0].message}", damaged[0].fix)
         source = _source(db, Workspace(root, git_dir, common_dir, hooks_dir, config), config, tree, known)
         for view in wanted:
             with contextlib.suppress(MlosError):  # `verify` names it
@@ -324,8 +327,13 @@ def _compare_one(source: Source, view: View, root: str, entry: tuple[str, str]) 
     except MlosError as error:
         return Finding(view.path, STALE, f"this view cannot be compiled again: {error.message}", error.hint)
     found = _judge(view.path, wanted, data, is_link=link)
-    if found is not None or data.replace(b"\r\n", b"\n") == wanted:
-        return found
+    if found is not None:  # it is in a commit already: to go back to HEAD would change nothing
+        fix = (
+            f"keep what it says:  mlos-sync adopt {guard.quoted(_named(view.path))}   then   git add and commit\n"
+            f"or drop the edit:   mlos-sync compile --discard {guard.quoted(_named(view.path))}   then   git add and commit"
+        )
+        return Finding(found.path, found.kind, found.message, fix)
+    if data.replace(b"\r\n", b"\n") == wanted:
+        return None
     message = "its seal is whole, but it is not what the records and files of this commit compile to"
-    fix = f"compile it again:   mlos-sync compile   then   git add -- {guard.quoted(_named(view.path))}   and commit"
-    return Finding(view.path, STALE, message, fix)
+    return Finding(view.path, STALE, message, again(_named(view.path)))

@@ -225,7 +225,7 @@ def verify(
     from mlos_sync.cli import github
 
     workspace = workspace_of(settings.folder)
-    findings = verifying.verify_range(workspace, between) if between else verifying.verify(workspace)
+    findings = verifying.verify(workspace) if between is None else verifying.verify_range(workspace, between)
     withheld = verifying.withheld(workspace, between.rpartition("..")[2] or "HEAD" if between else "HEAD")
     told = [{"path": f.path, "kind": f.kind, "message": f.message, "fix": f.fix} for f in findings]
     if not as_json and (for_github or (for_github is None and github.is_here())):
@@ -234,7 +234,10 @@ def verify(
     else:
         for path in withheld:
             say([f"{path} {WITHHELD} ({ALLOW})"], None, False, error=True)
-        lines = [line for f in findings for line in (f"{f.kind:9} {f.path}: {f.message}", f"          fix: {f.fix}")]
+        lines = []
+        for found in findings:
+            lines.append(f"{found.kind:9} {found.path}: {found.message}")
+            lines += [f"          {line}" for line in found.fix.splitlines()]
     say(lines or ["ok"], {"ok": not findings, "findings": told}, as_json)
     if findings:
         raise typer.Exit(1)

@@ -304,7 +304,8 @@ class _Comparison:
             column = "--parent" if was.kind == "need" else "--need"
             self._rest(item, f"{was.name} was moved to another need: {change} {column}")
         elif item.section != was.section:
-            self._rest(item, f"{was.name} was moved to another heading: {change} --scope")
+            moved = f"{change} --scope" if was.kind == "need" else "a task stands where its need stands"
+            self._rest(item, f"{was.name} was moved to another heading: {moved}")
         elif not in_order:
             self._rest(item, f"{was.name} was moved; the order follows from priorities and times")
 

@@ -229,8 +229,12 @@ def environment(*, trusted: bool = False) -> Environment:
 
     # No escaping for HTML: markdown has other dangers, and every value passes a filter of ours.
     made = (Environment if trusted else ImmutableSandboxedEnvironment)(
-        undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
-    )
+        undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True,
+        finalize=None if trusted else _printable,
+    )  # fmt: skip
+    for name in ("lipsum", "joiner", "cycler"):  # what differs from run to run has no place in a view
+        del made.globals[name]
+    del made.filters["random"]
     made.filters.update(
         yaml=yaml,
         md=md,
@@ -246,6 +250,15 @@ def environment(*, trusted: bool = False) -> Environment:
         quoted=quoted,
     )
     return made
+
+
+def _printable(value: object) -> object:
+    """What a template prints; an object would print its address, which is another in each process."""
+    from jinja2 import Undefined
+
+    if value is not None and not isinstance(value, str | int | Undefined):
+        raise TypeError(f"a template prints texts and numbers, not {type(value).__name__}")
+    return value
 
 
 def yaml(value: str) -> str:

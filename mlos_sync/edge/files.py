@@ -130,8 +130,11 @@ def read(workspace: Workspace, path: str) -> bytes | None:
         descriptor = os.open(workspace.absolute(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
+    if not modes.S_ISREG(os.fstat(descriptor).st_mode):  # of a folder Python would make no file
+        os.close(descriptor)
+        return None
     with open(descriptor, "rb") as file:
-        return file.read() if modes.S_ISREG(os.fstat(descriptor).st_mode) else None
+        return file.read()
 
 
 def write(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
@@ -144,7 +147,8 @@ def write(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
     try:
         _make_folders(os.fsencode(root), os.path.dirname(to_bytes(path)))
         with contextlib.suppress(FileNotFoundError):
-            mode = modes.S_IMODE(os.lstat(target).st_mode)
+            found = os.lstat(target).st_mode
+            mode = modes.S_IMODE(found) if modes.S_ISREG(found) else mode
         descriptor, temporary = tempfile.mkstemp(prefix=b".mlos-%d-" % os.getpid(), dir=folder)
         try:
             with open(descriptor, "wb") as file:

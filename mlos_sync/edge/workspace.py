@@ -269,14 +269,16 @@ def _view(entry: dict[str, Any], where: str) -> View:
     if (
         not path
         or path.startswith(("/", "~"))
-        or ".." in parts
-        or ".git" in parts
-        or "" in parts
+        or not {"", ".", ".."}.isdisjoint(parts)
+        or ".git" in path.lower().split("/")
         or not path.endswith(".md")
     ):
         raise UsageError(f"{MARKER}: `{path}` is no path of a markdown file inside the workspace", where)
     if kind not in VIEW_KINDS:
         raise UsageError(f"{MARKER}: `{kind}` is no kind of view; there are {', '.join(VIEW_KINDS)}", where)
+    folder = entry.get("folder", "").strip("/")
+    if folder and not {"", ".", ".."}.isdisjoint(folder.split("/")):
+        raise UsageError(f"{MARKER}: `{entry['folder']}` is no folder inside the workspace, written as git does", where)
     if kind == "context_pack" and not entry.get("need"):
         raise UsageError(f"{MARKER}: the context pack {path} names no `need`", where)
     return View(**entry)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mlos_sync.core.guard import Finding
     from mlos_sync.hooks.guard import Look
 
+PATIENCE = 60
+"""Seconds for compiling the staged views again: a template of somebody's may never end."""
+
 AT_MOST = 20
 """Findings shown in full; the rest is counted."""
 
@@ -78,7 +81,8 @@ def _second_process(paths: list[str]) -> int:
     import subprocess
 
     words = [sys.executable, "-I", "-m", "mlos_sync.hooks.main", "staged-views"]
-    done = subprocess.run(words, input="\0".join(paths).encode("utf-8", "surrogateescape"), check=False)
+    given = "\0".join(paths).encode("utf-8", "surrogateescape")
+    done = subprocess.run(words, input=given, check=False, timeout=PATIENCE)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"it ended with exit code {done.returncode}")
     return done.returncode
@@ -128,9 +132,9 @@ def post_commit(_: list[str]) -> int:
 
 
 def merge_view(arguments: list[str]) -> int:
-    """Merge a compiled view for git. Where that fails our side stands, with the words why: a whole view, at worst stale."""
+    """Merge a compiled view for git. Where that fails it is a conflict, as without us: nothing is taken for merged."""
     done = _failing_open("merging a compiled view", lambda: _merge(*arguments))
-    return done if isinstance(done, int) else 0
+    return done if isinstance(done, int) else 1
 
 
 def pre_push(arguments: list[str]) -> int:
@@ -261,7 +265,10 @@ def _publish() -> None:
 def _merge(*arguments: str) -> int:
     from mlos_sync.app import merging
 
-    return merging.merge(*arguments)
+    code, words = merging.merge(*arguments)
+    if words:
+        say(words)
+    return code
 
 
 def _prepare(file: str, source: str = "", *_: str) -> None:

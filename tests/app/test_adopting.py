@@ -537,3 +537,15 @@ def test_a_named_need_and_task_are_those_of_the_fixture(place):
     after = rows(place)
     assert after[TASK][:3] == ("Add more jitter", None, "completed")
     assert after[NEED][1:4] == ("First line\n\nfourth</b>", "active", 4)
+
+
+def test_a_line_that_is_taken_out_deletes_nothing_and_is_named(place):
+    """With the command that would."""
+    text = (root(place) / PAGE).read_text()
+    line = next(one for one in text.split("\n") if "· task-" in one)
+    (root(place) / PAGE).write_text(text.replace(line + "\n", ""))
+    before = rows(place)
+    done = quick(root(place), "adopt", PAGE, "--yes")
+    name = next(word for word in line.split(" ") if word.startswith("task-"))
+    assert f"mlos-sync task delete {name}" in done.out + done.err
+    assert rows(place) == before

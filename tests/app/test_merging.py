@@ -141,6 +141,66 @@ def test_init_names_the_driver_and_uninstall_takes_it_away(place, tmp_path):
     )
 
 
+def test_a_criss_cross_loses_no_side(place):
+    """Git merges the two common ancestors first; what comes of that is no base of a view."""
+
+    def change(branch, title):
+        git(root(place), "checkout", "-q", branch)
+        sql(place, (f"INSERT INTO needs(title, priority) VALUES ('{title}', 1)", ()))
+        compile_all(place)
+        return commit(place, title)
+
+    git(root(place), "branch", "side")
+    theirs, ours = change("side", "s1"), change("main", "m1")
+    git(root(place), "merge", "-q", "--no-edit", theirs)
+    git(root(place), "checkout", "-q", "side")
+    git(root(place), "merge", "-q", "--no-edit", ours)
+    (root(place) / "other.txt").write_text("no view\n")
+    commit(place)
+    change("main", "m3")
+    git(root(place), "merge", "-q", "--no-edit", "side")
+    assert [one.path for one in verifying.verify(place)] == [".mlos/INDEX.md"]  # as on the side, which did not compile
+    assert all(title in view(place) for title in ("s1", "m1", "m3"))
+
+
+@pytest.mark.parametrize(
+    "path", ['my docs/the "view" [1] é*.md', "#hash.md", "!neg.md", "a\tb.md", "back\\slash.md", "q?.md"]
+)
+def test_git_asks_us_for_the_views_and_for_nothing_else(place, path):
+    """Whatever their names; a file of the same name in a folder below is somebody's own."""
+    config = root(place) / ".mlos/config.toml"
+    config.write_text(config.read_text() + f"\n[[view]]\npath = '{path}'\nkind = 'status'\n")
+    setup.initialise(place.root)
+    told = git(root(place), "check-attr", "-z", "merge", "--", path, f"sub/{path}", "sub/PROBLEM.md")
+    assert told.stdout.split("\0")[2::3] == [merging.DRIVER, "unspecified", "unspecified"] and told.stderr == ""
+
+
+def test_resolve_keeps_a_copy_of_what_stood_there(place):
+    """Of words that somebody wrote into a conflict, too; marked as merged or not."""
+    for marked in (False, True):
+        diverge(place)
+        merging.remove(place)
+        git(root(place), "merge", "-q", "side", check=False)
+        (root(place) / "PROBLEM.md").write_text(view(place) + f"precious {marked}\n")
+        if marked:
+            git(root(place), "add", "PROBLEM.md")
+        refused = quick(root(place), "compile", ok=False)
+        assert refused.code == 4 and "compile --resolve" in refused.err
+        assert quick(root(place), "compile", "--resolve").code == 0 and unmerged(place) == []
+        kept = (root(place) / ".git/mlos/discarded").glob("*-PROBLEM.md*")
+        assert any(f"precious {marked}" in one.read_text() for one in kept)
+        git(root(place), "commit", "-q", "--no-edit")
+        git(root(place), "branch", "-D", "side")
+
+
+def test_what_cannot_be_read_is_a_conflict(place, monkeypatch):
+    """A driver that fails takes nothing for merged."""
+    from mlos_sync.hooks import main
+
+    monkeypatch.chdir(root(place))
+    assert main.main(["merge-view", "nowhere", "nowhere", "nowhere", "7", "PROBLEM.md"]) == 1
+
+
 def test_drivers_of_others_are_not_started_twice(place, tmp_path):
     """The merge that we ask git for leaves other drivers alone."""
     (root(place) / ".gitattributes").write_text(view(place, ".gitattributes") + "*.lock merge=theirs\n")

@@ -74,7 +74,7 @@ def test_a_hand_edit_is_found(place):
     assert found(place) == [("PROBLEM.md", "edited")]
     put(place, "run.py", b"print(2)\n")
     assert found(place) == [("PROBLEM.md", "edited")]
-    assert "need set" in verifying.verify(place)[0].fix
+    assert "mlos-sync adopt PROBLEM.md" in verifying.verify(place)[0].fix
 
 
 def test_a_recomputed_seal_is_found_by_recompiling(place):

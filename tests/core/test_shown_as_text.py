@@ -7,7 +7,6 @@ parser: the same headings, items, links and paragraphs, and in the place of each
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from urllib.parse import unquote
 
 import pytest
@@ -48,7 +47,7 @@ def needs(texts: list[str], described: list[str]) -> tuple[views.NeedItem, ...]:
 
 def pages(kind: str, texts: list[str], described: list[str]) -> object:
     items = needs(texts, described)
-    front = replace(FRONT, title=texts[0])
+    front = FRONT._replace(title=texts[0])
     tasks = tuple(task for need in items for task in need.tasks)
     if kind == "problem":
         return views.ProblemPage("P.md", front, tuple(views.Group(need.title, (need,)) for need in items), tasks, 1, 1)

@@ -91,6 +91,27 @@ def test_what_a_commit_holds_is_genuine(place):
         assert passes(commit(place), "out of date")
 
 
+def test_what_was_fetched_by_address_is_genuine(place, tmp_path):
+    """A pull request is named by no ref here."""
+    other = cloned(place, tmp_path / "other")
+    sql(other, "INSERT INTO needs(title, priority) VALUES ('Theirs', 1)")
+    compile_all(other)
+    commit_all(other)
+    sql(place, "INSERT INTO needs(title, priority) VALUES ('Ours', 1)")
+    git(root(place), "commit", "-q", "--allow-empty", "-m", "records")
+    git(root(place), "fetch", "-q", other.root, "HEAD")
+    git(root(place), "checkout", "FETCH_HEAD", "--", "PROBLEM.md")
+    assert passes(commit(place), "out of date")
+
+
+def test_a_forgery_beside_a_broken_config_is_not_passed_over(place):
+    """It cannot be told, and that is said."""
+    forge(place)
+    (root(place) / ".mlos/config.toml").write_text("workspace = \n")
+    done = commit(place)
+    assert "could not be compiled again" in done.stderr
+
+
 def test_a_resolution_that_takes_one_side(place):
     """The other side's genuine compile, as the resolution of a merge."""
     git(root(place), "branch", "side")
