@@ -244,15 +244,28 @@ def verify(
 
 
 def pack(
-    needs: Annotated[list[str], typer.Option("--need", metavar="REF", help="A need the pack is for; may repeat.")],
-    out: Annotated[str, typer.Option("--out", metavar="DIR", help="An empty or new folder.")],
+    needs: Annotated[
+        list[str] | None, typer.Option("--need", metavar="REF", help="A need the pack is for; may repeat.")
+    ] = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="An empty or new folder.")] = None,
     agent: Annotated[str, typer.Option("--agent", metavar="TYPE", help="The agent's type.")] = "agent",
+    status: Annotated[
+        str | None,
+        typer.Option("--status", metavar="DIR", help="Say which files of a pack have changed since. Exit 1 if any."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Assemble a context pack and register the agent it is for."""
+    """Assemble a context pack and register the agent it is for; or say what has changed since one was made."""
     from mlos_sync.app import packing, records, sync
+    from mlos_sync.errors import UsageError
 
     index = open_here()
     sync.sync(index)
+    if status is not None:
+        found = packing.changed(index, status)
+        say([f"{one['state']:8} {one['path']}" for one in found] or ["as it was"], {"changed": found}, as_json)
+        raise typer.Exit(1 if found else 0)
+    if not needs or out is None:
+        raise UsageError("a pack needs --need and --out", "mlos-sync pack --need need:1 --out ../pack")
     result = packing.pack(index, [records.find(index.db, ref, "need") for ref in needs], agent, out)
     say([f"agent:{result['agent']['id']}  {out}", *(f"  {path}" for path in result["files"])], result, as_json)

@@ -31,7 +31,7 @@ from trials import COMMANDS, HERE, Trial, World, make_world, trial
 
 SEED = 3
 ALL = bool(os.environ.get("MLOS_SYNC_EXHAUSTIVE"))
-WELL_TRODDEN = 0.05  # of the states between two page writes of SQLite or two of git's own writes
+WELL_TRODDEN = 0.02  # of the states between two page writes of SQLite or two of git's own writes
 Victims = Callable[[Traced, Stop], list[int]]
 
 pytestmark = pytest.mark.skipif(unusable() is not None, reason=str(unusable()))

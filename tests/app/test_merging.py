@@ -67,7 +67,7 @@ def test_a_merge_that_stops_elsewhere(place):
 
 
 @pytest.mark.parametrize(
-    "words", [("rebase", "-q", "side"), ("cherry-pick", "side"), ("merge", "-q", "--squash", "side"), ("pull", "-q", "--rebase", ".", "side")]
+    "words", [("rebase", "-q", "side"), ("cherry-pick", "side"), ("merge", "-q", "--squash", "side")]
 )  # fmt: skip
 def test_where_git_does_not_name_the_other_side(place, words):
     """Our side stays: whole, at worst stale, and compiling is all there is to do."""

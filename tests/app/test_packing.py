@@ -148,3 +148,27 @@ def test_what_changed_since_is_told(place, tmp_path):
     assert [one["state"] for one in told] == ["changed", "gone"]
     with opened(place) as index, pytest.raises(UsageError):
         packing.changed(index, str(tmp_path))
+
+
+def test_what_changed_since_a_pack_was_made(tmp_path):
+    """By the command: nothing, then a file that changed and one that went."""
+    from cli import need, quick, save, workspace, write
+
+    repo = workspace(tmp_path)
+    for name in ("a.md", "b.md"):
+        write(repo, name, name)
+    save(repo, "files")
+    need(repo, "Know")
+    quick(repo, "sync")
+    for name in ("a.md", "b.md"):
+        quick(repo, "link", "need:1", "references", f"artifact:{name}")
+    out = str(tmp_path / "pack")
+    assert quick(repo, "pack", "--need", "need:1", "--out", out).code == 0
+    assert quick(repo, "pack", "--status", out).code == 0
+    write(repo, "a.md", "other")
+    (repo / "b.md").unlink()
+    done = quick(repo, "pack", "--status", out, "--json", ok=False)
+    assert done.code == 1
+    assert done.json["changed"] == [{"path": "a.md", "state": "changed"}, {"path": "b.md", "state": "gone"}]
+    assert quick(repo, "pack", "--need", "need:1", ok=False).code == 2
+    assert quick(repo, "pack", "--status", str(repo), ok=False).code == 2
