@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from mlos_sync.core import seal
 from mlos_sync.core.paths import shown
-from mlos_sync.edge import git, settings
+from mlos_sync.edge import files, git, settings
 from mlos_sync.edge.workspace import Workspace, find
 from mlos_sync.errors import MlosError, SurroundingsError
 
@@ -53,6 +53,27 @@ def _wanted() -> dict[str, str]:
     """The driver first: where the other keys stand without it, git dies in each merge of such a file."""
     command = f"{shlex.quote(sys.executable)} -I -m mlos_sync.hooks.main merge-view %O %A %B %L %P"
     return {KEY: command, INSIDE: "binary"}
+
+
+def attributes(path: str) -> str:
+    """The line of `.gitattributes` for a view."""
+    return f"{_pattern(path)} linguist-generated=true merge={DRIVER}"
+
+
+def unmarked(workspace: Workspace) -> list[str]:
+    """The views of the config that `.gitattributes` does not name: git does not ask us about them."""
+    lines = set((files.read(workspace, ".gitattributes") or b"").decode("utf-8", "replace").splitlines())
+    return [view.path for view in workspace.config.views if attributes(view.path) not in lines]
+
+
+def _pattern(path: str) -> str:
+    """A path as a pattern of .gitattributes that matches it and nothing else: anchored at the top, what a glob would read
+    escaped, and quoted as C does where blanks, quotes or backslashes ask for it (gitattributes(5))."""
+    pattern = "/" + re.sub(r"([*?\[\\])", r"\\\1", path)
+    if not re.search(r'[\s"\\\x00-\x1f\x7f]', pattern):
+        return pattern
+    escaped = pattern.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda one: f"\\{ord(one[0]):03o}", escaped) + '"'
 
 
 def merge(base: str, ours: str, theirs: str, marker_size: str, path: str) -> tuple[int, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 import secrets
 import shutil
 import sqlite3
@@ -118,24 +117,13 @@ def _put(root: str, path: str, data: bytes, wrote: list[str]) -> None:
 
 def _mark_views(workspace: Workspace, wrote: list[str]) -> None:
     """Marked lines in `.gitattributes`: which files are generated, for a forge, and who merges them, for git."""
-    said = f"linguist-generated=true merge={merging.DRIVER}"
-    lines = [*(f"{_attribute(view.path)} {said}" for view in workspace.config.views), _END]
+    lines = [*(merging.attributes(view.path) for view in workspace.config.views), _END]
     old = files.read(workspace, ATTRIBUTES) or b""
     kept = without_marks(old)
     begin = f"\n{_BEGIN}{_GAP}" if kept and not kept.endswith(b"\n") else _BEGIN
     new = kept + "".join(line + "\n" for line in (begin, *lines)).encode()
     if new != old:
         _put(workspace.root, ATTRIBUTES, new, wrote)
-
-
-def _attribute(path: str) -> str:
-    """A path as a pattern of .gitattributes that matches it and nothing else: anchored at the top, what a glob would read
-    escaped, and quoted as C does where blanks, quotes or backslashes ask for it (gitattributes(5))."""
-    pattern = "/" + re.sub(r"([*?\[\\])", r"\\\1", path)
-    if not re.search(r'[\s"\\\x00-\x1f\x7f]', pattern):
-        return pattern
-    escaped = pattern.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda one: f"\\{ord(one[0]):03o}", escaped) + '"'
 
 
 def without_marks(data: bytes) -> bytes:

@@ -178,7 +178,7 @@ def compile_views(
     as_json: Json = False,
 ) -> None:
     """Write the compiled views that changed. Stops at one that was edited by hand."""
-    from mlos_sync.app import compiling, sync
+    from mlos_sync.app import compiling, merging, sync
     from mlos_sync.app.viewing import ALLOW, WITHHELD
 
     index = open_here()
@@ -199,6 +199,8 @@ def compile_views(
     written, unchanged = compiling.compile_views(index, chosen, discard=discard, resolve=resolve)
     if written:
         sync.register(index, written)
+        for path in merging.unmarked(index.workspace):
+            say([f"{path} is not marked in .gitattributes, so merges of it may conflict: mlos-sync init"], error=True)
     say(
         [f"wrote      {p}" for p in written] + [f"unchanged  {p}" for p in unchanged],
         {"written": list(written), "unchanged": unchanged},

@@ -170,7 +170,10 @@ def test_git_asks_us_for_the_views_and_for_nothing_else(place, path):
     """Whatever their names; a file of the same name in a folder below is somebody's own."""
     config = root(place) / ".mlos/config.toml"
     config.write_text(config.read_text() + f"\n[[view]]\npath = '{path}'\nkind = 'status'\n")
+    told = quick(root(place), "compile", "PROBLEM.md", path)
+    assert "mlos-sync init" in told.err
     setup.initialise(place.root)
+    assert merging.unmarked(find(place.root)) == []
     told = git(root(place), "check-attr", "-z", "merge", "--", path, f"sub/{path}", "sub/PROBLEM.md")
     assert told.stdout.split("\0")[2::3] == [merging.DRIVER, "unspecified", "unspecified"] and told.stderr == ""
 
