@@ -196,7 +196,8 @@ def keep(index: Index, one: Compiled) -> str:
 
 
 def source_of(index: Index) -> Source:
-    """The live index as a source of views: tracked files only, with the contents that git would store."""
+    """The live index as a source of views: tracked files only, with the contents that git would store; where only a program
+    of somebody's could say what that is, or git was told not to look at the work tree, with those that it has stored."""
     db, root = index.db, index.workspace.root
     tracked = git.tracked(root)
     said = by_path(db)
@@ -208,7 +209,9 @@ def source_of(index: Index) -> Source:
             note = note_of(tracked[path].mode)
             found[path] = File(told["title"], told["description"] or "", told["artifact_type"], note)
             blobs[path] = blob
-    found |= _left_out(index, tracked, found)
+    stored = _as_stored(index, tracked, blobs)
+    found |= stored
+    blobs = {path: blob for path, blob in blobs.items() if path not in stored}
     own = _own_templates(index, tracked)
     return Source(Records(db), index.workspace.config, found, _reader(index, tracked, blobs), own, _cache(index))
 
@@ -243,12 +246,18 @@ def text_of_template(path: str, data: bytes) -> str:
         raise UsageError(f"{path} is not UTF-8 (byte {error.start})", "save the file as UTF-8") from None
 
 
-def _left_out(index: Index, tracked: Mapping[str, Tracked], found: Mapping[str, File]) -> dict[str, File]:
-    """Files that a sparse checkout leaves out are in the tree all the same."""
-    sparse = [path for path, entry in tracked.items() if entry.tag == "S" and path not in found]
-    paths = files.ignore_rule(index.workspace)[0](sparse) if sparse else []
+def _as_stored(index: Index, tracked: Mapping[str, Tracked], blobs: Mapping[str, str | None]) -> dict[str, File]:
+    """The files that are told by git's index, as the work tree (`blobs`) differs and does not say what git would store: left
+    out by a sparse checkout, marked skip-worktree or assume-unchanged, or behind a filter, `ident` or an encoding."""
+    root = index.workspace.root
+    marked = {path for path, entry in tracked.items() if entry.tag == "S" or entry.assumed}
+    absent = [path for path in marked if path not in blobs]
+    differing = [path for path, blob in blobs.items() if blob != tracked[path].blob]
+    paths = files.ignore_rule(index.workspace)[0](absent) if absent else []
+    paths += [path for path in differing if path in marked]
+    paths += git.converted(root, [path for path in differing if path not in marked])
     names = list(dict.fromkeys(tracked[path].blob for path in paths if tracked[path].mode != "120000"))
-    heads = dict(objects.heads(index.workspace.root, names)) if paths else {}
+    heads = dict(objects.heads(root, names)) if paths else {}
     said = by_path(index.db) if paths else {}
     documents = {path: document_of(path, heads.get(tracked[path].blob, b"")) for path in paths}
     return {path: file_of(path, tracked[path].mode, documents[path], said.get(path, {})) for path in paths}

@@ -124,25 +124,38 @@ def stream(root: str, *args: str, data: bytes | None = None) -> subprocess.Popen
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """One entry of git's index: mode as git writes it (100644, 100755, 120000, 160000), blob id, and its tag
-    (H in place, S skip-worktree, M unmerged)."""
+    """One entry of git's index: mode as git writes it (100644, 100755, 120000, 160000), blob id, its tag
+    (H in place, S skip-worktree, M unmerged), and whether git was told to assume it unchanged."""
 
     mode: str
     blob: str
     tag: str
+    assumed: bool = False
 
 
 def tracked(root: str) -> dict[str, Tracked]:
     """The index: path -> entry. Unmerged paths appear once, gitlinks are left out."""
-    out = run(root, "ls-files", "-s", "-t", "-z")
+    out = run(root, "ls-files", "-s", "-v", "-z")
     found: dict[str, Tracked] = {}
     for record in out.split(b"\0"):
         if record:
             head, _, name = record.partition(b"\t")
             tag, mode, blob, _stage = head.split(b" ")
             if mode != b"160000":
-                found[from_bytes(name)] = Tracked(mode.decode(), blob.decode(), tag.decode())
+                found[from_bytes(name)] = Tracked(mode.decode(), blob.decode(), tag.decode().upper(), tag.islower())
     return found
+
+
+def converted(root: str, paths: Iterable[str]) -> set[str]:
+    """Those of the paths whose contents git stores otherwise than by their line ends: a filter, `ident` or an encoding is
+    set for them, by one `check-attr`, which starts no filter."""
+    asked = b"".join(to_bytes(path) + b"\0" for path in paths)
+    if not asked:
+        return set()
+    out = run(root, "check-attr", "-z", "--stdin", "filter", "ident", "working-tree-encoding", data=asked)
+    parts = out.split(b"\0")  # path, attribute, what it is set to
+    said = zip(parts[::3], parts[2::3], strict=False)
+    return {from_bytes(name) for name, value in said if value not in (b"unspecified", b"unset")}
 
 
 def tracked_paths(root: str, *scope: str) -> list[str]:
