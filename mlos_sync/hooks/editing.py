@@ -217,7 +217,8 @@ def _said_of_all(records: list[str], kind: str) -> str:
 def _broken(path: str, data: bytes, reason: str) -> str:
     name = guard.quoted(path)
     if guard.has_conflict_markers(data):
-        return f"{name} is a compiled view with conflict markers in it; it is compiled again, not edited: {_COMPILE}"
+        way = guard.resolve(path)
+        return f"{name} is a compiled view with conflict markers in it; it is compiled again, not edited: {way}"
     return (
         f"{name} is a compiled view that was edited already ({reason}): a commit of it is refused. Do not edit it further.\n"
         f"to keep the edit, as changes of records:  mlos-sync adopt {name}\n"

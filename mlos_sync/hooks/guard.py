@@ -6,11 +6,13 @@ work tree nor our database, so their state cannot block a commit, and an edit th
 
 from __future__ import annotations
 
+import os
+
 from mlos_sync.hooks import plumbing
 
 TYPE_CHECKING = False  # type checkers know the name; importing typing for it would cost every commit 6 ms
 if TYPE_CHECKING:
-    from mlos_sync.core.guard import Finding
+    from mlos_sync.core.guard import Finding, Gone
 
 SYMLINK = b"120000"
 FILE = b"100"  # 100644, 100755, and the 100664 of old repositories
@@ -24,11 +26,15 @@ _DIFF = (
 
 
 class Entry:
-    """One staged change, as `git diff-index --raw` tells it. An id that does not matter is empty."""
+    """One staged change, as `git diff-index --raw` tells it. An id that does not matter is empty. `gone` is what a deleted
+    file was: a deletion breaks no rule, but a new file may be what it became."""
 
-    __slots__ = ("new", "new_is_symlink", "old", "path", "status")
+    __slots__ = ("gone", "new", "new_is_symlink", "old", "path", "status")
 
-    def __init__(self, path: bytes, status: str, old: bytes, new: bytes, new_is_symlink: bool) -> None:
+    def __init__(
+        self, path: bytes, status: str, old: bytes, new: bytes, new_is_symlink: bool, gone: bytes = b""
+    ) -> None:
+        self.gone = gone
         self.path = path
         self.status = status
         self.old = old
@@ -61,7 +67,7 @@ def check(look: Look | None = None, *, merging: bool = False) -> list[Finding]:
     Raises GitError if git cannot tell.
     """
     look = look or Look()
-    from mlos_sync.core import guard, seal  # loaded while git reads the index
+    from mlos_sync.core import guard  # loaded while git reads the index
 
     try:
         staged_entries = entries_of(staged(look.diff))
@@ -70,22 +76,64 @@ def check(look: Look | None = None, *, merging: bool = False) -> list[Finding]:
         raise
     entries = []
     segments = []
+    lost = []
     for entry in staged_entries:
         path = entry.path.decode("utf-8", "surrogateescape")
         if guard.is_segment(path):
             segments.append((path, entry))
         elif entry.ids:
             entries.append((path, entry))
+        elif entry.gone:
+            lost.append((path, entry))
     findings = _judge_segments(segments, merging=merging)
     if not entries:
         look.blobs.close()
         return findings
-    blobs = plumbing.contents([name for _, entry in entries for name in entry.ids], seal.may_claim, look.blobs)
+    return findings + _judge_files(look, entries, _not_kept(lost, entries), merging=merging)
+
+
+def _not_kept(lost: list[tuple[str, Entry]], entries: list[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
+    """The deleted files that a new one might be: none without a new one that is no mere move, and none that was moved."""
+    if not lost:
+        return []
+    new = {entry.new for _, entry in entries if entry.status == "A"}
+    gone = {entry.gone for _, entry in lost}
+    return [(path, entry) for path, entry in lost if entry.gone not in new] if new - gone else []
+
+
+def _judge_files(
+    look: Look, entries: list[tuple[str, Entry]], lost: list[tuple[str, Entry]], *, merging: bool
+) -> list[Finding]:
+    """One git process reads them all: first what the deleted files were, then the new and the old blobs of the others.
+
+    That a new file has the body of a deleted view is no finding in a merge: the other side may have deleted the view in one
+    commit and made a document of its own in the next."""
+    from mlos_sync.core import guard, seal
+
+    gone = guard.Gone()
+    prefix = os.environ.get("GIT_PREFIX", "")
+    ids = [name for _, entry in entries for name in entry.ids]
+    before = [entry.gone for _, entry in lost]
+
+    def wanted(head: bytes) -> bool:
+        return seal.may_claim(head) or (bool(gone) and gone.may_be(head))
+
+    blobs = plumbing.contents(before + ids, wanted, look.blobs)
+    findings = []
     try:
+        try:
+            for path, _ in lost:
+                data = next(blobs)
+                if seal.check(data).state == seal.VALID:
+                    gone.add(path, data)
+        except plumbing.GitError:  # a partial clone: what a deleted file was is no reason to stop a commit
+            blobs = plumbing.contents(ids, wanted)
         for path, entry in entries:
             new = next(blobs) if entry.new else b""
             old = next(blobs) if entry.old else None
-            finding = guard.judge(path, old, new, new_is_symlink=entry.new_is_symlink)
+            finding = guard.judge(path, old, new, new_is_symlink=entry.new_is_symlink, prefix=prefix)
+            if gone and entry.status == "A" and entry.new:
+                finding = _moved(gone, path, new, finding, merging=merging)
             if finding is not None:
                 findings.append(finding)
             elif entry.new and not entry.new_is_symlink and seal.check(new).state == seal.VALID:
@@ -93,6 +141,21 @@ def check(look: Look | None = None, *, merging: bool = False) -> list[Finding]:
     finally:
         blobs.close()
     return findings
+
+
+def _moved(gone: Gone, path: str, new: bytes, finding: Finding | None, *, merging: bool) -> Finding | None:
+    """The verdict on a new file, in the light of the views that are deleted. A template may be made of a view."""
+    from mlos_sync.core import guard, seal
+
+    if path.endswith(".j2"):
+        return finding
+    if finding is not None:
+        name = gone.name_of(new)
+        return guard.moved(finding, name) if name else finding
+    if merging or seal.check(new).state != seal.ABSENT:
+        return None
+    name = gone.body_of(new)
+    return guard.moved_without_seal(path, name) if name else None
 
 
 def _judge_segments(segments: list[tuple[str, Entry]], *, merging: bool) -> list[Finding]:
@@ -158,4 +221,5 @@ def entry_of(header: bytes, path: bytes) -> Entry | None:
         old if relevant and old_mode.startswith(FILE) else b"",
         new if relevant and not is_symlink else b"",
         is_symlink,
+        old if status[:1] == b"D" and old_mode.startswith(FILE) else b"",
     )

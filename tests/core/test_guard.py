@@ -88,13 +88,18 @@ def test_messages_say_what_to_type():
     edited = guard.judge("notes/my view.md", VIEW, EDITED)
     assert "mlos-sync need set" in edited.fix
     assert "mlos-sync compile" in edited.fix
-    assert "git restore --source=HEAD --staged --worktree -- 'notes/my view.md'" in edited.fix
+    assert "git restore --source=HEAD --staged --worktree -- :/'notes/my view.md'" in edited.fix
     assert "do not match its seal" in edited.message
-    assert "git rm --cached -- PROBLEM.md" in guard.judge("PROBLEM.md", None, EDITED).fix
+    assert "git rm --cached -f -- :/PROBLEM.md" in guard.judge("PROBLEM.md", None, EDITED).fix
     assert "git restore" in guard.judge("PROBLEM.md", NOTE, EDITED).fix
     assert "emptied" in guard.judge("PROBLEM.md", VIEW, b"").message
-    assert "conflict" in guard.judge("PROBLEM.md", VIEW, CONFLICT).message
+    for old in (VIEW, None):
+        conflict = guard.judge("PROBLEM.md", old, CONFLICT)
+        assert "conflict" in conflict.message
+        assert "mlos-sync compile --resolve   then   git add -- :/PROBLEM.md" in conflict.fix
     assert "mlos-sync adopt 'notes/my view.md'" in edited.fix
+    assert "mlos-sync adopt 'my view.md'" in guard.judge("notes/my view.md", VIEW, EDITED, prefix="notes/").fix
+    assert "mlos-sync adopt ../PROBLEM.md" in guard.judge("PROBLEM.md", VIEW, NOTE, prefix="notes/").fix
 
 
 @pytest.mark.parametrize("status", ["M", "T", "D"])
@@ -103,7 +108,7 @@ def test_published_segments_stay(status):
     path = ".mlos/journal/2026/01/ab12.jsonl"
     finding = guard.judge_segment(path, status)
     assert finding.kind == guard.JOURNAL
-    assert f"git restore --source=HEAD --staged --worktree -- {path}" in finding.fix
+    assert f"git restore --source=HEAD --staged --worktree -- :/{path}" in finding.fix
 
 
 @pytest.mark.parametrize(
@@ -152,10 +157,78 @@ def test_bash_agrees_about_odd_paths():
     assert out.split(b"\0")[:-1] == names
 
 
-def test_pathspec_magic_is_switched_off():
-    """A path that git would take for a pattern is named literally."""
-    for path in ("[a].md", ":0:x.md", "what?.md"):
-        assert guard.restore(path).startswith("git --literal-pathspecs restore ")
+@pytest.mark.parametrize(
+    "path", ["a.md", ".mlos/x", "with space", "caf\u00e9", "[a].md", ":0:x.md", "-rf", "_a", "it's", "a\\b"]
+)
+def test_pathspecs_name_one_path_from_any_folder(tmp_path, path):
+    """Git adds exactly that path, from a subfolder, and no other that a pattern or a magic word would mean."""
+    (tmp_path / "deep").mkdir()
+    for name in (path, "a.mdx", "x.md", "0", "b"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    command = f"git init -q .. && git add -- {guard.pathspec(path)} && git ls-files -z ../"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path / "deep", capture_output=True, check=True)
+    assert done.stdout == b"../" + path.encode() + b"\0"
+
+
+LONG = b"---\nid: p\ncompiled_at: x\n---\n" + b"".join(b"line %d\n\n" % number for number in range(20))
+
+
+def gone(*views: tuple[str, bytes]) -> guard.Gone:
+    deleted = guard.Gone()
+    for path, data in views:
+        deleted.add(path, data)
+    return deleted
+
+
+def test_a_rename_is_told_by_the_id():
+    """The same `id:` line counts before any likeness of the body, and so does a file whose frontmatter is cut."""
+    other = LONG.replace(b"id: p", b"id: other")
+    deleted = gone(("other.md", other), ("p.md", LONG.replace(b"line", b"row")))
+    assert deleted.name_of(LONG) == "p.md"
+    assert deleted.name_of(LONG.replace(b"id: p\n", b"")) == "other.md"
+    assert gone(("a.md", NEWER), ("b.md", VIEW)).name_of(EDITED) == "b.md", "an edit leaves the seal behind"
+    assert deleted.name_of(b"<<<<<<< a\n" + LONG) == "other.md"
+
+
+def test_a_rename_is_told_by_more_than_half_of_the_body():
+    deleted = gone(("p.md", LONG))
+    lines = [b"line %d" % number for number in range(20)]
+    assert deleted.name_of(b"\n".join(lines[:11])) == "p.md"
+    assert deleted.name_of(b"\r\n".join(lines[:11])) == "p.md"
+    assert deleted.name_of(b"\n".join(lines[:10])) == ""
+    assert deleted.name_of(b"\n".join([*lines, *([b"mine"] * 20)])) == ""
+    assert deleted.name_of(b"") == guard.Gone().name_of(LONG) == gone(("empty.md", b"")).name_of(b"") == ""
+
+
+def test_a_body_that_goes_on_without_its_seal():
+    """More than three quarters of the lines are the view's, and more than three quarters of the view's are there."""
+    deleted = gone(("p.md", LONG))
+    lines = [b"line %d" % number for number in range(20)]
+    assert deleted.body_of(b"\n".join(lines[:16])) == "p.md"
+    assert deleted.body_of(b"---\ntitle: mine\n---\n" + b"\n".join(lines)) == "p.md"
+    assert deleted.body_of(b"\n".join(lines[:15])) == ""
+    assert deleted.body_of(b"\n".join([*lines, *([b"mine"] * 7)])) == ""
+    assert deleted.body_of(b"line 1\n" * 20) == ""
+    assert gone(("long.md", LONG + LONG[:-9] * 9), ("p.md", LONG)).body_of(b"\n".join(lines)) == "p.md"
+    assert deleted.body_of(b"") == ""
+
+
+def test_a_moved_view_is_told_with_both_names():
+    """Both names, the reason, and one command that brings the old one back and takes the new one out."""
+    found = guard.judge("REN.md", None, EDITED)
+    moved = guard.moved(found, "PROBLEM.md")
+    assert (moved.path, moved.kind) == ("REN.md", guard.EDITED)
+    assert "renamed from PROBLEM.md and edited: its contents do not match its seal" in moved.message
+    both = "git restore --source=HEAD --staged --worktree -- :/PROBLEM.md && git rm --cached -f -- :/REN.md"
+    assert both in moved.fix
+    assert "adopt" not in moved.fix
+    conflict = guard.moved(guard.judge("REN.md", None, CONFLICT), "PROBLEM.md")
+    assert "renamed from PROBLEM.md" in conflict.message and "conflict markers" in conflict.message
+    assert "mlos-sync compile --resolve" in conflict.fix and both in conflict.fix
+    stripped = guard.moved_without_seal("REN.md", "a\nb.md")
+    assert (stripped.path, stripped.kind) == ("REN.md", guard.STRIPPED)
+    assert "renamed from $'a\\012b.md' and stripped of its seal" in stripped.message
 
 
 def test_findings_are_values():

@@ -128,7 +128,9 @@ def test_a_view_that_was_edited_already_is_denied_with_the_way_out(repo):
     path.write_bytes(b"<<<<<<< ours\n" + sealed + b"=======\n>>>>>>> theirs\n")
     assert "declared" in ask(repo, "PROBLEM.md", old_string="x", new_string="y")
     path.write_bytes(sealed + b"<<<<<<< ours\n=======\n>>>>>>> theirs\n")
-    assert "compiled again, not edited" in ask(repo, "PROBLEM.md", old_string="x", new_string="y")
+    reason = ask(repo, "PROBLEM.md", old_string="x", new_string="y")
+    assert "compiled again, not edited" in reason
+    assert "mlos-sync compile --resolve   then   git add -- :/PROBLEM.md" in reason
 
 
 def test_a_compiled_file_that_no_view_declares_is_denied(repo):

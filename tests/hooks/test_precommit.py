@@ -81,7 +81,7 @@ BAD = {
     "flow mapping": (b"---\n{compiled_at: 2026-01-31T12:00:00Z}\n---\nMine.\n", "edited"),
     "key below line 5": (b"---\na: 1\nb: 2\nc: 3\nd: 4\ne: 5\nf: 6\n" + EDITED[4:], "edited"),
     "escaped key": (EDITED.replace(b"compiled_at", b'"compiled\\x5fat"'), "edited"),
-    "conflict markers": (VIEW.replace(b"None.", b"<<<<<<< a\nx\n=======\ny\n>>>>>>> b"), "mlos-sync compile"),
+    "conflict markers": (VIEW.replace(b"None.", b"<<<<<<< a\nx\n=======\ny\n>>>>>>> b"), "mlos-sync compile --resolve"),
     "seal pending": (DRAFT, "pending"),
 }
 
@@ -191,6 +191,93 @@ def test_renames(repo):
     git(repo, "add", "-A")
     done = git(repo, "commit", "-m", "rename and edit", check=False)
     assert refused(done, "again.md")
+    assert "renamed from docs.md and edited" in done.stderr
+    git(repo, "rm", "-q", "-f", "again.md")
+    assert git(repo, "commit", "-m", "delete", check=False).returncode == 0
+
+
+def typed(repo: Path, said: str, label: str, folder: str = ".") -> None:
+    """The command that stands behind a label, typed into a shell."""
+    command = next(line for line in said.splitlines() if label in line).split(":", 1)[1]
+    (repo / folder).mkdir(exist_ok=True)
+    subprocess.run(["bash", "-c", command], cwd=repo / folder, env=env_of(repo), check=True)
+
+
+@pytest.mark.parametrize(
+    "content", [EDITED, BODY, b"---\ntitle: mine\n---\n" + BODY], ids=["edited", "stripped", "other"]
+)
+@pytest.mark.parametrize("form", ["plain", "all"])
+@pytest.mark.parametrize("new", ["REN.md", "[a b].md"])
+def test_the_way_out_of_a_rename(repo, form, content, new):
+    """Both names are told, and the printed command leaves neither the deletion nor the new name staged, nor loses the edit."""
+    git(repo, "mv", "PROBLEM.md", new)
+    (repo / new).write_bytes(content)
+    done = commit(repo, form, new)
+    assert refused(done, "renamed from PROBLEM.md and " + ("edited" if content == EDITED else "stripped"))
+    typed(repo, done.stderr, "or undo the move:", "deep")
+    assert git(repo, "diff", "--cached", "--name-only").stdout == ""
+    assert (repo / "PROBLEM.md").read_bytes() == VIEW
+    assert (repo / new).read_bytes() == content
+
+
+def test_a_long_body_that_goes_on_without_its_seal(repo):
+    """Also behind the first 64 KiB; a file that only begins alike is another document."""
+    lines = b"".join(b"a line, the one of number %d\n" % number for number in range(6000))
+    commit_file(repo, "long.md", seal.make(DRAFT + lines))
+    git(repo, "rm", "-q", "long.md")
+    (repo / "new.md").write_bytes(lines)
+    assert refused(commit(repo, "plain", "new.md"), "renamed from long.md and stripped")
+    (repo / "new.md").write_bytes(lines[:100_000] + b"mine\n" * 9000)
+    assert commit(repo, "plain", "new.md").returncode == 0
+
+
+def test_what_is_no_move_of_a_view(repo):
+    """A deleted note beside a like file, a template made of a view, a deletion and another file, a move beside a new file."""
+    commit_file(repo, "second.md", NEWER)
+    git(repo, "mv", "note.md", "moved.md")
+    (repo / "moved.md").write_bytes(b"a note\nmore\n")
+    assert commit(repo, "plain", "moved.md").returncode == 0
+    git(repo, "mv", "PROBLEM.md", "template.j2")
+    (repo / "template.j2").write_bytes(b"{# mine #}\n" + BODY)
+    (repo / "other.md").write_bytes(b"# Problems\n\nmany\nof\nmine\n")
+    assert commit(repo, "plain", ".").returncode == 0
+    git(repo, "mv", "second.md", "third.md")
+    (repo / "copy.md").write_bytes(BODY)
+    assert commit(repo, "plain", ".").returncode == 0
+
+
+def test_a_merge_is_not_asked_about_moves_that_were_two_commits(repo):
+    """The other side deleted a view, and later wrote a document of its own from it: its commits were judged one by one."""
+    git(repo, "switch", "-q", "-c", "side")
+    git(repo, "rm", "-q", "PROBLEM.md")
+    assert git(repo, "commit", "-m", "delete", check=False).returncode == 0
+    (repo / "mine.md").write_bytes(BODY)
+    assert commit(repo, "plain", "mine.md").returncode == 0
+    git(repo, "switch", "-q", "main")
+    commit_file(repo, "other.md", b"x\n")
+    assert git(repo, "merge", "--no-edit", "side", check=False).returncode == 0
+
+
+def test_commits_without_deleted_views_read_nothing_more(here, monkeypatch):
+    """Deletions alone, moves as they are, and new files alone: neither another process nor another blob."""
+    started, asked = [], []
+    start, contents = plumbing.Process.__init__, plumbing.contents
+    monkeypatch.setattr(
+        plumbing.Process, "__init__", lambda self, *words, **how: (started.append(words), start(self, *words, **how))[0]
+    )
+    monkeypatch.setattr(plumbing, "contents", lambda ids, *rest: (asked.append(len(ids)), contents(ids, *rest))[1])
+    git(here, "rm", "-q", "PROBLEM.md")
+    assert (guard.check(), len(started), asked) == ([], 2, [])
+    git(here, "reset", "-q", "--hard")
+    git(here, "mv", "PROBLEM.md", "moved.md")
+    (here / "new.md").write_bytes(b"new\n")
+    git(here, "add", "-A")
+    assert (guard.check(), len(started), asked) == ([], 4, [2])
+    git(here, "mv", "note.md", "moved-note.md")
+    (here / "moved-note.md").write_bytes(EDITED)
+    git(here, "add", "-A")
+    assert len(guard.check()) == 1
+    assert len(started) == 6, "a deleted note is read by the process that reads the rest"
 
 
 ODD = [
@@ -216,8 +303,7 @@ def test_odd_paths_and_the_way_out(repo, name, form):
     done = commit(repo, form, path)
     assert refused(done)
     assert "\x1b" not in done.stderr
-    command = next(line for line in done.stderr.splitlines() if "or drop the edit:" in line).split(":", 1)[1]
-    subprocess.run(["bash", "-c", command], cwd=repo, env=env_of(repo), check=True)
+    typed(repo, done.stderr, "or drop the edit:", "deep")
     assert (repo / path).read_bytes() == VIEW
     (repo / "note.md").write_bytes(b"more\n")
     assert commit(repo, form, "note.md").returncode == 0
@@ -228,9 +314,38 @@ def test_the_way_out_of_a_lost_segment(repo):
     git(repo, "rm", "-q", SEGMENT)
     done = git(repo, "commit", "-m", "x", check=False)
     assert refused(done)
-    command = next(line for line in done.stderr.splitlines() if "put it back:" in line).split(":", 1)[1]
-    subprocess.run(["bash", "-c", command], cwd=repo, env=env_of(repo), check=True)
+    typed(repo, done.stderr, "put it back:", "deep")
     assert (repo / SEGMENT).read_bytes() == b"{}\n"
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first commit", "later"])
+@pytest.mark.parametrize("on_disk", [EDITED, b"something else\n", None], ids=["the same", "changed", "gone"])
+@pytest.mark.parametrize("name", [b"new.md", *ODD], ids=ascii)
+def test_the_way_out_of_a_false_claim(repo, name, on_disk, first):
+    """A new file is taken out of the index from any folder, whatever is on disk, and what is on disk stays."""
+    if first:
+        git(repo, "checkout", "-q", "--orphan", "fresh")
+    path = os.fsdecode(name)
+    (repo / path).write_bytes(EDITED)
+    git(repo, "add", "--", f":(literal){path}")
+    if on_disk is None:
+        (repo / path).unlink()
+    else:
+        (repo / path).write_bytes(on_disk)
+    done = git(repo, "commit", "-q", "-m", "try", check=False)
+    assert refused(done)
+    typed(repo, done.stderr, "or leave it out:", "deep")
+    assert git(repo, "ls-files", "--", f":(literal){path}").stdout == ""
+    assert ((repo / path).read_bytes() if on_disk else None) == on_disk
+    assert git(repo, "commit", "-q", "--allow-empty", "-m", "try", check=False).returncode == 0
+
+
+def test_adopt_is_named_from_the_folder_of_the_commit(repo):
+    """`mlos-sync adopt` takes a path from where it is typed."""
+    (repo / "deep").mkdir()
+    (repo / "PROBLEM.md").write_bytes(EDITED)
+    assert refused(git(repo / "deep", "commit", "-am", "x", check=False, env=env_of(repo)), "adopt ../PROBLEM.md\n")
+    assert refused(git(repo, "commit", "-am", "x", check=False), "adopt PROBLEM.md\n")
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
@@ -239,7 +354,7 @@ def test_the_first_commit(tmp_path, python, algorithm):
     repo = make_repo(tmp_path, f"--object-format={algorithm}")
     shims.install(str(repo / ".git" / "hooks"), str(ROOT / "hooks"), python)
     (repo / "PROBLEM.md").write_bytes(EDITED)
-    assert refused(commit(repo, "plain"), "git rm --cached")
+    assert refused(commit(repo, "plain"), "git rm --cached -f")
     (repo / "PROBLEM.md").write_bytes(VIEW)
     assert commit(repo, "plain").returncode == 0
     (repo / "PROBLEM.md").write_bytes(EDITED)
@@ -456,6 +571,23 @@ def test_missing_objects_stop_the_commit(repo, python):
     done = run_hook(python, repo)
     assert done.returncode == 1
     assert f"{name} is missing" in done.stderr
+
+
+@pytest.mark.parametrize(("large", "word"), [("A.bin", "claims to be"), ("z.bin", "renamed from PROBLEM.md")])
+def test_a_deleted_file_that_is_not_here_stops_nothing(repo, large, word):
+    """A partial clone lacks old blobs. What a deleted file was matters only to the words; the rest is judged as ever."""
+    commit_file(repo, large, b"old")
+    name = git(repo, "rev-parse", "HEAD:" + large).stdout.strip()
+    (repo / ".git" / "objects" / name[:2] / name[2:]).unlink()
+    git(repo, "rm", "-q", large)
+    (repo / "new.md").write_bytes(EDITED)
+    git(repo, "rm", "-q", "PROBLEM.md")
+    done = commit(repo, "plain", "new.md")
+    assert refused(done, word)
+    assert "fatal" not in done.stderr and "missing" not in done.stderr
+    (repo / "new.md").write_bytes(b"mine\n")
+    assert commit(repo, "plain", "new.md").stderr == ""
+    assert git(repo, "ls-tree", "--name-only", "HEAD", "new.md").stdout
 
 
 @pytest.mark.parametrize("kind", ["gone", "without mlos_sync"])
