@@ -211,7 +211,7 @@ def _lost_segments(root: str, tree: Tree, parent: str) -> Iterator[Finding]:
             continue
         found = guard.judge_segment(path, status, _blob(root, now[1]) if status == "M" and now is not None else None)
         if found is not None:
-            fix = f"put it back:        git restore --source={parent[:12]} --staged --worktree -- {guard.quoted(path)}"
+            fix = f"put it back:        git restore --source={parent[:12]} --staged --worktree -- {guard.pathspec(path)}"
             yield Finding(path, found.kind, found.message, fix)
 
 
@@ -240,7 +240,7 @@ def _mend(root: str, path: str) -> str:
     for sha in out.split():
         blob = git.blobs_at(root, sha, [path]).get(path, "")
         if guard.is_whole(path, dict(git.blobs(root, [blob])).get(blob, b"")):
-            return f"put it back:        git restore --source={sha[:12]} --staged --worktree -- :/{guard.quoted(path)}"
+            return f"put it back:        git restore --source={sha[:12]} --staged --worktree -- {guard.pathspec(path)}"
     return "no commit here has it whole: copy it from the clone that wrote it"
 
 
@@ -302,7 +302,7 @@ def _compare(source: Source, root: str, tree: Tree) -> Iterator[Finding]:
     for view in source.config.views:
         if tracked and view.path not in tree:
             message = "this view of the config is not tracked, while others are"
-            fix = f"mlos-sync compile   then   git add -- {guard.quoted(_named(view.path))}"
+            fix = f"mlos-sync compile   then   git add -- {guard.pathspec(_named(view.path))}"
             yield Finding(view.path, MISSING, message, fix)
 
 

@@ -17,7 +17,7 @@ from mlos_sync.app import outlook
 from mlos_sync.app.gathering import Content, File, Need, Records, Source, front
 from mlos_sync.app.naming import find_record
 from mlos_sync.core import ids, views
-from mlos_sync.core.guard import quoted
+from mlos_sync.core.guard import pathspec
 from mlos_sync.core.paths import shown, sort_key
 from mlos_sync.core.vocabulary import OPEN_TASKS
 from mlos_sync.edge.workspace import MARKER, View, own_template, shipped
@@ -52,7 +52,7 @@ def again(path: str) -> str:
     """What to type where a view is out of date. What another commit closed, or a lock kept from this one, is published by the
     next: then compiling changes nothing, and a commit of the records alone is what is missing."""
     return (
-        f"compile it again:   mlos-sync compile   then   git add -- {quoted(path)}   and commit\n"
+        f"compile it again:   mlos-sync compile   then   git add -- {pathspec(path)}   and commit\n"
         "if it is unchanged: mlos-sync publish   then   git commit"
     )
 
