@@ -211,7 +211,9 @@ def _lost_segments(root: str, tree: Tree, parent: str) -> Iterator[Finding]:
             continue
         found = guard.judge_segment(path, status, _blob(root, now[1]) if status == "M" and now is not None else None)
         if found is not None:
-            fix = f"put it back:        git restore --source={parent[:12]} --staged --worktree -- {guard.pathspec(path)}"
+            fix = (
+                f"put it back:        git restore --source={parent[:12]} --staged --worktree -- {guard.pathspec(path)}"
+            )
             yield Finding(path, found.kind, found.message, fix)
 
 
