@@ -8,10 +8,14 @@ commit(place)                         # publishes what is pending, then commits 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from gitrepo import git, make_repo
@@ -47,7 +51,23 @@ FILES = {
 
 
 def make_workspace(tmp_path: Path, *options: str) -> Workspace:
-    """A repository with hooks, the standard views and two more, and files that are committed; `options` of init."""
+    """A repository with hooks, the standard views and some more, and files that are committed; `options` of init. The plain
+    one is made once in a process, and copied."""
+    if options:
+        return _made(tmp_path, *options)
+    repo = tmp_path / "repo"
+    shutil.copytree(_plain(), repo, symlinks=True)
+    return find(str(repo))
+
+
+@lru_cache(maxsize=1)
+def _plain() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="mlos-sync-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return root(_made(folder))
+
+
+def _made(tmp_path: Path, *options: str) -> Workspace:
     repo = make_repo(tmp_path, *options)
     made = setup.initialise(str(repo)).workspace
     config = repo / ".mlos/config.toml"

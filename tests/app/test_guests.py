@@ -378,7 +378,9 @@ def test_a_global_hooks_path_is_never_changed(repo, shared, monkeypatch):
     assert guarded(repo, env=theirs) and team_ran(repo) == 0
     assert config.read_bytes() == setting
     added = set((repo / ".git" / "config").read_bytes().split(b"\n")) - set(local.split(b"\n"))
-    assert len(added) == 2 and all(b"mlos-sync-view" in line or b"merge-view" in line for line in added)
+    assert len(added) == 3 and all(
+        any(word in line for word in (b"mlos-sync-view", b"merge-view", b"recursive")) for line in added
+    )
     elsewhere = make_repo(repo.parent / "b")
     git(elsewhere, "commit", "-q", "--allow-empty", "-m", "x", env=theirs)
     assert team_ran(elsewhere) == 1

@@ -28,7 +28,7 @@ from walking import STEPS, TABLE, Step, owner, step
 from mlos_sync.app import dumping
 from mlos_sync.core.vocabulary import NEED_STATUSES
 
-WALKS = int(os.environ.get("MLOS_SYNC_WALKS", "4"))
+WALKS = int(os.environ.get("MLOS_SYNC_WALKS", "3"))
 LENGTH = 60
 FILES = ("artifact:", "commit:")
 ROUNDS = 6  # in which everybody must have everything

@@ -47,7 +47,7 @@ def test_each_finding_is_a_workflow_command_and_nothing_else_is_printed(tmp_path
     assert found
     assert (found[1], unescaped(found[2], ("%3A", ":"))) == ("PROBLEM.md", "mlos-sync: edited")
     message = unescaped(found[3])
-    assert message.startswith("PROBLEM.md: this compiled view was edited by hand") and "\nchange the record:" in message
+    assert message.startswith("PROBLEM.md: this compiled view was edited by hand") and "\nkeep what it says:" in message
 
 
 def test_github_is_known_by_its_environment(tmp_path):
