@@ -135,6 +135,15 @@ def compile_all(place: Workspace, *names: str, **options: bool) -> tuple[list[st
     return list(written), unchanged
 
 
+def make_compiled(tmp_path: Path) -> Workspace:
+    """The same with records, its views compiled, all committed."""
+    made = make_workspace(tmp_path)
+    fill(made)
+    compile_all(made)
+    commit(made)
+    return made
+
+
 def commit(place: Workspace, message: str = "a change") -> str:
     """Publish what is pending and commit all there is; the commit's id."""
     with opened(place) as index:

@@ -150,7 +150,9 @@ def seals(common: str) -> list[str]:
 def withheld(index: Index, names: Iterable[str] = ()) -> list[str]:
     """The views, of those named or of all, that are not compiled because the tree's own template may not run here."""
     chosen = _chosen(index.workspace.config.views, tuple(names))
-    own = _own_templates(index, git.tracked(index.workspace.root)) if chosen else {}
+    if not any(os.path.lexists(index.workspace.absolute(own_template(view.kind))) for view in chosen):
+        return []  # as nearly everywhere, and git need not list its index for that
+    own = _own_templates(index, git.tracked(index.workspace.root))
     return [view.path for view in chosen if own.get(view.kind, "") is None]
 
 

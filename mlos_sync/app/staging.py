@@ -19,7 +19,6 @@ from mlos_sync.core.guard import Finding
 from mlos_sync.edge import git
 from mlos_sync.edge.workspace import git_folders
 
-STALE = "stale"
 _OTHER_SIDES = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD")
 
 
@@ -39,7 +38,7 @@ def judge(start: str, paths: Iterable[str], index_file: str | None = None) -> li
             continue
         if seal.digest_of(data) in known or _is_committed(root, path, blob):
             message = "this view is out of date: it is not what the records and files of this commit compile to"
-            findings.append(Finding(path, STALE, message, again(path)))
+            findings.append(Finding(path, verifying.STALE, message, again(path)))
         else:
             message = "its seal is whole, but nothing here compiled it: somebody made a seal for an edit"
             findings.append(Finding(path, guard.FORGED, message, again(path)))
@@ -49,11 +48,12 @@ def judge(start: str, paths: Iterable[str], index_file: str | None = None) -> li
 def _is_committed(root: str, path: str, blob: str) -> bool:
     """Whether some commit that this clone knows has the blob at that path: what comes from the other side of a merge, from
     another branch, from before. The tips first; the search of all history is for what is about to be refused."""
-    tips = ["HEAD", *_OTHER_SIDES, *_fetched(root)]
+    fetched = _fetched(root)
+    tips = ["HEAD", *_OTHER_SIDES, *fetched]
     if any(git.blobs_at(root, tip, [path]).get(path) == blob for tip in tips):
         return True
     found = git.run(
-        root, "log", "--all", "--reflog", *_fetched(root), "--max-count=1", "--format=%H", f"--find-object={blob}",
+        root, "log", "--all", "--reflog", *fetched, "--max-count=1", "--format=%H", f"--find-object={blob}",
         "--no-show-signature", "--no-ext-diff", "--no-textconv", "--", f":(top,literal){path}", check=False,
     )  # fmt: skip
     return bool(found.strip())

@@ -89,9 +89,10 @@ def _second_process(paths: list[str]) -> int:
 
 
 def staged_views(_: list[str]) -> int:
-    """The second process: the paths come on stdin, NUL between them. 1 if one of them is forged, 3 if it cannot be told."""
+    """The second process: the paths come on stdin, NUL between them. 1 if one of them is forged; what cannot be told is
+    said, and stops nothing."""
     try:
-        from mlos_sync.app import staging
+        from mlos_sync.app import staging, verifying
 
         with open(0, "rb", closefd=False) as given:
             paths = given.read().decode("utf-8", "surrogateescape").split("\0")
@@ -101,7 +102,7 @@ def staged_views(_: list[str]) -> int:
         first = (str(error) or type(error).__name__).splitlines()[0]
         say(f"mlos-sync: the staged views could not be compiled again: {first} (mlos-sync verify after the commit)")
         return 0
-    refused = [one for one in found if one.kind != staging.STALE]
+    refused = [one for one in found if one.kind != verifying.STALE]
     if refused:
         say(report(refused))
         return 1

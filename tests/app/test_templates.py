@@ -3,7 +3,7 @@
 import pytest
 from cli import quick
 from gitrepo import git
-from viewed import commit, compile_all, fill, make_workspace, opened, root, sql
+from viewed import commit, compile_all, make_compiled, opened, root, sql
 
 from mlos_sync.app import compiling, verifying
 from mlos_sync.app.viewing import template
@@ -17,11 +17,7 @@ OWN = ".mlos/templates/problem.md.j2"
 @pytest.fixture
 def place(tmp_path):
     """Views compiled by the shipped templates, all committed."""
-    made = make_workspace(tmp_path)
-    fill(made)
-    compile_all(made)
-    commit(made)
-    return made
+    return make_compiled(tmp_path)
 
 
 def bring(place, text, *, add=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from gitrepo import commit_file, git
-from viewed import cloned, commit, compile_all, fill, make_workspace, opened, root, sql
+from viewed import cloned, commit, compile_all, fill, make_compiled, make_workspace, opened, root, sql
 
 from mlos_sync.app import compiling, verifying
 from mlos_sync.core import seal
@@ -16,11 +16,7 @@ from mlos_sync.errors import SurroundingsError, UsageError
 
 @pytest.fixture
 def place(tmp_path):
-    made = make_workspace(tmp_path)
-    fill(made)
-    compile_all(made)
-    commit(made)
-    return made
+    return make_compiled(tmp_path)
 
 
 def found(place, revision="HEAD"):
