@@ -134,8 +134,10 @@ def _past(index: Index, view: View, on_disk: bytes) -> Iterator[bytes]:
         return
     second = found[-1][0] // 1000
     later = [line for at, line in found if at // 1000 == second]
-    live = compiling.source_of(index)
-    with contextlib.closing(store.create(":memory:", for_everybody=False)) as db:
+    with (
+        compiling.source_of(index) as live,
+        contextlib.closing(store.create(":memory:", for_everybody=False)) as db,
+    ):
         _remember(db, (line for at, line in found if at // 1000 < second))
         for line in later[:_TRIES]:
             _remember(db, [line])

@@ -203,9 +203,12 @@ def _is_artifact(db: store.Connection, plan: Plan, path: str) -> bool:
 
 def apply(index: Index, plan: Plan, found: Collected) -> None:
     """Take in what was collected and what the plan's files mean for claims, inside the caller's transaction, capture off."""
+    db, changes = index.db, plan.changes
+    plan.problems.update(found.unreadable)
+    if not found and not db.execute("SELECT 1 FROM transcripts LIMIT 1").fetchone():
+        return  # no transcript, no claim; what follows costs 25 ms of modules
     from mlos_sync.app import noting, placing, sessions, weighing
 
-    db, changes = index.db, plan.changes
     touched: set[str] = set()
     for path in found.gone:
         touched |= sessions.forget(db, path)
@@ -230,7 +233,6 @@ def apply(index: Index, plan: Plan, found: Collected) -> None:
     again |= set(found.notes.transcripts) if found.notes else set()
     weighing.unsettle(db, placing.place(db, index.workspace.root, again))
     weighing.unsettle_paths(db, {*came, *changes.modified})
-    plan.problems.update(found.unreadable)
     for path in sorted({one.path for one in found.read} | {new for _, new in found.moved}):
         plan.problems.update(_malformed(db, path))
 

@@ -6,10 +6,11 @@ that git would store for them, so that clones with other line ends or LFS settin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mlos_sync.app import viewing
@@ -53,8 +54,7 @@ def plan(index: Index, names: Iterable[str] = ()) -> list[Compiled]:
     chosen = _chosen(index.workspace.config.views, tuple(names))
     if not chosen:
         return []
-    source = source_of(index)
-    with without_cycle_search():
+    with source_of(index) as source, without_cycle_search():
         return [
             _compared(index, view, None if is_withheld(source, view) else compile_view(source, view)) for view in chosen
         ]
@@ -197,7 +197,8 @@ def keep(index: Index, one: Compiled) -> str:
     return os.path.join(index.workspace.state, name)
 
 
-def source_of(index: Index) -> Source:
+@contextlib.contextmanager
+def source_of(index: Index) -> Iterator[Source]:
     """The live index as a source of views: tracked files only, with the contents that git would store; where only a program
     of somebody's could say what that is, or git was told not to look at the work tree, with those that it has stored."""
     db, root = index.db, index.workspace.root
@@ -211,11 +212,13 @@ def source_of(index: Index) -> Source:
             note = note_of(tracked[path].mode)
             found[path] = File(told["title"], told["description"] or "", told["artifact_type"], note)
             blobs[path] = blob
-    stored = _as_stored(index, tracked, blobs)
-    found |= stored
-    blobs = {path: blob for path, blob in blobs.items() if path not in stored}
+    as_stored = _as_stored(index, tracked, blobs)
+    found |= as_stored
+    blobs = {path: blob for path, blob in blobs.items() if path not in as_stored}
     own = _own_templates(index, tracked)
-    return Source(Records(db), index.workspace.config, found, _reader(index, tracked, blobs), own, _cache(index))
+    with objects.Blobs(root) as stored:
+        read = _reader(index, stored, tracked, blobs)
+        yield Source(Records(db), index.workspace.config, found, read, own, _cache(index))
 
 
 def _cache(index: Index) -> str | None:
@@ -266,7 +269,7 @@ def _as_stored(index: Index, tracked: Mapping[str, Tracked], blobs: Mapping[str,
 
 
 def _reader(
-    index: Index, tracked: Mapping[str, Tracked], blobs: Mapping[str, str | None]
+    index: Index, stored: objects.Blobs, tracked: Mapping[str, Tracked], blobs: Mapping[str, str | None]
 ) -> Callable[[str], Content | None]:
     """Contents as git would store them: where the work tree differs from git's index by line ends or by an LFS
     pointer alone, git's version stands for the file."""
@@ -275,13 +278,13 @@ def _reader(
     def read(path: str) -> Content | None:
         entry = tracked[path]
         if blobs.get(path, entry.blob) == entry.blob:
-            return digest(objects.pieces(workspace.root, entry.blob))
+            return digest(stored.pieces(entry.blob))
         try:
             work = digest(objects.file_pieces(workspace.absolute(path)))
         except OSError:
             return None
         try:
-            staged = digest(objects.pieces(workspace.root, entry.blob))
+            staged = digest(stored.pieces(entry.blob))
         except SurroundingsError:
             return work
         return staged if staged.folded == work.folded or is_pointer_to(staged.head, work.sha256) else work

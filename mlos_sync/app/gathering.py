@@ -194,8 +194,11 @@ class Records:
             " WHEN 'need' THEN json_extract(line, '$.fields.scope') END FROM events WHERE visible = 1"
         )
         for kind, uid, clock, said in rows:
-            first, last = spans.get((kind, uid), (clock, clock))
-            spans[kind, uid] = (min(first, clock), max(last, clock))
+            span = spans.get((kind, uid))
+            if span is None:
+                spans[kind, uid] = (clock, clock)
+            elif not span[0] <= clock <= span[1]:
+                spans[kind, uid] = (min(span[0], clock), max(span[1], clock))
             if isinstance(said, str):
                 if kind == "need":
                     scopes.setdefault(said, set()).add(uid)

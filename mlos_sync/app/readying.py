@@ -14,7 +14,6 @@ The rules, which docs/reference.md tells its users:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -27,7 +26,7 @@ from mlos_sync.edge import store
 from mlos_sync.errors import UsageError
 
 Row = dict[str, Any]
-End = tuple[str, int]  # kind and local id
+End = tuple[str, Any]  # kind, and what names one of the kind: its number or its uid, one of the two throughout a plan
 ORDER = ("blocks", "enables")
 
 
@@ -44,11 +43,11 @@ class Wait:
 class Plan:
     """Needs, unfinished tasks, and the edges of order between them, all read once."""
 
-    needs: dict[int, Row]
-    tasks: dict[int, Row]
+    needs: dict[Any, Row]
+    tasks: dict[Any, Row]
     before: dict[End, list[tuple[End, str]]] = field(default_factory=dict)  # what must be first, still unfinished
-    lines: dict[int | None, list[End]] = field(default_factory=dict)  # need -> itself and the needs above it
-    inherited: dict[int | None, int | None] = field(default_factory=dict)  # need -> priority of its tasks without one
+    lines: dict[Any, list[End]] = field(default_factory=dict)  # need -> itself and the needs above it
+    inherited: dict[Any, int | None] = field(default_factory=dict)  # need -> priority of its tasks without one
 
     def lineage(self, end: End) -> list[End]:
         """The needs that an end is part of, nearest first; a circle of parents is cut."""
@@ -74,9 +73,9 @@ class Plan:
         return found
 
     @cached_property
-    def parts(self) -> dict[int, list[End]]:
+    def parts(self) -> dict[Any, list[End]]:
         """The unfinished tasks and needs of each need."""
-        found: dict[int, list[End]] = {}
+        found: dict[Any, list[End]] = {}
         for number, task in self.tasks.items():
             found.setdefault(task["need_id"], []).append(("task", number))
         for number, need in self.needs.items():
@@ -151,36 +150,38 @@ def judged(db: store.Connection, scope: str | None = None) -> Row:
     }
 
 
-def read_plan(db: store.Connection, numbers: Mapping[End, int] | None = None, columns: str = "*") -> Plan:
-    """Needs, unfinished tasks (those of their `columns` that somebody shows) and their order; ends have the `numbers` given,
-    or their own."""
+def read_plan(db: store.Connection, key: str = "id", columns: str = "t.*") -> Plan:
+    """Needs, unfinished tasks (those of their `columns` that somebody shows) and their order. `key` is the column that names
+    a need or a task in ends and rows: numbers are local where two clones gave out the same, a `uid` is the same in each."""
     unfinished = ", ".join(f"'{one}'" for one in OPEN_TASKS)
-    of = numbers.__getitem__ if numbers is not None else lambda end: end[1]
-
-    def known(kind: str, sql: str, parent: str) -> dict[int, Row]:
-        rows = store.rows(db, sql)
-        for row in rows:
-            row["id"] = of((kind, row["id"]))
-            row[parent] = None if row[parent] is None else of(("need", row[parent]))
-        return {row["id"]: row for row in rows}
-
-    needs = known("need", "SELECT id, uid, title, status, priority, scope, parent_need_id FROM needs", "parent_need_id")
-    tasks = known("task", f"SELECT {columns} FROM tasks WHERE status IN ({unfinished})", "need_id")
-    plan = Plan(needs, tasks)
-    open_needs = {("need", number) for number, need in needs.items() if need["status"] != "resolved"}
-    unfinished_ends = open_needs | {("task", number) for number in tasks}
-    found = db.execute(
-        "SELECT source_type, source_id, relationship_type, target_type, target_id FROM relationships"
-        " WHERE relationship_type IN (?, ?) AND source_type IN ('need', 'task') AND target_type IN ('need', 'task')",
-        ORDER,
+    needs = store.rows(
+        db,
+        f"SELECT n.{key} AS id, n.title, n.status, n.priority, n.scope, p.{key} AS parent_need_id FROM needs n"
+        " LEFT JOIN needs p ON p.id = n.parent_need_id",
     )
-    edges = [
-        ((source, of((source, one))), kind, (target, of((target, other)))) for source, one, kind, target, other in found
-    ]
-    for start, kind, end in sorted(edges):
-        if start in unfinished_ends and end in unfinished_ends:
-            plan.before.setdefault(end, []).append((start, kind))
+    tasks = store.rows(
+        db,
+        f"SELECT {columns}, t.{key} AS id, n.{key} AS need_id FROM tasks t LEFT JOIN needs n ON n.id = t.need_id"
+        f" WHERE t.status IN ({unfinished})",
+    )
+    plan = Plan({row["id"]: row for row in needs}, {row["id"]: row for row in tasks})
+    unfinished_ends = {("need", number) for number, need in plan.needs.items() if need["status"] != "resolved"}
+    unfinished_ends |= {("task", number) for number in plan.tasks}
+    for source, one, kind, target, other in sorted(db.execute(_ORDERED.format(key=key), ORDER)):
+        if (source, one) in unfinished_ends and (target, other) in unfinished_ends:
+            plan.before.setdefault((target, other), []).append(((source, one), kind))
     return plan
+
+
+_END = (
+    "CASE {end}_type WHEN 'need' THEN (SELECT {{key}} FROM needs WHERE id = {end}_id)"
+    " ELSE (SELECT {{key}} FROM tasks WHERE id = {end}_id) END"
+)
+_ORDERED = (
+    f"SELECT source_type, {_END.format(end='source')}, relationship_type, target_type, {_END.format(end='target')}"
+    " FROM relationships WHERE relationship_type IN (?, ?) AND source_type IN ('need', 'task')"
+    " AND target_type IN ('need', 'task')"
+)
 
 
 def is_asked(plan: Plan, task: Row, scope: str | None) -> bool:

@@ -60,13 +60,14 @@ def _finish_commits(index: Index) -> None:
 
 
 def register(index: Index, written: Mapping[str, bytes]) -> None:
-    """Take in files that we have just written ourselves: the same way, less the walk."""
+    """Take in files that we have just written ourselves: the same way, less the walk, and less the look at commits and
+    records that the sync before it took; the next command takes one of its own."""
     plan = indexing.of_written(index, written)
     if plan is None:
         sync(index, tuple(written))
     else:
         with alone(index), store.transaction(index.db):
-            apply(index, plan, Collected())
+            _apply(index, plan, Collected())
 
 
 def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: Progress | None) -> Report:
@@ -87,7 +88,8 @@ def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: 
             plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
             collected = collecting.collect(index, plan)
         with store.transaction(index.db):
-            apply(index, plan, collected)
+            freshness.refresh(index, looking.look(index, thorough=True))
+            _apply(index, plan, collected)
             _carry_along(index, plan)
             if collected or plan.changes.added or MARKER in plan.changes.modified:
                 _share(index)
@@ -160,10 +162,9 @@ def problems(index: Index) -> dict[str, str]:
     return dict(index.db.execute(f"SELECT subject, message FROM observations WHERE kind IN {kinds} ORDER BY subject"))
 
 
-def apply(index: Index, plan: Plan, collected: Collected) -> None:
-    """Write a plan and everything that follows from it, inside the caller's lock and transaction."""
+def _apply(index: Index, plan: Plan, collected: Collected) -> None:
+    """Write a plan of files and everything that follows from it, inside the caller's lock and transaction."""
     db, changes = index.db, plan.changes
-    freshness.refresh(index, looking.look(index, thorough=True))
     with store.capture(db, on=False):
         indexing.apply(index, plan)
         collecting.apply(index, plan, collected)

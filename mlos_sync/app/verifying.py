@@ -99,10 +99,11 @@ def compiled_from(start: str, tree_id: str, paths: Iterable[str]) -> dict[str, b
     with contextlib.closing(store.create(":memory:", for_everybody=False)) as db:
         if damaged := _fold_journal(db, root, tree):
             raise SurroundingsError(f"{damaged[0].path}: {damaged[0].message}", damaged[0].fix)
-        source = _source(db, Workspace(root, git_dir, common_dir, hooks_dir, config), config, tree, known)
-        for view in wanted:
-            with contextlib.suppress(MlosError):  # `verify` names it
-                found[view.path] = compile_view(source, view)
+        workspace = Workspace(root, git_dir, common_dir, hooks_dir, config)
+        with _source(db, workspace, config, tree, known) as source:
+            for view in wanted:
+                with contextlib.suppress(MlosError):  # `verify` names it
+                    found[view.path] = compile_view(source, view)
     return found
 
 
@@ -142,7 +143,8 @@ def _findings(workspace: Workspace, sha: str, known: _Known) -> list[Finding]:
     if config is not None:
         with contextlib.closing(store.create(":memory:", for_everybody=False)) as db:
             findings += _fold_journal(db, root, tree)
-            findings += _compare(_source(db, workspace, config, tree, known), root, tree)
+            with _source(db, workspace, config, tree, known) as source:
+                findings += _compare(source, root, tree)
     return sorted(set(findings), key=lambda found: (found.path, found.kind, found.message))
 
 
@@ -256,7 +258,8 @@ def _config(root: str, tree: Tree) -> tuple[Config | None, Finding | None]:
         return None, Finding(MARKER, MISSING, f"no view can be checked: {error.message}", error.hint)
 
 
-def _source(db: store.Connection, workspace: Workspace, config: Config, tree: Tree, known: _Known) -> Source:
+@contextlib.contextmanager
+def _source(db: store.Connection, workspace: Workspace, config: Config, tree: Tree, known: _Known) -> Iterator[Source]:
     root = workspace.root
     keep, _ = files.ignore_rule(_elsewhere(workspace, config, root, tree))
     said = by_path(db)
@@ -266,10 +269,12 @@ def _source(db: store.Connection, workspace: Workspace, config: Config, tree: Tr
         document = known.documents.get(blob) if _is_document(path, mode) else None
         found[path] = file_of(path, mode, document, said.get(path, {}))
 
-    def read(path: str) -> Content | None:
-        return digest(objects.pieces(root, tree[path][1]))
+    with objects.Blobs(root) as stored:
 
-    return Source(Records(db), config, found, read, _own_templates(root, config, tree))
+        def read(path: str) -> Content | None:
+            return digest(stored.pieces(tree[path][1]))
+
+        yield Source(Records(db), config, found, read, _own_templates(root, config, tree))
 
 
 def _own_templates(root: str, config: Config, tree: Tree) -> dict[str, str | None]:

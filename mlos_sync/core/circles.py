@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-End = tuple[str, int]
+End = tuple[str, Any]  # kind and a number or uid, all of one type
 Steps = Callable[[End], Mapping[End, str]]  # from an end to each that it waits for, and the word of that step
 
 
