@@ -22,7 +22,7 @@ from gitrepo import git, make_repo
 
 from mlos_sync.app import compiling, opening, publishing, setup, sync
 from mlos_sync.app.opening import Index
-from mlos_sync.edge.workspace import Workspace, find
+from mlos_sync.edge.workspace import Workspace, find, shipped
 
 NEED = "3f9a2c4155d01e7788990011aabbccdd"
 OTHER = "77aa11223344556677889900aabbccdd"
@@ -131,8 +131,8 @@ def opened(place: Workspace) -> Iterator[Index]:
 def compile_all(place: Workspace, *names: str, **options: bool) -> tuple[list[str], list[str]]:
     """What `mlos-sync compile` does: (written, unchanged)."""
     with opened(place) as index:
-        written, unchanged = compiling.compile_views(index, names, **options)
-    return list(written), unchanged
+        done = compiling.compile_views(index, names, **options)
+    return list(done.written), done.unchanged
 
 
 def make_compiled(tmp_path: Path) -> Workspace:
@@ -164,3 +164,8 @@ def cloned(place: Workspace, target: Path, *options: str) -> Workspace:
     found = find(str(target))
     setup.rebuild(found)
     return found
+
+
+def template(kind: str) -> str:
+    """The template that is shipped for a kind of view."""
+    return (Path(shipped("templates")) / f"{kind}.md.j2").read_bytes().decode()

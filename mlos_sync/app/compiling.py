@@ -11,7 +11,8 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mlos_sync.app import viewing
 from mlos_sync.app.annotations import by_path, described
@@ -38,12 +39,22 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A view as it should be and as it stands: current, stale (sealed, older), missing, edited (not ours to overwrite
-    without a word), or withheld (its template may not run here, so what it should be is not known: `data` is None)."""
+    without a word), or withheld (its template may not run here, so what it should be is not known: `data` is None).
+    `unlisted` are files that it would list if git tracked them."""
 
     path: str
     data: bytes | None
     on_disk: bytes | None
     state: str
+    unlisted: tuple[str, ...] = ()
+
+
+class Outcome(NamedTuple):
+    """What a compile did: path -> bytes written, paths left alone, and the files that no index lists yet."""
+
+    written: dict[str, bytes]
+    unchanged: list[str]
+    unlisted: list[str]
 
 
 def plan(index: Index, names: Iterable[str] = ()) -> list[Compiled]:
@@ -56,14 +67,16 @@ def plan(index: Index, names: Iterable[str] = ()) -> list[Compiled]:
         return []
     with source_of(index) as source, without_cycle_search():
         return [
-            _compared(index, view, None if is_withheld(source, view) else compile_view(source, view)) for view in chosen
+            replace(
+                _compared(index, view, None if is_withheld(source, view) else compile_view(source, view)),
+                unlisted=viewing.unlisted(source, view),
+            )
+            for view in chosen
         ]
 
 
-def compile_views(
-    index: Index, names: Iterable[str] = (), discard: bool = False, *, resolve: bool = False
-) -> tuple[dict[str, bytes], list[str]]:
-    """Write the views whose bytes change: (path -> bytes written, paths left alone).
+def compile_views(index: Index, names: Iterable[str] = (), discard: bool = False, *, resolve: bool = False) -> Outcome:
+    """Write the views whose bytes change.
 
     Raises RefusedError, before anything is written, when one was edited by hand; `discard` overwrites it and keeps
     the edit in the git directory; `resolve` does that with those that a merge left in conflict, and tells git that they are
@@ -82,7 +95,11 @@ def compile_views(
             written[one.path] = write(index, one)
         if one.data is not None and one.path in unmerged:
             git.stage_blob(index.workspace.root, one.path, git.write_blob(index.workspace.root, one.data))
-    return written, [one.path for one in planned if one.state == CURRENT and one.path not in unmerged]
+    return Outcome(
+        written,
+        [one.path for one in planned if one.state == CURRENT and one.path not in unmerged],
+        sorted({path for one in planned for path in one.unlisted}),
+    )
 
 
 def _unmerged(index: Index, planned: Iterable[Compiled]) -> set[str]:
@@ -206,19 +223,22 @@ def source_of(index: Index) -> Iterator[Source]:
     said = by_path(db)
     found: dict[str, File] = {}
     blobs: dict[str, str | None] = {}
+    untracked: list[str] = []
     for path, own, blob in db.execute("SELECT file_path, own, blob FROM artifacts WHERE file_path IS NOT NULL"):
         if path in tracked:
             told = described(path, json.loads(own or "{}"), said.get(path, {}))
             note = note_of(tracked[path].mode)
             found[path] = File(told["title"], told["description"] or "", told["artifact_type"], note)
             blobs[path] = blob
+        else:
+            untracked.append(path)
     as_stored = _as_stored(index, tracked, blobs)
     found |= as_stored
     blobs = {path: blob for path, blob in blobs.items() if path not in as_stored}
     own = _own_templates(index, tracked)
     with objects.Blobs(root) as stored:
         read = _reader(index, stored, tracked, blobs)
-        yield Source(Records(db), index.workspace.config, found, read, own, _cache(index))
+        yield Source(Records(db), index.workspace.config, found, read, own, _cache(index), tuple(untracked))
 
 
 def _cache(index: Index) -> str | None:

@@ -7,11 +7,9 @@ that showed the content of another one would be out of date as soon as both were
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 
 from mlos_sync.app import outlook
 from mlos_sync.app.gathering import Content, File, Need, Records, Source, front
@@ -71,13 +69,6 @@ def _rendered(view: View, own: str, page: object) -> bytes:
         words = " ".join(str(error).split()) or type(error).__name__
         place = f"{own_template(view.kind)}{f', line {line}' if line else ''}"
         raise UsageError(f"{place}: {words}", "mend the template, or take it away: git rm it, then compile") from None
-
-
-@lru_cache(maxsize=8)
-def template(kind: str) -> str:
-    """The template of a kind of view."""
-    with open(os.path.join(shipped("templates"), f"{kind}.md.j2"), encoding="utf-8", newline="") as file:
-        return str(file.read())
 
 
 def title_of(view: View) -> str:
@@ -189,9 +180,21 @@ def _related(source: Source) -> dict[str, tuple[views.Related, ...]]:
     }
 
 
+def unlisted(source: Source, view: View) -> tuple[str, ...]:
+    """The files of an index's folder that it does not list, because git does not track them."""
+    if view.kind != "index":
+        return ()
+    own = {one.path for one in source.config.views}
+    return tuple(path for path in source.untracked if path.startswith(_below(view)) and path not in own)
+
+
+def _below(view: View) -> str:
+    return _folder(view) + "/" if _folder(view) else ""
+
+
 def _index(source: Source, view: View) -> views.IndexPage:
     """The files of a folder, ordered by path: dates come from `git log`, so a view must not order by them."""
-    below = _folder(view) + "/" if _folder(view) else ""
+    below = _below(view)
     folders: dict[str, list[views.FileItem]] = {}
     for path in sorted((p for p in source.files if p.startswith(below) and p != view.path), key=sort_key):
         file = source.files[path]

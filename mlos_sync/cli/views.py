@@ -196,16 +196,20 @@ def compile_views(
             as_json,
         )
         raise typer.Exit(1 if stale or edited else 0)
-    written, unchanged = compiling.compile_views(index, chosen, discard=discard, resolve=resolve)
+    written, unchanged, unlisted = compiling.compile_views(index, chosen, discard=discard, resolve=resolve)
     if written:
         sync.register(index, written)
         for path in merging.unmarked(index.workspace):
             say([f"{path} is not marked in .gitattributes, so merges of it may conflict: mlos-sync init"], error=True)
     say(
         [f"wrote      {p}" for p in written] + [f"unchanged  {p}" for p in unchanged],
-        {"written": list(written), "unchanged": unchanged},
+        {"written": list(written), "unchanged": unchanged, "unlisted": unlisted},
         as_json,
     )
+    if unlisted:
+        one = len(unlisted) == 1
+        who = f"{unlisted[0]} is" if one else f"{unlisted[0]} and {len(unlisted) - 1} more are"
+        say(f"{who} not listed, as git does not track {'it' if one else 'them'} yet: git add, then compile", error=True)
 
 
 def verify(

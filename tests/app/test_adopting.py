@@ -13,9 +13,9 @@ from cli import quick, save, workspace
 from gitrepo import git
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from viewed import NEED, OTHER, TASK, commit, compile_all, fill, make_workspace, opened, root, sql
+from viewed import NEED, OTHER, TASK, commit, compile_all, fill, make_workspace, opened, root, sql, template
 
-from mlos_sync.app import adopting, compiling, viewing
+from mlos_sync.app import adopting, compiling
 from mlos_sync.core import seal, views
 from mlos_sync.core.vocabulary import NEED_STATUSES, OPEN_NEEDS, OPEN_TASKS, TASK_STATUSES
 from mlos_sync.edge.workspace import find
@@ -454,10 +454,9 @@ def test_what_cannot_be_read_is_refused_with_the_way_out(place):
 
 def test_a_template_that_may_not_run_here_stops_it(place):
     """What the page would be compiled to is not known then."""
-    shipped = viewing.template("problem")
     target = root(place) / ".mlos/templates/problem.md.j2"
     target.parent.mkdir(parents=True)
-    target.write_text(shipped)
+    target.write_text(template("problem"))
     commit(place)
     edit(place, ("○ Child", "○ Grown"))
     with pytest.raises(RefusedError, match="does not run"):

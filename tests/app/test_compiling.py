@@ -84,10 +84,7 @@ def test_numbers_never_matter(place):
         events = [trusted(line) for (line,) in index.db.execute("SELECT line FROM events")]
         _fill_store(db, events)
         _renumber(db)
-        live = compiling.source_of(index)
-        source = Source(Records(db), live.config, live.files, live.read)
-        for view in live.config.views:
-            assert compile_view(source, view) == (root(place) / view.path).read_bytes()
+        same_bytes(place, index, db)
 
 
 def _renumber(db):
@@ -105,6 +102,14 @@ def _fill_store(db, events):
         refold(db, db.execute("SELECT DISTINCT kind, uid FROM events").fetchall())
 
 
+def same_bytes(place, index, db):
+    """All views of other records beside the same files are what stands there."""
+    with compiling.source_of(index) as live:
+        source = Source(Records(db), live.config, live.files, live.read)
+        for view in live.config.views:
+            assert compile_view(source, view) == (root(place) / view.path).read_bytes()
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_order_of_events_does_not_matter(place, seed):
     """The same events, taken in one at a time in any order, compile to the same bytes."""
@@ -114,10 +119,7 @@ def test_the_order_of_events_does_not_matter(place, seed):
         random.Random(seed).shuffle(events)
         for event in events:
             _fill_store(db, [event])
-        live = compiling.source_of(index)
-        source = Source(Records(db), live.config, live.files, live.read)
-        for view in live.config.views:
-            assert compile_view(source, view) == (root(place) / view.path).read_bytes()
+        same_bytes(place, index, db)
 
 
 def test_needs_come_in_the_seeds_order(place):

@@ -3,10 +3,9 @@
 import pytest
 from cli import quick
 from gitrepo import git
-from viewed import commit, compile_all, make_compiled, opened, root, sql
+from viewed import commit, compile_all, make_compiled, opened, root, sql, template
 
 from mlos_sync.app import compiling, verifying
-from mlos_sync.app.viewing import template
 from mlos_sync.core import guard, seal
 from mlos_sync.edge.workspace import VIEW_KINDS
 from mlos_sync.errors import RefusedError, UsageError

@@ -5,8 +5,8 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from viewed import template
 
-from mlos_sync.app.viewing import template
 from mlos_sync.core import adopting, meaning, pages, views
 from mlos_sync.core.adopting import Addition, Change, Setting, Standing
 from mlos_sync.core.vocabulary import NEED_STATUSES, OPEN_NEEDS, TASK_STATUSES
