@@ -33,7 +33,7 @@ kind = "status"
 [[view]]
 path = "views/pack.md"
 kind = "context_pack"
-need = "need:1"
+need = "NEED"
 """
 
 
@@ -53,6 +53,11 @@ def main() -> None:
 def ours(repo: Path, *words: str, stdin: str | None = None) -> None:
     argv = [sys.executable, "-I", "-m", "mlos_sync", "-C", str(repo), *words]
     subprocess.run(argv, check=True, capture_output=True, input=stdin, text=True)
+
+
+def said(repo: Path, *words: str) -> str:
+    argv = [sys.executable, "-I", "-m", "mlos_sync", "-C", str(repo), *words]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
 
 def git(repo: Path, *words: str) -> None:
@@ -82,6 +87,8 @@ def make(repo: Path, needs: int, tasks: int, files: int) -> None:
         for n in range(needs)
     ]
     ours(repo, "need", "add", "--from", "-", stdin="".join(json.dumps(row) + "\n" for row in rows))
+    first = json.loads(said(repo, "need", "show", "need:1", "--json"))["row"]["uid"]
+    config.write_text(config.read_text().replace('"NEED"', f'"need-{first[:12]}"'))
     rows = [{"description": f"Task {n}", "need_id": n % needs + 1} for n in range(tasks)]
     ours(repo, "task", "add", "--from", "-", stdin="".join(json.dumps(row) + "\n" for row in rows))
     for n in range(20):

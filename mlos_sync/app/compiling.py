@@ -19,7 +19,7 @@ from mlos_sync.app.annotations import by_path, described
 from mlos_sync.app.gathering import Content, File, Records, Source, digest, document_of, file_of, note_of
 from mlos_sync.app.opening import Index
 from mlos_sync.app.viewing import compile_view, is_withheld
-from mlos_sync.core import seal
+from mlos_sync.core import seal, views
 from mlos_sync.core.guard import has_conflict_markers, quoted
 from mlos_sync.core.paths import shown
 from mlos_sync.core.times import iso
@@ -57,15 +57,16 @@ class Outcome(NamedTuple):
     unlisted: list[str]
 
 
-def plan(index: Index, names: Iterable[str] = ()) -> list[Compiled]:
-    """Every view of the config, or those whose paths are named, against what stands on disk. Writes nothing.
+def plan(index: Index, names: Iterable[str] = (), *, writes: bool = False) -> list[Compiled]:
+    """Every view of the config, or those whose paths are named, against what stands on disk. Writes nothing; where the caller
+    `writes`, compiled templates may be kept.
 
     The caller has brought the index up to date. Raises UsageError for a name that no view has.
     """
     chosen = _chosen(index.workspace.config.views, tuple(names))
     if not chosen:
         return []
-    with source_of(index) as source, without_cycle_search():
+    with source_of(index, writes=writes) as source, without_cycle_search():
         return [
             replace(
                 _compared(index, view, None if is_withheld(source, view) else compile_view(source, view)),
@@ -82,7 +83,7 @@ def compile_views(index: Index, names: Iterable[str] = (), discard: bool = False
     the edit in the git directory; `resolve` does that with those that a merge left in conflict, and tells git that they are
     merged.
     """
-    planned = plan(index, names)
+    planned = plan(index, names, writes=True)
     unmerged = _unmerged(index, planned) if resolve else set()
     edited = [one for one in planned if one.state == EDITED]
     _refuse_unless(edited, lambda one: discard or one.path in unmerged)
@@ -215,7 +216,7 @@ def keep(index: Index, one: Compiled) -> str:
 
 
 @contextlib.contextmanager
-def source_of(index: Index) -> Iterator[Source]:
+def source_of(index: Index, *, writes: bool = False) -> Iterator[Source]:
     """The live index as a source of views: tracked files only, with the contents that git would store; where only a program
     of somebody's could say what that is, or git was told not to look at the work tree, with those that it has stored."""
     db, root = index.db, index.workspace.root
@@ -236,14 +237,11 @@ def source_of(index: Index) -> Iterator[Source]:
     found |= as_stored
     blobs = {path: blob for path, blob in blobs.items() if path not in as_stored}
     own = _own_templates(index, tracked)
+    state = index.workspace.state
+    cache = views.Cache(state, grows=writes and os.access(state, os.W_OK))
     with objects.Blobs(root) as stored:
         read = _reader(index, stored, tracked, blobs)
-        yield Source(Records(db), index.workspace.config, found, read, own, _cache(index), tuple(untracked))
-
-
-def _cache(index: Index) -> str | None:
-    """Our folder in this work tree's git directory, where it can be written."""
-    return index.workspace.state if os.access(index.workspace.state, os.W_OK) else None
+        yield Source(Records(db), index.workspace.config, found, read, own, cache, tuple(untracked))
 
 
 def _own_templates(index: Index, tracked: Mapping[str, Tracked]) -> dict[str, str | None]:

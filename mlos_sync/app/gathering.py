@@ -60,7 +60,7 @@ class Source:
     files: Mapping[str, File]
     read: Callable[[str], Content | None]
     templates: Mapping[str, str | None] = field(default_factory=dict)  # the tree's own, by kind; None: not allowed here
-    cache: str | None = None  # a folder of ours for compiled templates
+    cache: views.Cache | None = None
     untracked: tuple[str, ...] = ()  # files that are there, but that git does not track: in no view
 
 

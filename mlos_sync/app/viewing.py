@@ -224,7 +224,12 @@ def _named_need(records: Records, view: View) -> str:
         reference = ids.parse(view.need or "", "need")
         if reference is None or reference.kind != "need":
             raise UsageError(f"the view {view.path} names {view.need}, which is no need", where)
-        return find_record(records.db, reference)[1]
+        uid = find_record(records.db, reference)[1]
+        lasting = records.names("need").get(uid, ids.shown("need", uid))
+        raise UsageError(
+            f"the view {view.path} names {view.need}, a number, which a merge may give to another need",
+            f'write what lasts into {MARKER}: need = "{lasting}"',
+        )
     there = "SELECT DISTINCT uid FROM events WHERE kind = 'need' AND visible = 1 AND uid GLOB ? ORDER BY uid"
     found: list[str] = [uid for (uid,) in records.db.execute(there, (named[1] + "*",))]
     alive = set(records.names("need"))

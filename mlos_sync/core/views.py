@@ -202,9 +202,17 @@ def render(template_text: str, context: object) -> bytes:
     return _sealed(environment().from_string(template_text), context)
 
 
-def render_shipped(folder: str, kind: str, context: object, cache: str | None = None) -> bytes:
+class Cache(NamedTuple):
+    """A folder of ours for compiled templates, which take longer to compile than most pages to render; `grows` where this
+    command may write files."""
+
+    folder: str
+    grows: bool
+
+
+def render_shipped(folder: str, kind: str, context: object, cache: Cache | None = None) -> bytes:
     """The same by the template that we ship in `folder` for a kind of view: outside the sandbox, which takes three times as
-    long. `cache` is a folder of ours for compiled templates, which take longer to compile than most pages to render."""
+    long."""
     return _sealed(_shipped(folder, cache).get_template(f"{kind}.md.j2"), context)
 
 
@@ -213,12 +221,24 @@ def _sealed(template: Template, context: object) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _shipped(folder: str, cache: str | None) -> Environment:
+def _shipped(folder: str, cache: Cache | None) -> Environment:
     from jinja2 import FileSystemBytecodeCache, FileSystemLoader
+    from jinja2.bccache import Bucket
+
+    class Kept(FileSystemBytecodeCache):
+        def load_bytecode(self, bucket: Bucket) -> None:
+            try:
+                super().load_bytecode(bucket)
+            except Exception:  # a file cut short raises whatever pickle and marshal meet; it is compiled anew
+                bucket.reset()
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            if cache and cache.grows:
+                super().dump_bytecode(bucket)
 
     made = environment(trusted=True)
     made.loader = FileSystemLoader(folder)
-    made.bytecode_cache = FileSystemBytecodeCache(cache) if cache else None
+    made.bytecode_cache = Kept(cache.folder) if cache else None
     return made
 
 

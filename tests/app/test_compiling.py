@@ -453,3 +453,27 @@ def test_a_file_that_is_another_by_now_is_looked_at(place):
         sync.register(index, ours)
         (held,) = index.db.execute("SELECT content_hash FROM artifacts WHERE file_path = 'PROBLEM.md'").fetchone()
     assert held == hashlib.sha256(b"by hand\n").hexdigest()
+
+
+def test_a_pack_of_a_numbered_need_is_refused_with_its_lasting_name(place):
+    """A merge may give a number to another need, and the pack would show that one without a word."""
+    config = root(place) / ".mlos/config.toml"
+    config.write_text(config.read_text().replace('need = "need-3f9a2c"', 'need = "need:1"'))
+    told = quick(root(place), "compile", ok=False)
+    first = quick(root(place), "need", "show", "need:1", "--json").json["row"]["uid"]
+    assert told.code == 2 and "need:1, a number" in told.err and f'need = "need-{first[:6]}"' in told.err
+
+
+def test_looking_writes_no_file_and_a_damaged_cache_is_made_anew(place):
+    """`compile --check` keeps no compiled template; one that was cut short is compiled again."""
+    quick(root(place), "compile", "--check", ok=False)
+    assert not list(Path(place.state).glob("*.cache"))
+    quick(root(place), "compile")
+    kept = list(Path(place.state).glob("*.cache"))
+    assert kept
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:30])
+    for view in find(place.root).config.views:
+        (root(place) / view.path).unlink()
+    quick(root(place), "compile")
+    assert min(file.stat().st_size for file in kept) > 30
