@@ -45,13 +45,14 @@ class Collected:
         return bool(self.read or self.gone or self.moved or self.notes or self.touched)
 
 
-def collect(index: Index, plan: Plan) -> Collected:
-    """Find and read the transcripts that a plan, an ignored folder or a ref of git's has changed."""
+def collect(index: Index, plan: Plan, *, beside: bool = True) -> Collected:
+    """Find and read the transcripts that a plan has changed, and, where it is looked `beside` the work tree, an ignored folder
+    or a ref of git's."""
     db, root = index.db, index.workspace.root
     found = Collected()
     places = _of_plan(db, plan, found)
-    private = dict(_private(index, found))
-    stats = _of_private(db, private, plan, found)
+    private = dict(_private(index, found)) if beside else {}
+    stats = _of_private(db, private, plan, found) if beside else {}
     places += [(path, private[path][0], _hash_of(db, path)) for path in stats]
     for path, read in transcribing.read_files(root, places, object_format(index)):
         if isinstance(read, str):
@@ -64,7 +65,7 @@ def collect(index: Index, plan: Plan) -> Collected:
             found.read.append(Kept(path, "file", read))
         else:
             found.gone.append(path)  # a newer reader knows that it is none
-    found.notes = _noted(index)
+    found.notes = _noted(index) if beside else None
     return found
 
 

@@ -6,17 +6,21 @@ import json
 import marshal
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from mlos_sync.app import dating
 from mlos_sync.app.opening import Index, writing
 from mlos_sync.core import transcripts
 from mlos_sync.core.changes import (
     EMPTY,
+    EVERYWHERE,
+    MASS,
     Changes,
     Comparison,
     Hashed,
+    Reach,
     Stat,
     Stats,
     by_folder,
@@ -37,6 +41,7 @@ from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 
 GONE: Stat = (0, 0, 0, 0, 0)
 Progress = Callable[[int, int], None]
+FEW = 1000  # paths that are looked up one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +88,14 @@ def describe(path: str, head: bytes) -> Document | None:
     return Document(texts.get("title"), texts.get("desc") or texts.get("description"), texts.get("source_transcript"))
 
 
-def survey(index: Index, scope: tuple[str, ...] = (), *, trusting: bool = False) -> tuple[files.Observed, Comparison]:
-    """Walk and compare by stat: what `status` shows and what `sync` hashes. `scope` limits it to paths and folders.
-    `trusting` takes a stat's word even where the racy rule says to hash once more."""
-    observed, known = files.observe(index.workspace, lambda: known_stats(index.db))
+def survey(index: Index, reach: Reach = EVERYWHERE, *, trusting: bool = False) -> tuple[files.Observed, Comparison]:
+    """Walk as far as the reach goes and compare by stat: what `status` shows and what `sync` hashes. `trusting` takes a
+    stat's word even where the racy rule says to hash once more."""
+    if reach.paths is None:
+        observed, known = files.observe(index.workspace, lambda: known_stats(index.db))
+    else:
+        known = _known_at(index.db, reach.paths)
+        observed = files.observe_at(index.workspace, reach.paths, partial(_has, known))
     if trusting:
         known = {
             folder: {name: (*stat[:4], abs(stat[4])) for name, stat in names.items()} for folder, names in known.items()
@@ -98,17 +107,31 @@ def survey(index: Index, scope: tuple[str, ...] = (), *, trusting: bool = False)
             f"git is at work, or its lock was left behind: {count} missing files were not looked for"
         )
         unknown = unknown | observed.absent
-    comparison = compare(observed.files, known, unknown)
-    if scope:
-        inside = tuple(f"{path.rstrip('/')}/" for path in scope)
-        comparison.suspect = [p for p in comparison.suspect if p in scope or p.startswith(inside)]
-        comparison.gone = [p for p in comparison.gone if p in scope or p.startswith(inside)]
-    return observed, comparison
+    return observed, compare(observed.files, known, unknown)
 
 
 def known_stats(db: store.Connection) -> Stats:
     """The stat cache. A folder whose row cannot be read (another Python wrote it) counts as unknown: hashed again."""
     return {folder: _unpacked(data) for folder, data in db.execute("SELECT path, stats FROM folders")}
+
+
+def _known_at(db: store.Connection, paths: Iterable[str]) -> Stats:
+    """The stat cache of some files, and of all below some folders."""
+    found: Stats = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        row = db.execute("SELECT stats FROM folders WHERE path = ?", (folder,)).fetchone()
+        if row and name in (names := _unpacked(row[0])):
+            found.setdefault(folder, {})[name] = names[name]
+        below = "SELECT path, stats FROM folders WHERE path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0')"
+        for inside, data in db.execute(below, (path,)):
+            found.setdefault(inside, {}).update(_unpacked(data))
+    return found
+
+
+def _has(known: Stats, path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    return name in known.get(folder, {})
 
 
 def _unpacked(data: bytes) -> dict[str, Stat]:
@@ -120,20 +143,25 @@ def _unpacked(data: bytes) -> dict[str, Stat]:
 
 
 def prepare(
-    index: Index, scope: tuple[str, ...] = (), *, accept_deletes: bool = False, progress: Progress | None = None
+    index: Index,
+    reach: Reach = EVERYWHERE,
+    *,
+    accept_deletes: bool = False,
+    progress: Progress | None = None,
+    kept: hashing.Kept | None = None,
 ) -> Plan:
-    """The plan of a sync. Reads and hashes files; writes nothing. Raises RefusedError on a mass disappearance."""
+    """The plan of a sync. Reads and hashes files (by a worker that is `kept`, where there is one); writes nothing. Raises
+    RefusedError on a mass disappearance."""
     generation = store.get(index.db, "generation", "0")
-    observed, comparison = survey(index, scope)
+    observed, comparison = survey(index, reach)
     result = Plan(generation, Changes())
-    result.skipped = {
-        path: reason
-        for path, reason in (observed.unknown | observed.odd | observed.remarks).items()
-        if reason != files.SPARSE
-    }
+    before = _skipped(index.db) if reach.paths is not None else {}  # what is not looked at now stands as it was
+    result.skipped = {path: reason for path, reason in before.items() if not reach.covers(path)}
+    seen = observed.unknown | observed.odd | observed.remarks
+    result.skipped |= {path: reason for path, reason in seen.items() if reason != files.SPARSE}
     root, algorithm = index.workspace.root, object_format(index)
     total = len(comparison.suspect)
-    for number, (path, answer) in enumerate(hashing.hash_files(root, comparison.suspect, algorithm), 1):
+    for number, (path, answer) in enumerate(hashing.hash_files(root, comparison.suspect, algorithm, kept), 1):
         if isinstance(answer, str):
             result.skipped[path] = answer
         else:
@@ -168,11 +196,15 @@ def of_written(index: Index, written: Mapping[str, bytes]) -> Plan | None:
     if not known.keys() == hashed.keys() == written.keys():
         return None
     result = Plan(store.get(index.db, "generation", "0"), Changes())
-    result.skipped = dict(index.db.execute("SELECT subject, message FROM observations WHERE kind = 'walk'").fetchall())
+    result.skipped = _skipped(index.db)
     for path, answer in hashed.items():
         _take(result, path, answer)
     result.changes = plan(Comparison(list(written)), result.hashed, known)
     return result
+
+
+def _skipped(db: store.Connection) -> dict[str, str]:
+    return dict(db.execute("SELECT subject, message FROM observations WHERE kind = 'walk'").fetchall())
 
 
 def _origins(result: Plan, gone: dict[str, str]) -> dict[str, str]:
@@ -190,8 +222,10 @@ def _known_hashes(db: store.Connection, comparison: Comparison) -> dict[str, str
     wanted = set(comparison.suspect) | set(comparison.gone)
     if not wanted:
         return {}
-    rows = db.execute("SELECT file_path, content_hash FROM artifacts WHERE file_path IS NOT NULL")
-    return {path: content for path, content in rows if path in wanted}
+    sql = "SELECT file_path, content_hash FROM artifacts WHERE file_path"
+    if len(wanted) <= FEW:
+        return dict(row for path in wanted for row in db.execute(f"{sql} = ?", (path,)).fetchall())
+    return {path: content for path, content in db.execute(f"{sql} IS NOT NULL") if path in wanted}
 
 
 def object_format(index: Index) -> str:
@@ -205,6 +239,8 @@ def object_format(index: Index) -> str:
 def _refuse_mass_disappearance(index: Index, result: Plan, observed: files.Observed) -> None:
     """Git's own removals are no surprise: those paths are no longer in its index, and it keeps their contents."""
     deleted = result.changes.deleted
+    if len(deleted) <= MASS:
+        return
     (known,) = index.db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
     if not is_mass_disappearance(len(deleted), known):
         return

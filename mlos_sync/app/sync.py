@@ -6,8 +6,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from mlos_sync.app import collecting, deriving, freshness, indexing, looking, passing, publishing
 from mlos_sync.app.annotations import overlay
@@ -15,9 +16,9 @@ from mlos_sync.app.collecting import Collected
 from mlos_sync.app.folding import refold
 from mlos_sync.app.indexing import Plan, Progress
 from mlos_sync.app.opening import Index, actor, alone
-from mlos_sync.core.changes import Changes
+from mlos_sync.core.changes import EVERYWHERE, Changes, Reach
 from mlos_sync.core.vocabulary import ANNOTATED
-from mlos_sync.edge import files, store
+from mlos_sync.edge import files, hashing, store
 from mlos_sync.edge.memory import without_cycle_search
 from mlos_sync.edge.workspace import MARKER
 from mlos_sync.errors import SurroundingsError
@@ -34,18 +35,30 @@ class Report:
 
 def sync(
     index: Index,
-    scope: tuple[str, ...] = (),
+    reach: Reach = EVERYWHERE,
     *,
     accept_deletes: bool = False,
     progress: Progress | None = None,
     in_background: bool = False,
+    kept: hashing.Kept | None = None,
 ) -> Report:
-    """Bring the index to the state of the work tree and the repository. In the background git's index is left alone also
-    where a hook that was killed did not finish its work on it: the lock may be what the user's next command needs."""
+    """Bring the index to the state of the work tree and the repository, as far as the reach goes. In the background git's
+    index is left alone also where a hook that was killed did not finish its work on it: the lock may be what the user's
+    next command needs. `kept` is a hashing process that outlives this sync."""
     with without_cycle_search():
         if not in_background:
             _finish_commits(index)
-        return _sync(index, scope, accept_deletes, progress)
+        return _sync(
+            index, reach, partial(indexing.prepare, accept_deletes=accept_deletes, progress=progress, kept=kept)
+        )
+
+
+def reach_of(index: Index, scope: tuple[str, ...]) -> Reach:
+    """What a user asked for: these files and folders, or everything (so many that a walk is cheaper, too). Raises UsageError
+    for one that is nowhere."""
+    indexing.check_scope(index, scope)
+    is_all = not scope or "" in scope or len(scope) > indexing.FEW
+    return EVERYWHERE if is_all else Reach(frozenset(path.rstrip("/") for path in scope))
 
 
 def _finish_commits(index: Index) -> None:
@@ -64,31 +77,31 @@ def register(index: Index, written: Mapping[str, bytes]) -> None:
     records that the sync before it took; the next command takes one of its own."""
     plan = indexing.of_written(index, written)
     if plan is None:
-        sync(index, tuple(written))
+        sync(index, Reach(frozenset(written), beside=False))
     else:
         with alone(index), store.transaction(index.db):
             _apply(index, plan, Collected())
 
 
-def _sync(index: Index, scope: tuple[str, ...], accept_deletes: bool, progress: Progress | None) -> Report:
+def _sync(index: Index, reach: Reach, prepare: Callable[[Index, Reach], Plan]) -> Report:
     began = time.monotonic()
     publishing.remove_leftovers(index.workspace.root)
     files.remove_leftovers(index.workspace.state)  # of a rebuild
     for view in index.workspace.config.views:
         files.remove_leftovers(os.path.dirname(os.path.join(index.workspace.root, view.path)))
     indexing.check_root(index.workspace)
-    indexing.check_scope(index, scope)
-    plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
-    collected = collecting.collect(index, plan)
-    if is_settled(index, plan, collected):
+    plan = prepare(index, reach)
+    collected = collecting.collect(index, plan, beside=reach.beside)
+    if is_settled(index, plan, collected, beside=reach.beside):
         return Report(plan.changes, problems(index), time.monotonic() - began)
     with alone(index):
         if store.get(index.db, "generation", "0") != plan.generation:
             # Somebody else synced while we hashed: what was planned may be older than what stands. Plan again.
-            plan = indexing.prepare(index, scope, accept_deletes=accept_deletes, progress=progress)
-            collected = collecting.collect(index, plan)
+            plan = prepare(index, reach)
+            collected = collecting.collect(index, plan, beside=reach.beside)
         with store.transaction(index.db):
-            freshness.refresh(index, looking.look(index, thorough=True))
+            if reach.beside:
+                freshness.refresh(index, looking.look(index, thorough=True))
             _apply(index, plan, collected)
             _carry_along(index, plan)
             if collected or plan.changes.added or MARKER in plan.changes.modified:
@@ -144,11 +157,11 @@ def _carry_along(index: Index, plan: Plan) -> None:
     freshness.refresh(index)
 
 
-def is_settled(index: Index, plan: Plan, collected: Collected) -> bool:
+def is_settled(index: Index, plan: Plan, collected: Collected, *, beside: bool) -> bool:
     """Whether nothing at all would be written: same files, same transcripts, same records, same commits, same problems."""
     if plan.hashed or plan.changes or collected:
         return False
-    if not freshness.is_current(index, looking.look(index, thorough=True)):
+    if beside and not freshness.is_current(index, looking.look(index, thorough=True)):
         return False
     if not deriving.are_edges_current(index.db) or passing.alone(index):
         return False

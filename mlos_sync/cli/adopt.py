@@ -41,7 +41,7 @@ def adopt(
     done = None
     if proposal.is_worth_it and (yes or (asks and typer.confirm(_question(proposal), err=True))):
         done = adopting.accept(index, proposal)
-        sync.sync(index, (proposal.path,))
+        sync.sync(index, sync.reach_of(index, (proposal.path,)))
     _tell(
         proposal, done, as_json, f"mlos-sync adopt {quoted(path)} --yes", f"mlos-sync compile --discard {quoted(path)}"
     )

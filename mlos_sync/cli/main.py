@@ -123,7 +123,7 @@ def sync(
     index = open_here()
     with progress("hashing") as told:
         scope = tuple(inside(index.workspace, path) for path in paths or ())
-        report = use_case.sync(index, scope, accept_deletes=accept_deletes, progress=told)
+        report = use_case.sync(index, use_case.reach_of(index, scope), accept_deletes=accept_deletes, progress=told)
     result = _sync_result(report)
     say(_sync_lines(result), result, as_json)
     if report.skipped:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from mlos_sync.core.paths import sort_key
@@ -28,6 +28,22 @@ class Hashed:
     stat: Stat
     when: int
     head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far a sync looks: `paths` are files and folders of the workspace (what is below them too), None for all of it;
+    `beside` also at commits, the journal, and transcripts that are no files of the work tree."""
+
+    paths: frozenset[str] | None = None
+    beside: bool = True
+
+    def covers(self, path: str) -> bool:
+        """Whether a path is looked at."""
+        return self.paths is None or is_covered(path, self.paths)
+
+
+EVERYWHERE = Reach()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +118,8 @@ def by_folder(stats: Iterable[tuple[str, Stat]]) -> Stats:
     return tree
 
 
-def is_covered(path: str, unknown: set[str]) -> bool:
-    """Whether a path, or a folder above it, is among those of which nothing can be said ("" is the root)."""
+def is_covered(path: str, unknown: Set[str]) -> bool:
+    """Whether a path, or a folder above it, is one of a set ("" is the root)."""
     if not unknown:
         return False
     if path in unknown or "" in unknown:

@@ -14,7 +14,7 @@ import shutil
 import stat as modes
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -60,14 +60,41 @@ def observe(workspace: Workspace, meanwhile: Callable[[], T]) -> tuple[Observed,
     more, _, unknown_too, odd_too = _look(workspace.root, keep(others))
     files += more
     unknown |= unknown_too | dict.fromkeys(closed, "this folder cannot be read")
-    missing: dict[str, str] = {}
-    if absent:
-        entries = git.tracked(workspace.root)
-        sparse = {path for path in absent if path in entries and entries[path].tag == "S"}
-        unknown |= dict.fromkeys(sparse, SPARSE)
-        absent = {path for path in absent if path in entries} - sparse  # the others are gitlinks: submodules
-        missing = {path: entries[path].blob for path in absent}
-    return Observed(by_folder(files), missing, unknown, odd | odd_too, bad_patterns), done[0]
+    missing, sparse = _absent(git.tracked(workspace.root), absent) if absent else ({}, {})
+    return Observed(by_folder(files), missing, unknown | sparse, odd | odd_too, bad_patterns), done[0]
+
+
+def observe_at(workspace: Workspace, paths: Collection[str], is_known: Callable[[str], bool]) -> Observed:
+    """The same for some paths and what is below them. A file that the index knows counts still (what could change that is a
+    file of rules, and then all is walked), so git is asked of the others alone."""
+    root = workspace.root
+    ordered = sorted(paths)
+    there = {
+        path: found for path, found in zip(ordered, hashing.stat_files(root, ordered), strict=True)
+        if isinstance(found, tuple) or found not in (errno.ENOENT, errno.ENOTDIR)
+    }  # fmt: skip
+    known = [path for path in there if is_known(path) and not _is_folder(there[path])]
+    new = [path for path in there if path not in set(known)]
+    tracked = git.tracked_paths(root, *new) if new else []
+    others, closed = git.untracked_paths(root, *new) if new else ([], [])
+    keep, bad_patterns = ignore_rule(workspace)
+    files, absent, unknown, odd = _look(root, list(dict.fromkeys(known + keep(tracked + others))))
+    unknown |= dict.fromkeys(closed, "this folder cannot be read")
+    gone = [path for path in ordered if path not in there] + sorted(absent)
+    entries = git.tracked(root, *gone) if gone else {}
+    missing, sparse = _absent(entries, entries.keys() - {path for path, _ in files})
+    return Observed(by_folder(files), missing, unknown | sparse, odd, bad_patterns)
+
+
+def _is_folder(found: object) -> bool:
+    return isinstance(found, tuple) and modes.S_ISDIR(found[4])
+
+
+def _absent(entries: Mapping[str, git.Tracked], absent: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Of what git's index has and nobody found: path -> blob; and what a sparse checkout leaves out, path -> why."""
+    sparse = {path: SPARSE for path in absent if path in entries and entries[path].tag == "S"}
+    missing = {path: entries[path].blob for path in absent if path in entries and path not in sparse}
+    return missing, sparse  # the others are gitlinks: submodules
 
 
 def ignore_rule(workspace: Workspace) -> tuple[Callable[[list[str]], list[str]], dict[str, str]]:

@@ -133,9 +133,10 @@ class Tracked:
     assumed: bool = False
 
 
-def tracked(root: str) -> dict[str, Tracked]:
-    """The index: path -> entry. Unmerged paths appear once, gitlinks are left out."""
-    out = run(root, "ls-files", "-s", "-v", "-z")
+def tracked(root: str, *scope: str) -> dict[str, Tracked]:
+    """The index, or what it has at or below the paths of a scope: path -> entry. Unmerged paths appear once, gitlinks are
+    left out."""
+    out = run(root, "--literal-pathspecs", "ls-files", "-s", "-v", "-z", "--", *_names(scope))
     found: dict[str, Tracked] = {}
     for record in out.split(b"\0"):
         if record:
@@ -159,8 +160,8 @@ def converted(root: str, paths: Iterable[str]) -> set[str]:
 
 
 def tracked_paths(root: str, *scope: str) -> list[str]:
-    """Paths of the index, without their blobs: half the work of `tracked`."""
-    out = run(root, "ls-files", "-z", "--", *scope)
+    """Paths of the index (at or below those of a scope), without their blobs: half the work of `tracked`."""
+    out = run(root, "--literal-pathspecs", "ls-files", "-z", "--", *_names(scope))
     return list(dict.fromkeys(split_names(out)))  # an unmerged path stands there up to three times
 
 
@@ -168,12 +169,16 @@ def tracked_paths(root: str, *scope: str) -> list[str]:
 _CLOSED = re.compile(rb"could not open directory '(.*?)/?': [^\n]+\n", re.DOTALL)
 
 
-def untracked_paths(root: str) -> tuple[list[str], list[str]]:
-    """(untracked files that no rule of .gitignore excludes, folders that git could not read)."""
-    done = attempt(root, "ls-files", "-o", "-z", "--exclude-standard")
+def untracked_paths(root: str, *scope: str) -> tuple[list[str], list[str]]:
+    """(untracked files that no rule of .gitignore excludes, folders that git could not read); of a scope, or all."""
+    done = attempt(root, "--literal-pathspecs", "ls-files", "-o", "-z", "--exclude-standard", "--", *_names(scope))
     closed = [from_bytes(match[1]) for match in _CLOSED.finditer(done.stderr)]
     names = split_names(done.stdout)
     return [name for name in names if not name.endswith("/")], closed
+
+
+def _names(paths: Iterable[str]) -> list[str]:
+    return [os.fsdecode(to_bytes(path)) for path in paths]
 
 
 def head(root: str) -> str | None:

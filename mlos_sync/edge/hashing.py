@@ -17,9 +17,15 @@ OURS = 0.4  # of the walk: the other process has to start and its answer to trav
 SMALL = 200  # up to so many files one worker is enough; a second costs more than it saves
 
 
-def hash_files(root: str, paths: list[str], algorithm: str) -> Iterator[tuple[str, Hashed | str]]:
-    """(path, its hashes or why it has none), in no order. `algorithm` is git's object format, sha1 or sha256."""
+def hash_files(
+    root: str, paths: list[str], algorithm: str, kept: Kept | None = None
+) -> Iterator[tuple[str, Hashed | str]]:
+    """(path, its hashes or why it has none), in no order. `algorithm` is git's object format, sha1 or sha256. A few are left
+    to a worker that is `kept`, where there is one."""
     if not paths:
+        return
+    if kept is not None and len(paths) <= SMALL:
+        yield from zip(paths, map(_answered, kept.ask(root, paths, algorithm)), strict=True)
         return
     count = 1 if len(paths) <= SMALL else min(4, os.cpu_count() or 1)
     batches = [paths[n : n + BATCH] for n in range(0, len(paths), BATCH)]
@@ -37,7 +43,7 @@ def hash_files(root: str, paths: list[str], algorithm: str) -> Iterator[tuple[st
                 if following := next(todo, None):
                     running[threads.submit(worker.ask, following)] = (worker, following)
                 for path, answer in zip(batch, answers, strict=True):
-                    yield path, answer if isinstance(answer, str) else Hashed(*answer)  # type: ignore[misc]
+                    yield path, _answered(answer)
     finally:
         for worker in workers:
             worker.stop()
@@ -93,6 +99,36 @@ def _names(paths: list[str]) -> list[bytes]:
     """File-system names. Most paths are ASCII, and one conversion of all is ten times faster than one each."""
     joined = "\0".join(paths)
     return joined.encode().split(b"\0") if paths and joined.isascii() else [to_bytes(path) for path in paths]
+
+
+class Kept:
+    """A hashing process that outlives one sync: to start one takes 20 ms, which a watcher would spend at each edit."""
+
+    def __init__(self) -> None:
+        self._worker: _Worker | None = None
+        self._for = ("", "")
+
+    def ask(self, root: str, paths: list[str], algorithm: str) -> list[object]:
+        """Hash one batch. Raises SurroundingsError when the process has ended; the next question starts another."""
+        if self._for != (root, algorithm):
+            self.stop()
+        if self._worker is None:
+            self._worker, self._for = _Worker(root, algorithm), (root, algorithm)
+        try:
+            return self._worker.ask(paths)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the process, if there is one."""
+        if self._worker is not None:
+            self._worker.stop()
+        self._worker = None
+
+
+def _answered(answer: object) -> Hashed | str:
+    return answer if isinstance(answer, str) else Hashed(*answer)  # type: ignore[misc]
 
 
 class _Worker:

@@ -7,12 +7,14 @@ Nobody else opens the database file here: closing any other descriptor of it wou
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakSet
 
 from mlos_sync.edge.turns import PATIENCE as PATIENCE  # this module is where callers look for both
 from mlos_sync.edge.turns import writer_lock as writer_lock
@@ -135,11 +137,33 @@ def _quoted(path: str) -> str:
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in os.fsencode(path))
 
 
+class _Kept(sqlite3.Connection):
+    """A connection that can be referred to weakly."""
+
+
+_OPEN: WeakSet[_Kept] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """The last connection to a database takes its write-ahead log away when it closes; a process that ends closes nothing
+    that hangs in a cycle."""
+    for connection in list(_OPEN):
+        with contextlib.suppress(sqlite3.Error):  # another thread's
+            connection.close()
+
+
 def _open(uri: str, patience: float = PATIENCE) -> Connection:
     # No trusted_schema=OFF: SQLite 3.40 then calls json_valid() in our own CHECKs unsafe. The file is ours alone (0600).
     connection = sqlite3.connect(
-        uri, uri=uri.startswith("file:"), isolation_level=None, timeout=patience, cached_statements=_STATEMENTS
+        uri,
+        uri=uri.startswith("file:"),
+        isolation_level=None,
+        timeout=patience,
+        cached_statements=_STATEMENTS,
+        factory=_Kept,
     )
+    _OPEN.add(connection)
     for pragma in (
         "synchronous = NORMAL", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -32000",
         "wal_autocheckpoint = 0", "journal_size_limit = 0",
