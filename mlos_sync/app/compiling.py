@@ -103,6 +103,13 @@ def compile_views(index: Index, names: Iterable[str] = (), discard: bool = False
     )
 
 
+def freshen(index: Index) -> list[str]:
+    """Write the views that are out of date, and no other: neither one that was edited by hand, nor one that is not there.
+    Returns their paths. For a watcher, which asks nobody."""
+    stale = [one for one in plan(index, writes=True) if one.state == STALE]
+    return [one.path for one in stale if write(index, one)]
+
+
 def _unmerged(index: Index, planned: Iterable[Compiled]) -> set[str]:
     """The views that a merge left in conflict, also those that were marked as merged with the conflict still in them."""
     tracked = git.tracked(index.workspace.root)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from typing import Any
 
-from mlos_sync.app import firing, freshness, indexing, journaling, publishing
+from mlos_sync.app import firing, freshness, indexing, journaling, publishing, standing
 from mlos_sync.app.opening import Index
 from mlos_sync.edge import store
 from mlos_sync.edge.workspace import Workspace
-
-WATCH_LOCK = "watch.lock"
 
 
 def status(index: Index) -> dict[str, Any]:
@@ -27,7 +23,6 @@ def status(index: Index) -> dict[str, Any]:
         for kind in ("needs", "tasks", "agents", "relationships")
     }
     (artifacts,) = db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
-    since = watcher_since(index.workspace)
     standings = firing.quick(index.workspace)
     hooks = [{"name": one.name, "path": one.path, "state": one.state} for one in standings]
     return {
@@ -38,7 +33,7 @@ def status(index: Index) -> dict[str, Any]:
         **counts,
         "pending_events": publishing.pending(index),
         "unnamed_events": len(journaling.unnamed(db)),
-        "watcher": {"running": since is not None, "since": since, "coverage": None},
+        "watcher": watcher(index.workspace),
         "hooks": hooks,
         "hooks_missing": firing.line(standings) or None,
         "conflicts": db.execute("SELECT count(*) FROM conflicts").fetchone()[0],
@@ -54,17 +49,8 @@ def status(index: Index) -> dict[str, Any]:
     }
 
 
-def watcher_since(workspace: Workspace) -> str | None:
-    """Since when a watcher runs in this worktree; None when none does. Reads only."""
-    path = os.path.join(workspace.state, WATCH_LOCK)
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return os.pread(descriptor, 200, 0).decode("utf-8", "replace").rpartition("since ")[2]
-    finally:
-        os.close(descriptor)
-    return None
+def watcher(workspace: Workspace) -> dict[str, Any]:
+    """What the watcher of this worktree says of itself, and whether one runs. Reads only."""
+    told = standing.of(workspace)
+    names = ("since", "pid", "state", "behind", "waits_for", "synced", "batches", "rescans", "coverage", "errors")
+    return {"running": told is not None, **{name: (told or {}).get(name) for name in names}}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from mlos_sync.app import collecting, deriving, freshness, indexing, looking, passing, publishing
+from mlos_sync.app import collecting, deriving, flagging, freshness, indexing, looking, passing, publishing
 from mlos_sync.app.annotations import overlay
 from mlos_sync.app.collecting import Collected
 from mlos_sync.app.folding import refold
@@ -180,6 +180,7 @@ def _apply(index: Index, plan: Plan, collected: Collected) -> None:
     db, changes = index.db, plan.changes
     with store.capture(db, on=False):
         indexing.apply(index, plan)
+        flagging.flag(index, plan)
         collecting.apply(index, plan, collected)
         if changes.added or changes.deleted or changes.moved:
             refold(db, freshness.records_naming_files(db))

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlos_sync import __version__
-from mlos_sync.cli import adopt, agents, current, data, edges, hooks, imports, past, views
+from mlos_sync.cli import adopt, agents, current, data, edges, hooks, imports, past, syncing, views
 from mlos_sync.cli.common import Json, open_here, put, say, settings, silence
 from mlos_sync.cli.narrowing import only_what_is_asked_for, quiet_first
+from mlos_sync.cli.syncing import skipped
 from mlos_sync.errors import MlosError
 
 if TYPE_CHECKING:
-    from mlos_sync.app.sync import Report
+    pass
 
 app = typer.Typer(
     name="mlos-sync",
@@ -36,6 +37,7 @@ views.register(app)
 adopt.register(app)
 imports.register(app)
 hooks.register(app)
+syncing.register(app)
 
 
 def _version(wanted: bool) -> None:
@@ -109,100 +111,6 @@ def uninstall(as_json: Json = False) -> None:
 
 
 @app.command()
-def sync(
-    paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]...", help="Only these files and folders.")
-    ] = None,
-    accept_deletes: Annotated[bool, typer.Option(help="Take a mass disappearance for what it is.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Bring the index to the state of the files, transcripts, commits and journal. Exit 1: something was skipped."""
-    from mlos_sync.app import sync as use_case
-    from mlos_sync.cli.common import inside, progress
-
-    index = open_here()
-    with progress("hashing") as told:
-        scope = tuple(inside(index.workspace, path) for path in paths or ())
-        report = use_case.sync(index, use_case.reach_of(index, scope), accept_deletes=accept_deletes, progress=told)
-    result = _sync_result(report)
-    say(_sync_lines(result), result, as_json)
-    if report.skipped:
-        raise typer.Exit(1)
-
-
-def _sync_result(report: Report) -> dict[str, Any]:
-    changes = report.changes
-    return {
-        "added": changes.added, "modified": changes.modified, "moved": [{"from": a, "to": b} for a, b in changes.moved],
-        "deleted": changes.deleted, "unchanged": changes.unchanged,
-        "skipped": _skipped(report),
-        "seconds": round(report.seconds, 3),
-    }  # fmt: skip
-
-
-@app.command()
-def watch(as_json: Json = False) -> None:
-    """Sync continuously, in the foreground: now, after every batch of changes, and once a minute anyway."""
-    import signal
-
-    from mlos_sync.app import watching
-
-    # TERM and HUP end it as Ctrl-C does; a transaction that was open is rolled back.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        for look in watching.looks(settings.folder):
-            if look.problem is not None:
-                say(f"mlos-sync: {look.problem.message}", error=True)
-            elif look.report is not None:
-                result = _sync_result(look.report)
-                say(_sync_lines(result), result, as_json)
-    except KeyboardInterrupt:
-        say("stopped", error=True)
-
-
-def _sync_lines(result: dict[str, Any], most: int = 20) -> list[str]:
-    lines = []
-    for mark, key in (("+", "added"), ("~", "modified"), ("-", "deleted")):
-        lines += [f"{mark} {path}" for path in result[key][:most]]
-        if len(result[key]) > most:
-            lines.append(f"{mark} … and {len(result[key]) - most} more")
-    lines += [f"> {one['from']} -> {one['to']}" for one in result["moved"][:most]]
-    lines += [f"! {one['path']}: {one['reason']}" for one in result["skipped"]]
-    counts = ", ".join(f"{len(result[key])} {key}" for key in ("added", "modified", "moved", "deleted"))
-    skipped = f", {len(result['skipped'])} skipped" if result["skipped"] else ""
-    return [*lines, f"{counts}, {result['unchanged']} unchanged{skipped} ({result['seconds']:.2f} s)"]
-
-
-@app.command()
-def status(
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 when the index is behind the files.")] = False,
-    as_json: Json = False,
-) -> None:
-    """How the index stands: freshness, counts, hooks, pending events, observations. Changes nothing."""
-    from mlos_sync.app import status as use_case
-
-    found = use_case.status(open_here())
-    changes = found["changes"]
-    behind = ", ".join(f"{len(changes[key])} {key}" for key in changes if changes[key])
-    lines = [
-        f"index     {'fresh' if found['fresh'] else f'behind: {behind} (run mlos-sync sync)'}",
-        f"head      {(found['head'] or 'unborn')[:12]}",
-        "counts    " + ", ".join(f"{found[k]} {k}" for k in ("artifacts", "needs", "tasks", "agents", "relationships")),
-        f"pending   {found['pending_events']} events in no commit of this branch yet"
-        + (
-            f", {found['unnamed_events']} of them only in commits that nothing names" if found["unnamed_events"] else ""
-        ),
-        f"hooks     {found['hooks_missing'] or hooks.told(found['hooks'])}",
-        f"conflicts {found['conflicts']}",
-        *(f"note      {one['subject']}: {one['message']}" for one in found["observations"]),
-    ]
-    say(lines, found, as_json)
-    if exit_code and not found["fresh"]:
-        raise typer.Exit(1)
-
-
-@app.command()
 def rebuild(
     check: Annotated[bool, typer.Option("--check", help="Only compare a new index with the live one.")] = False,
     with_hooks: Annotated[bool, typer.Option("--hooks", help="Install the git hooks of this clone too.")] = False,
@@ -226,16 +134,12 @@ def rebuild(
         say(f"an old index that could not be saved in whole is kept: {kept}", error=True)
     if missing:
         say(f"hooks {missing}", error=True)
-    skipped = _skipped(report)
-    result = {"artifacts": artifacts, "events": events, "skipped": skipped, "seconds": round(report.seconds, 3)}
-    lines = [f"! {one['path']}: {one['reason']}" for one in skipped]
+    left_out = skipped(report)
+    result = {"artifacts": artifacts, "events": events, "skipped": left_out, "seconds": round(report.seconds, 3)}
+    lines = [f"! {one['path']}: {one['reason']}" for one in left_out]
     say([*lines, f"{artifacts} artifacts, {events} events ({report.seconds:.2f} s)"], result, as_json)
-    if skipped:
+    if left_out:
         raise typer.Exit(1)
-
-
-def _skipped(report: Report) -> list[dict[str, str]]:
-    return [{"path": path, "reason": reason} for path, reason in report.skipped.items()]
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mlos_sync.cli.common import Json, inside, open_here, say, settings, table
+from mlos_sync.cli.syncing import settle
 
 transcripts = typer.Typer(help="Agent sessions, as their transcripts tell them.", invoke_without_command=True)
 
@@ -20,7 +21,14 @@ def register(app: typer.Typer) -> None:
     app.command()(pack)
 
 
-def why(subject: Annotated[str, typer.Argument(metavar="PATH|PATH:LINE|REF")], as_json: Json = False) -> None:
+def why(
+    subject: Annotated[str, typer.Argument(metavar="PATH|PATH:LINE|REF")],
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="First wait until everything written before is in the index; sync if need be."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Why a file exists: session, commit, task, need, each with its evidence. A record: what it led to."""
     from mlos_sync.app import finding
     from mlos_sync.app import why as use_case
@@ -28,6 +36,8 @@ def why(subject: Annotated[str, typer.Argument(metavar="PATH|PATH:LINE|REF")], a
     from mlos_sync.errors import UsageError
 
     index = open_here()
+    if wait:
+        settle(index)
     if subject.startswith("session:"):
         subject = use_case.session_agent(index, subject.removeprefix("session:"))
     reference = parse(subject)

@@ -177,6 +177,23 @@ def untracked_paths(root: str, *scope: str) -> tuple[list[str], list[str]]:
     return [name for name in names if not name.endswith("/")], closed
 
 
+def ignored_folders(root: str, *scope: str) -> set[str]:
+    """Folders, at or below some or anywhere, that git looks into for nothing but what is tracked: a rule excludes them."""
+    out = run(
+        root,
+        "--literal-pathspecs",
+        "ls-files",
+        "-o",
+        "-i",
+        "-z",
+        "--exclude-standard",
+        "--directory",
+        "--",
+        *_names(scope),
+    )
+    return {name[:-1] for name in split_names(out) if name.endswith("/")}
+
+
 def _names(paths: Iterable[str]) -> list[str]:
     return [os.fsdecode(to_bytes(path)) for path in paths]
 

@@ -1,82 +1,92 @@
-"""Events of the file system as hints: "something happened", batched. The only module that imports watchdog.
-
-An event is never believed, only taken as a reason to look. Watchdog may lose events, run out of watches or lose its
-reader thread without saying so (all seen with 7.1), so whoever iterates must also look from time to time on its own:
-`batches` hands out an empty batch when `longest` seconds have passed without one.
-"""
+"""Watches of folders: what happens directly in them is put into `hints`. How that is done depends on the system."""
 
 from __future__ import annotations
 
+import errno
 import os
-import queue
-import time
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable
+from typing import Protocol
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
-
-# Reading a file makes "opened" and "closed_no_write" events: with those, our own hashing would wake us for ever.
-KINDS = frozenset({"created", "modified", "moved", "deleted", "closed"})
+from mlos_sync.edge.hints import PROBE, Accept, Hints, everything
 
 
-class _Hints(FileSystemEventHandler):
-    """Puts the paths of events that matter into a queue."""
+class Tree(Protocol):
+    """What a system has to offer (`watch_linux`, `watch_elsewhere`)."""
 
-    def __init__(self, into: queue.SimpleQueue[str]) -> None:
-        self._into = into
+    def add(self, folder: str, accept: Accept) -> None: ...
+    def has(self, folder: str) -> bool: ...
+    def remove(self, folder: str) -> None: ...
+    def folders(self) -> frozenset[str]: ...
+    def probe(self, name: str) -> None: ...
+    def close(self) -> None: ...
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type in KINDS and not (event.is_directory and event.event_type == "modified"):
-            self._into.put(os.fsdecode(event.dest_path or event.src_path))
 
+class Watch:
+    """Watches of folders, each for the names directly in it.
 
-def batches(root: str, git_dir: str, *, quiet: float, most: float, longest: float) -> Iterator[frozenset[str]]:
-    """Sets of absolute paths that may have changed under `root`, and, for commits, directly in `git_dir`.
-
-    A batch ends after `quiet` seconds without an event, or `most` seconds after its first. The first batch is empty
-    and comes at once: by then the watches stand, so a look that begins now misses nothing.
+    `cookies` is a folder of ours: a file that comes there is somebody's question, and one that is touched there answers a
+    probe.
     """
-    into: queue.SimpleQueue[str] = queue.SimpleQueue()
-    observer, handler = Observer(), _Hints(into)
-    watched: set[str] = set()
-    observer.schedule(handler, root, recursive=False)
-    observer.schedule(handler, git_dir, recursive=False)
-    _watch_folders(observer, handler, root, watched)
-    observer.start()
-    try:
-        yield frozenset()
-        while True:
-            found = _gather(into, quiet, most, longest)
-            if any(os.path.dirname(path) == root for path in found):
-                _watch_folders(observer, handler, root, watched)
-            yield found
-    finally:
-        observer.stop()
-        observer.join(timeout=2)
 
-
-def _watch_folders(observer: BaseObserver, handler: _Hints, root: str, watched: set[str]) -> None:
-    """Watch every top-level folder but git's own, whose object store is large and says nothing."""
-    with os.scandir(root) as entries:
-        folders = {entry.path for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != ".git"}
-    for path in sorted(folders - watched):
-        observer.schedule(handler, path, recursive=True)
-    watched.clear()
-    watched.update(folders)
-
-
-def _gather(into: queue.SimpleQueue[str], quiet: float, most: float, longest: float) -> frozenset[str]:
-    found: set[str] = set()
-    deadline = time.monotonic() + longest
-    while True:
-        wait = min(quiet, deadline - time.monotonic()) if found else deadline - time.monotonic()
+    def __init__(self, hints: Hints, cookies: str) -> None:
+        """Raises OSError where the system gives no more."""
+        self._probe = os.path.join(cookies, PROBE)
+        with open(self._probe, "ab"):
+            pass
+        self._tree = _tree(hints, cookies)
         try:
-            path = into.get(timeout=max(wait, 0))
-        except queue.Empty:
-            return frozenset(found)
-        if not found:
-            deadline = time.monotonic() + most
-        found.add(path)
-        if time.monotonic() >= deadline:
-            return frozenset(found)
+            self._tree.add(cookies, everything)
+        except BaseException:
+            self.close()
+            raise
+
+    def cover(self, folders: Iterable[str], accept: Accept = everything) -> dict[str, str]:
+        """Watch folders: those that could not be watched, with the reason. One that has gone is none of them."""
+        refused: dict[str, str] = {}
+        is_full = False
+        for folder in folders:
+            try:
+                if is_full:
+                    refused[folder] = LIMIT
+                else:
+                    self._tree.add(folder, accept)
+            except OSError as error:
+                is_full = error.errno == errno.ENOSPC
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    refused[folder] = LIMIT if is_full else error.strerror or "refused"
+        return refused
+
+    def uncover(self, folder: str) -> None:
+        """Watch a folder and those below it no more: it was moved away, and its watches would go with it."""
+        self._tree.remove(folder)
+
+    def has(self, folder: str) -> bool:
+        """Whether a folder is watched."""
+        return self._tree.has(folder)
+
+    @property
+    def covered(self) -> frozenset[str]:
+        """The folders that are watched."""
+        return self._tree.folders()
+
+    def probe(self) -> None:
+        """Make an event; `hints.is_proved` says whether it came."""
+        self._tree.probe(self._probe)
+
+    def close(self) -> None:
+        """Watch nothing any more. Waits two seconds at most."""
+        self._tree.close()
+
+
+LIMIT = "watch limit"
+
+
+def _tree(hints: Hints, cookies: str) -> Tree:
+    if sys.platform.startswith("linux"):
+        from mlos_sync.edge.watch_linux import Inotify
+
+        return Inotify(hints, cookies)
+    from mlos_sync.edge.watch_elsewhere import Recursive
+
+    return Recursive(hints, cookies)

@@ -1,0 +1,185 @@
+"""Which folders a watcher watches, why some cannot be, and which file systems tell nothing of changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from mlos_sync.core.paths import JOURNAL, from_text
+from mlos_sync.edge import files, git, mounts, operations
+from mlos_sync.edge.hints import everything
+from mlos_sync.edge.ledger import NAME as LEDGER
+from mlos_sync.edge.watch import LIMIT, Watch
+from mlos_sync.edge.workspace import Workspace
+
+_LISTED = 20  # folders that are named where some are not watched
+# What else lies in the git directory changes with every command that only reads, or says nothing of the tree.
+_GIT_NAMES = frozenset(("HEAD", "ORIG_HEAD", "packed-refs", "shallow", "config", "config.worktree", *operations.MARKS))
+
+
+@dataclass(slots=True)
+class Coverage:
+    """What is watched and what is not: `refused` folder -> reason; `silent` mount point -> its file system."""
+
+    wanted: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    silent: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def polled(self) -> list[str]:
+        """The workspace paths that must be looked at from time to time ("" is all)."""
+        return sorted({*self.refused, *self.silent})
+
+    def told(self) -> dict[str, object]:
+        """For `status`: numbers, what is polled instead, why, and the cure."""
+        said: dict[str, object] = {"folders": self.wanted, "watched": self.wanted - len(self.refused)}
+        polled = [{"path": path, "reason": reason} for path, reason in sorted({**self.refused, **self.silent}.items())]
+        cures = [cure() for reason, cure in _CURES.items() if reason in {one["reason"] for one in polled}]
+        return {**said, "polled": len(polled), "parts": polled[:_LISTED], "cure": " ".join(cures) or None}
+
+
+def _limit_cure() -> str:
+    name = "fs.inotify.max_user_watches"
+    try:
+        with open("/proc/sys/fs/inotify/max_user_watches") as file:
+            wanted = max(2 * int(file.read()), 524_288)
+    except (OSError, ValueError):
+        wanted = 524_288
+    return f"raise the limit: sudo sysctl -w {name}={wanted} (to keep it: a line {name}={wanted} in /etc/sysctl.d)"
+
+
+_CURES: dict[str, Callable[[], str]] = {LIMIT: _limit_cure}
+
+
+def cover(watch: Watch, workspace: Workspace) -> Coverage:
+    """Watch all that matters: the tree, the git directory, private transcripts. What is watched already stays."""
+    found = Coverage()
+    for folder in beside(workspace):
+        watch.cover([folder], _accept(workspace, folder))
+    _cover_tree(watch, workspace, ("",), found)
+    found.wanted = len(found.refused) + sum(1 for one in watch.covered if is_inside(workspace, one))
+    found.silent = {_path(workspace, place): kind for place, kind in mounts.silent(workspace.root).items()}
+    return found
+
+
+def extend(watch: Watch, workspace: Workspace, names: Iterable[str], coverage: Coverage) -> None:
+    """Watch folders that came, by their absolute names, and what is in them; those that went are watched no more."""
+    came = []
+    for name in sorted(names):
+        if not os.path.isdir(name) or os.path.islink(name):
+            watch.uncover(name)
+        elif is_inside(workspace, name):
+            came.append(_path(workspace, name))
+        elif _is_ref(workspace, name):
+            watch.cover(_folders_below(name))
+    gone = {path for path in coverage.refused if not os.path.isdir(workspace.absolute(path))}
+    for path in gone:
+        del coverage.refused[path]
+    if came:
+        _cover_tree(watch, workspace, tuple(came), coverage)
+    if came or gone:
+        coverage.wanted = len(coverage.refused) + sum(1 for one in watch.covered if is_inside(workspace, one))
+
+
+def beside(workspace: Workspace) -> Iterator[str]:
+    """Folders beside the tree that tell of commits, records and transcripts."""
+    for folder in dict.fromkeys((workspace.git_dir, workspace.common_dir, workspace.common)):
+        yield folder
+    yield from _folders_below(os.path.join(workspace.common_dir, "refs"))
+    for folder in private_folders(workspace):
+        yield from _folders_below(folder)
+
+
+def private_folders(workspace: Workspace) -> list[str]:
+    """Where transcripts lie that git ignores, or that are outside: absolute names."""
+    named = [one for one in git.config_values(workspace.root, "mlos-sync.transcripts") if one]
+    folders = [os.path.join(workspace.root, os.path.expanduser(one)) for one in named]
+    return folders + [os.path.join(workspace.root, one) for one in workspace.config.transcripts.folders]
+
+
+def _accept(workspace: Workspace, folder: str) -> Callable[[str], bool]:
+    if folder == workspace.common:
+        return LEDGER.__eq__
+    if folder in (workspace.git_dir, workspace.common_dir):
+        return _GIT_NAMES.__contains__
+    return everything
+
+
+def _cover_tree(watch: Watch, workspace: Workspace, below: tuple[str, ...], found: Coverage) -> None:
+    paths = list(folders(workspace, below))
+    refused = watch.cover(_name(workspace, path) for path in paths)
+    again = {_path(workspace, name): reason for name, reason in refused.items()}
+    for path in paths:
+        found.refused.pop(path, None)
+    found.refused.update(again)
+
+
+def folders(workspace: Workspace, below: tuple[str, ...] = ("",)) -> Iterator[str]:
+    """The folders at or below some, as workspace paths, that a walk looks into: neither ignored nor a repository of its own,
+    no link."""
+    ignored = git.ignored_folders(workspace.root, *(path for path in below if path))
+    keep, _ = files.ignore_rule(workspace)
+    waiting = [path for path in below if not _is_ignored(path, ignored)]
+    while waiting:
+        path = waiting.pop()
+        inside = _folders_in(_name(workspace, path), path)
+        if inside is None:
+            continue
+        yield path
+        waiting += [
+            one for one in inside
+            if one not in ignored and (f"{one}/".startswith(JOURNAL) or keep([f"{one}/"]))
+        ]  # fmt: skip
+
+
+def _is_ignored(path: str, ignored: set[str]) -> bool:
+    while path:
+        if path in ignored:
+            return True
+        path = path.rpartition("/")[0]
+    return False
+
+
+def _folders_in(name: str, path: str) -> list[str] | None:
+    """The folders in a folder; None for what is none, or is a repository of its own."""
+    found = []
+    try:
+        with os.scandir(name) as entries:
+            for entry in entries:
+                if entry.name == ".git":
+                    if path:
+                        return None
+                elif entry.is_dir(follow_symlinks=False):
+                    found.append(f"{path}/{from_text(entry.name)}" if path else from_text(entry.name))
+    except OSError:
+        return None if not os.path.isdir(name) else []
+    return found
+
+
+def _folders_below(top: str) -> Iterator[str]:
+    if os.path.isfile(top):
+        yield os.path.dirname(top)
+    for folder, _, _ in os.walk(top):
+        yield folder
+
+
+def _is_ref(workspace: Workspace, name: str) -> bool:
+    return name.startswith((os.path.join(workspace.common_dir, "refs") + os.sep, *private_folders(workspace)))
+
+
+def is_inside(workspace: Workspace, name: str) -> bool:
+    """Whether an absolute name is of the tree, not of the git directory."""
+    if name == workspace.root:
+        return True
+    return name.startswith(workspace.root + os.sep) and not (name + os.sep).startswith(
+        (workspace.git_dir + os.sep, workspace.common_dir + os.sep)
+    )
+
+
+def _name(workspace: Workspace, path: str) -> str:
+    return os.fsdecode(workspace.absolute(path)) if path else workspace.root
+
+
+def _path(workspace: Workspace, name: str) -> str:
+    return "" if name == workspace.root else from_text(name[len(workspace.root) + 1 :])

@@ -1,0 +1,147 @@
+"""The one watcher of a worktree: a lock that dies with its process, and in the locked file what it says of itself.
+
+`watch.lock` holds one JSON object in its first block, written in one call: `status` reads it without asking the watcher.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlos_sync.core.times import iso
+from mlos_sync.edge.workspace import Workspace
+from mlos_sync.errors import SurroundingsError
+
+LOCK = "watch.lock"
+LISTENING = "listening"  # our post-index-change hook, where it is installed, leaves notes only while this file is there
+COOKIES = "watch"  # our folder for questions and probes
+BLOCK = 4096
+_ERRORS = 5
+_TRIES = 6
+
+
+@dataclass(slots=True)
+class Standing:
+    """What a watcher says of itself. Times are `2026-11-28T10:00:00Z`; `behind` is since when changes wait, `waits_for` why."""
+
+    root: str
+    pid: int = field(default_factory=os.getpid)
+    since: str = field(default_factory=lambda: iso(int(time.time() * 1000)))
+    state: str = "starting"  # then live, waiting (for git), away (the root has gone)
+    behind: str | None = None
+    waits_for: str | None = None
+    synced: str | None = None
+    batches: int = 0
+    rescans: dict[str, int] = field(default_factory=dict)  # why all was looked at -> how often
+    coverage: dict[str, object] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)  # the last few, newest first, each with its time
+
+    def failed(self, words: str) -> None:
+        """Note an error."""
+        self.errors = [f"{iso(int(time.time() * 1000))} {words}", *self.errors][:_ERRORS]
+
+
+class Lock:
+    """The held lock; `tell` replaces what stands in it."""
+
+    def __init__(self, workspace: Workspace, descriptor: int) -> None:
+        self.name = os.path.join(workspace.state, LOCK)
+        self._descriptor = descriptor
+        self._told = b""
+
+    def tell(self, standing: Standing) -> None:
+        """Say how the watcher stands, where that changed."""
+        told = {name: getattr(standing, name) for name in Standing.__slots__}
+        data = json.dumps(told, ensure_ascii=True).encode()
+        if len(data) > BLOCK - 1:
+            data = json.dumps(told | {"errors": [], "coverage": _short(standing.coverage)}, ensure_ascii=True).encode()
+        if data != self._told:
+            self._told = data
+            with contextlib.suppress(OSError):  # a full disk is no reason to stop watching
+                os.pwrite(self._descriptor, data.ljust(BLOCK), 0)
+
+    def is_ours(self) -> bool:
+        """Whether the file that we have locked is the one that the next watcher would lock."""
+        try:
+            there = os.stat(self.name, follow_symlinks=False)
+        except OSError:
+            return False
+        return os.path.samestat(there, os.fstat(self._descriptor))
+
+
+def _short(coverage: dict[str, object]) -> dict[str, object]:
+    return {**coverage, "parts": []}
+
+
+@contextlib.contextmanager
+def only_one(workspace: Workspace) -> Iterator[Lock]:
+    """Hold this worktree's watcher lock; it dies with the process, so nothing stale can block. Raises SurroundingsError
+    where another one holds it."""
+    os.makedirs(os.path.join(workspace.state, COOKIES), mode=0o700, exist_ok=True)
+    name = os.path.join(workspace.state, LOCK)
+    descriptor = os.open(name, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    listening = os.path.join(workspace.state, LISTENING)
+    try:
+        _lock(descriptor)
+        _forget_questions(workspace)
+        with contextlib.suppress(OSError), open(listening, "wb"):
+            pass
+        yield Lock(workspace, descriptor)
+    finally:
+        with contextlib.suppress(OSError):  # `uninstall` may have taken the folder
+            os.unlink(listening)
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    for _ in range(_TRIES):  # whoever asks for the watcher's state holds it for an instant, too
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(0.05)
+    other = _parsed(descriptor)
+    who = f"process {other.get('pid', '?')} since {other.get('since', '?')}, of {other.get('root', '?')}"
+    raise SurroundingsError(
+        f"this worktree is watched already ({who})", f"stop that watcher first: kill {other.get('pid', 'PID')}"
+    )
+
+
+def _forget_questions(workspace: Workspace) -> None:
+    """Whoever asked a watcher that has gone has looked for himself by now."""
+    folder = os.path.join(workspace.state, COOKIES)
+    for name in os.listdir(folder):
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(folder, name))
+
+
+def of(workspace: Workspace) -> dict[str, Any] | None:
+    """What the running watcher of a worktree says of itself (see `Standing`); None when none runs. Reads only."""
+    try:
+        descriptor = os.open(os.path.join(workspace.state, LOCK), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _parsed(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _parsed(descriptor: int) -> dict[str, Any]:
+    """What stands in the locked file; empty where it is just being written, or another version wrote it."""
+    for _ in range(3):
+        with contextlib.suppress(ValueError, OSError):
+            found = json.loads(os.pread(descriptor, BLOCK, 0))
+            if isinstance(found, dict):
+                return found
+        time.sleep(0.01)
+    return {}

@@ -1,0 +1,51 @@
+"""File systems that do not tell of every change: inotify sees only what goes through this kernel, and through this mount.
+
+By `/proc/self/mountinfo` (proc(5)); where there is none (macOS) nothing is said.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+# Changes that others make on the server, or on the host, come without an event. See docker/for-win 12766 and WSL 4739 for
+# mounts that are shared with a virtual machine.
+SILENT = {
+    "nfs": "network", "nfs4": "network", "cifs": "network", "smb3": "network", "smbfs": "network", "ncpfs": "network",
+    "afs": "network", "ceph": "network", "glusterfs": "network", "lustre": "network", "9p": "shared with the host",
+    "virtiofs": "shared with the host", "vboxsf": "shared with the host", "drvfs": "shared with the host",
+    "prl_fs": "shared with the host", "vmhgfs": "shared with the host", "fakeowner": "shared with the host",
+    "overlay": "overlay, whose lower layers may change unseen",
+}  # fmt: skip
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+def silent(root: str, table: str = "/proc/self/mountinfo") -> dict[str, str]:
+    """The mount points that hold `root` (told as `root` itself) or lie below it and whose file system keeps changes to
+    itself -> what it is."""
+    holding, found = ("", ""), {}
+    for place, kind in _mounts(table):
+        word = SILENT.get(kind) or ("network or user space" if kind.startswith("fuse") else "")
+        told = f"{kind} ({word})" if word else ""
+        if place.startswith(root.rstrip("/") + "/"):
+            found[place] = told
+        elif (root == place or root.startswith(place.rstrip("/") + "/")) and len(place) >= len(holding[0]):
+            holding = (place, told)  # of two mounts on one place the later one is seen
+    found[root] = found.get(root) or holding[1]
+    return {place: told for place, told in found.items() if told}
+
+
+def _mounts(table: str) -> list[tuple[str, str]]:
+    """(mount point, type of file system), in the order of mounting."""
+    try:
+        with open(table, "rb") as file:
+            lines = os.fsdecode(file.read()).splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        fields, kinds = before.split(" "), after.split(" ")
+        if len(fields) > 4 and kinds[0]:
+            found.append((_ESCAPE.sub(lambda m: chr(int(m[1], 8)), fields[4]), kinds[0]))
+    return found

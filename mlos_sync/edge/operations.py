@@ -1,0 +1,68 @@
+"""What git, or a hook that git runs, is doing in a work tree just now: what lies there then is nobody's last word."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from mlos_sync.edge.files import is_alive
+
+# Files and folders of the git directory that stand while an operation goes on, also while it waits for somebody to solve a
+# conflict (git's own `wt-status.c` looks at the same).
+MARKS = {
+    "MERGE_HEAD": "a merge", "rebase-merge": "a rebase", "rebase-apply": "a rebase or git am",
+    "CHERRY_PICK_HEAD": "a cherry-pick", "REVERT_HEAD": "a revert", "sequencer": "a cherry-pick or revert",
+    "BISECT_LOG": "a bisect",
+}  # fmt: skip
+LOCKED = "git's index lock"
+PATIENCE = 30.0  # seconds after which a lock that stands alone was left behind by a git that was killed
+_COMMIT = 3600.0  # seconds that hooks of one commit may take
+
+
+def going_on(root: str, git_dir: str) -> str | None:
+    """What is going on, in words; None where the work tree is as somebody left it."""
+    for name, words in MARKS.items():
+        if os.path.lexists(os.path.join(git_dir, name)):
+            return words
+    with contextlib.suppress(OSError):
+        if time.time() - os.lstat(os.path.join(git_dir, "index.lock")).st_mtime < PATIENCE:
+            return LOCKED
+    if _is_committing(os.path.join(git_dir, "mlos")) or _has_stashed(root):
+        return "hooks of a commit"
+    return None
+
+
+def _is_committing(state: str) -> bool:
+    """Whether hooks of `git commit` run: ours noted who started it, and the hook of messages, which comes when the others
+    are done, has not run since."""
+    try:
+        began = os.stat(os.path.join(state, "fired-pre-commit")).st_mtime
+        with open(os.path.join(state, "fired-pre-commit"), "rb") as file:
+            process = file.read(20).strip()
+    except OSError:
+        return False
+    with contextlib.suppress(OSError):
+        if os.stat(os.path.join(state, "fired-prepare-commit-msg")).st_mtime >= began:
+            return False
+    return process.isdigit() and time.time() - began < _COMMIT and is_alive(int(process))
+
+
+def _has_stashed(root: str) -> bool:
+    """Whether the program pre-commit has put unstaged edits aside here: it keeps them as `patch<time>-<process>` in its
+    cache (pre_commit/staged_files_only.py)."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = os.environ.get("PRE_COMMIT_HOME") or os.path.join(cache, "pre-commit")
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith("patch")]
+    except OSError:
+        return False
+    processes = [name.rpartition("-")[2] for name in names]
+    return any(one.isdigit() and is_alive(int(one)) and _works_in(int(one), root) for one in processes)
+
+
+def _works_in(process: int, root: str) -> bool:
+    try:
+        return os.path.realpath(f"/proc/{process}/cwd") == os.path.realpath(root)
+    except OSError:
+        return True  # nobody can tell
