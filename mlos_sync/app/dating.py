@@ -115,10 +115,8 @@ def _changed_on_disk(db: store.Connection, path: str) -> str | None:
 
 def settle_moves(root: str, db: store.Connection, paths: Collection[str]) -> None:
     """Where a file came from is known from a move that no commit tells yet: HEAD moved, so look again. Once a commit has
-    taken the old path away its history decides; and what a reset took back is a move that no commit tells."""
-    named = "SELECT 1 FROM mentions WHERE target >= 'artifact:' AND target < 'artifact;' UNION ALL SELECT 1 FROM claims LIMIT 1"
-    if not db.execute(named).fetchone():
-        return
+    taken the old path away its history decides; and what a reset took back is a move that no commit tells. Also where
+    nobody names a file yet: whoever does later asks for where it came from."""
     rows = db.execute(
         "SELECT last_path FROM artifacts WHERE file_path IS NOT NULL AND last_path IS NOT NULL"
     ).fetchall()

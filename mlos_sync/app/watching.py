@@ -281,7 +281,7 @@ class _Watcher:
                 self.standing.state = "live"
                 self.pending.all("the workspace came back")
             return
-        if there and os.path.isdir(self.workspace.git_dir) and not os.path.lexists(self.lock.name):
+        if os.path.isdir(self.workspace.git_dir) and not os.path.lexists(self.lock.name):
             raise SurroundingsError(
                 "the git directory is another one now, or mlos-sync was taken out of it",
                 "if it shall be a workspace: mlos-sync init, then start the watcher again",

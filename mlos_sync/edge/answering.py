@@ -4,6 +4,7 @@ process of ours shall start fast."""
 from __future__ import annotations
 
 import marshal
+import os
 import signal
 import sys
 
@@ -24,5 +25,8 @@ def questions() -> Iterator[Any]:
 def answer(value: Any) -> None:
     """Answer the last question."""
     data = marshal.dumps(value)
-    sys.stdout.buffer.write(len(data).to_bytes(8, "big") + data)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(len(data).to_bytes(8, "big") + data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os._exit(0)  # the parent was killed: nobody is left to be told

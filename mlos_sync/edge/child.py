@@ -8,6 +8,7 @@ import marshal
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mlos_sync.errors import SurroundingsError
@@ -42,6 +43,10 @@ class Child:
         except (OSError, EOFError, ValueError):
             raise _ended() from None
 
+    def kill(self) -> None:
+        """End the process whatever it is at; whoever waits for its answer is told."""
+        self._process.kill()
+
     def stop(self) -> None:
         """End the process and wait for it."""
         for pipe in (self._process.stdin, self._process.stdout):
@@ -49,6 +54,21 @@ class Child:
                 with contextlib.suppress(OSError):  # it has ended, and what was to be asked cannot be flushed
                     pipe.close()
         self._process.wait()
+
+
+@contextlib.contextmanager
+def ending(children: Sequence[Child]) -> Iterator[None]:
+    """Children that end with the block; at once where it does not come to its end, so that Ctrl-C waits for no large file and
+    no thread for an answer."""
+    try:
+        yield
+    except BaseException:
+        for one in children:
+            one.kill()
+        raise
+    finally:
+        for one in children:
+            one.stop()
 
 
 def _ended() -> SurroundingsError:

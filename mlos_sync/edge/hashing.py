@@ -9,7 +9,7 @@ from itertools import islice
 
 from mlos_sync.core.changes import Hashed
 from mlos_sync.core.paths import to_bytes
-from mlos_sync.edge.child import Child
+from mlos_sync.edge.child import Child, ending
 
 BATCH = 400
 MANY = 20_000
@@ -30,23 +30,19 @@ def hash_files(
     count = 1 if len(paths) <= SMALL else min(4, os.cpu_count() or 1)
     batches = [paths[n : n + BATCH] for n in range(0, len(paths), BATCH)]
     workers = [_Worker(root, algorithm) for _ in range(count)]
-    try:
-        with ThreadPoolExecutor(count) as threads:
-            todo = iter(batches)
-            running: dict[Future[list[object]], tuple[_Worker, list[str]]] = {}
-            for worker, batch in zip(workers, islice(todo, count), strict=False):
-                running[threads.submit(worker.ask, batch)] = (worker, batch)
-            while running:
-                done = next(iter(running))
-                worker, batch = running.pop(done)
-                answers = done.result()
-                if following := next(todo, None):
-                    running[threads.submit(worker.ask, following)] = (worker, following)
-                for path, answer in zip(batch, answers, strict=True):
-                    yield path, _answered(answer)
-    finally:
-        for worker in workers:
-            worker.stop()
+    with ThreadPoolExecutor(count) as threads, ending(workers):
+        todo = iter(batches)
+        running: dict[Future[list[object]], tuple[_Worker, list[str]]] = {}
+        for worker, batch in zip(workers, islice(todo, count), strict=False):
+            running[threads.submit(worker.job, batch)] = (worker, batch)
+        while running:
+            done = next(iter(running))
+            worker, batch = running.pop(done)
+            answers = done.result()
+            if following := next(todo, None):
+                running[threads.submit(worker.job, following)] = (worker, following)
+            for path, answer in zip(batch, answers, strict=True):
+                yield path, _answered(answer)
 
 
 def hash_written(root: str, contents: Mapping[str, bytes], algorithm: str) -> Iterator[tuple[str, Hashed]]:
@@ -75,14 +71,11 @@ def stat_files(root: str, paths: list[str], meanwhile: Callable[[], None] = lamb
         return _stats(root, paths)
     share = int(len(paths) * OURS)
     worker = _Worker(root, "sha1")
-    try:
-        with ThreadPoolExecutor(1) as other:
-            theirs = other.submit(worker.ask, paths[share:], "stat")
-            meanwhile()
-            ours = _stats(root, paths[:share])
-            return ours + theirs.result()
-    finally:
-        worker.stop()
+    with ThreadPoolExecutor(1) as other, ending([worker]):
+        theirs = other.submit(worker.job, paths[share:], "stat")
+        meanwhile()
+        ours = _stats(root, paths[:share])
+        return ours + theirs.result()
 
 
 def _stats(root: str, paths: list[str]) -> list[object]:
@@ -115,8 +108,9 @@ class Kept:
         if self._worker is None:
             self._worker, self._for = _Worker(root, algorithm), (root, algorithm)
         try:
-            return self._worker.ask(paths)
+            return self._worker.job(paths)
         except BaseException:
+            self._worker.kill()
             self.stop()
             raise
 
@@ -131,14 +125,13 @@ def _answered(answer: object) -> Hashed | str:
     return answer if isinstance(answer, str) else Hashed(*answer)  # type: ignore[misc]
 
 
-class _Worker:
+class _Worker(Child):
     """One hashing process."""
 
     def __init__(self, root: str, algorithm: str) -> None:
-        self._child = Child("hash_worker.py", root, algorithm)
-        self.stop = self._child.stop
+        super().__init__("hash_worker.py", root, algorithm)
 
-    def ask(self, paths: list[str], job: str = "hash") -> list[object]:
+    def job(self, paths: list[str], kind: str = "hash") -> list[object]:
         """Hash or stat one batch."""
-        self._child.ask((job, _names(paths)))
-        return list(self._child.answer())
+        self.ask((kind, _names(paths)))
+        return list(self.answer())

@@ -12,7 +12,7 @@ from typing import Any
 from mlos_sync.core import transcripts
 from mlos_sync.core.paths import to_bytes
 from mlos_sync.edge import objects
-from mlos_sync.edge.child import Child
+from mlos_sync.edge.child import Child, ending
 
 BATCH = 8
 ALONE = 4  # up to so many files one worker is enough; a second costs more than it saves
@@ -64,14 +64,10 @@ def read_files(root: str, places: Sequence[Place], algorithm: str) -> Iterator[t
         free.append(worker)
         return answer
 
-    try:
-        with ThreadPoolExecutor(count) as threads:
-            for batch, answers in zip(batches, threads.map(ask, batches), strict=True):
-                for (path, *_), answer in zip(batch, answers, strict=True):
-                    yield path, answer if isinstance(answer, str) else Read(*answer)
-    finally:
-        for worker in workers:
-            worker.stop()
+    with ThreadPoolExecutor(count) as threads, ending(workers):
+        for batch, answers in zip(batches, threads.map(ask, batches), strict=True):
+            for (path, *_), answer in zip(batch, answers, strict=True):
+                yield path, answer if isinstance(answer, str) else Read(*answer)
 
 
 def read_blob(root: str, blob: str, path: str, algorithm: str) -> Read:

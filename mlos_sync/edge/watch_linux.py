@@ -16,8 +16,6 @@ from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEv
 
 from mlos_sync.edge.hints import COOKIE, PROBE, Accept, Hints, everything
 
-warnings.filterwarnings("ignore", module=r"watchdog\.")  # one that holds its whole table of watches, each time
-
 _C = InotifyConstants
 # Open and read events of files would have our own hashing wake us for ever; IN_MODIFY is for logs that stay open.
 MASK = Mask(
@@ -58,7 +56,9 @@ class Inotify:
     def add(self, folder: str, accept: Accept) -> None:
         """Watch a folder for the names in it that matter. Raises OSError."""
         mask = Mask(MASK | _C.IN_CLOSE_NOWRITE) if folder == self._cookies else MASK
-        wd = self._reader.add_callback(os.fsencode(folder), mask, self, _OURS)
+        with warnings.catch_warnings():  # of one that is watched already it warns, and prints all that it knows of it
+            warnings.simplefilter("ignore")
+            wd = self._reader.add_callback(os.fsencode(folder), mask, self, _OURS)
         if wd == -1:  # watchdog raises every error but this one
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
         before = self._folders.get(wd)

@@ -225,6 +225,7 @@ FILES = ["src/app/main.py", "docs/guide.md", "src/app/new.py", "moved/new.py", "
 @example(steps=[("transcript", 0, 0), ("log", 0, 1), ("log", 0, 0)])  # the session that made a file went away
 @example(steps=[("log", 0, 0), ("commit", 0, 0), ("log", 0, 0), ("commit", 0, 0)])  # two commits name one session
 @example(steps=[("transcript", 0, 1), ("transcript", 1, 2), ("commit", 1, 0)])  # a file of the commit was not seen yet
+@example(steps=[("file", 0, 0), ("move", 0, 5), ("reset", 0, 0), ("log", 0, 5)])  # named after its move was taken back
 def test_whatever_happens_a_rebuild_knows_the_same(tmp_path_factory, steps):
     """Transcripts, files and commits come and go in any order, with syncs and commands between them: what stands is what
     an index made from nothing would have."""

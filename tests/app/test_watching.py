@@ -1,91 +1,307 @@
-"""`watch` on a real work tree with real events."""
+"""`watch` on a real work tree with real events: what changes is in the index, and who runs is known."""
 
 from __future__ import annotations
 
-import json
+import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
-from gitrepo import make_repo
+from cli import run, workspace
+from gitrepo import git
+from watched import Watcher, indexed, watching
 
-from mlos_sync.app import opening, setup, status, watching
+from mlos_sync.app import awaiting, covering, opening, setup, standing, status
+from mlos_sync.app import watching as use_case
+from mlos_sync.edge.workspace import find
 
 
 @pytest.fixture
-def watcher(tmp_path):
-    """A workspace with a running watcher, and what reads one line of its output."""
-    repo = make_repo(tmp_path)
-    (repo / "notes").mkdir()
-    setup.initialise(str(repo))
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-m", "mlos_sync", "-C", str(repo), "watch", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    yield repo, process
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    process.stderr.close()
+def repo(tmp_path):
+    """A committed workspace with a folder."""
+    made = workspace(tmp_path)
+    (made / "notes").mkdir()
+    (made / "notes" / "a.md").write_text("one\n")
+    git(made, "add", "--all")
+    git(made, "commit", "-q", "-m", "first")
+    return made
 
 
-def until(process, wanted):
-    """Read reports until one names `wanted` among added, modified or deleted."""
-    while line := process.stdout.readline():
-        report = json.loads(line)
-        if wanted in [*report["added"], *report["modified"], *report["deleted"]]:
-            return report
-    raise AssertionError("the watcher ended")
+def names(look):
+    return [*look.get("added", []), *look.get("modified", []), *look.get("deleted", [])]
 
 
-def test_new_changed_and_deleted_files_are_seen(watcher):
-    """Each change is in the index within a batch, in old and in new folders."""
-    repo, process = watcher
-    until(process, ".mlos/config.toml")
-    (repo / "notes" / "a.md").write_text("one\n")
-    assert "notes/a.md" in until(process, "notes/a.md")["added"]
-    (repo / "notes" / "a.md").write_text("two\n")
-    assert "notes/a.md" in until(process, "notes/a.md")["modified"]
-    (repo / "fresh" / "deep").mkdir(parents=True)
-    (repo / "fresh" / "deep" / "b.md").write_text("b\n")
-    until(process, "fresh/deep/b.md")
-    (repo / "notes" / "a.md").unlink()
-    assert "notes/a.md" in until(process, "notes/a.md")["deleted"]
+def test_new_changed_and_deleted_files_are_seen(repo):
+    """Each change is in the index within a batch, in old and in new folders, and moves are moves."""
+    with watching(repo) as watcher:
+        watcher.started()
+        (repo / "notes" / "b.md").write_text("two\n")
+        assert watcher.until(lambda look: "notes/b.md" in names(look))["reason"] is None
+        (repo / "notes" / "b.md").write_text("three\n")
+        assert "notes/b.md" in watcher.until(names)["modified"]
+        (repo / "fresh" / "deep").mkdir(parents=True)
+        (repo / "fresh" / "deep" / "c.md").write_text("c\n")
+        watcher.until(lambda look: "fresh/deep/c.md" in names(look))
+        (repo / "fresh" / "deep" / "c.md").write_text("c again\n")
+        watcher.until(lambda look: "fresh/deep/c.md" in look["modified"])
+        (repo / "notes" / "b.md").unlink()
+        assert "notes/b.md" in watcher.until(names)["deleted"]
+        (repo / "fresh").rename(repo / "moved")
+        found = watcher.until(lambda look: look["moved"])
+        assert found["moved"] == [{"from": "fresh/deep/c.md", "to": "moved/deep/c.md"}]
+        (repo / "moved" / "deep" / "c.md").write_text("and under its new name\n")
+        watcher.until(lambda look: "moved/deep/c.md" in look["modified"])
+        watcher.settled()
+        assert not watcher.told()["rescans"]
 
 
-def test_one_watcher_a_worktree_and_a_clean_stop(watcher):
-    """A second one is refused and says who watches; TERM stops the first; status knows both."""
-    repo, process = watcher
-    until(process, ".mlos/config.toml")
-    index = opening.open_index(str(repo))
-    assert status.status(index)["watcher"]["running"] is True
-    second = subprocess.run(
-        [sys.executable, "-I", "-m", "mlos_sync", "-C", str(repo), "watch"], capture_output=True, text=True, check=False
-    )
-    assert second.returncode == 3 and f"process {process.pid}" in second.stderr
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
-    assert status.status(index)["watcher"]["running"] is False
-    index.db.close()
+def test_a_log_that_stays_open_is_seen(repo):
+    """Transcripts are appended to by a process that never closes them."""
+    with watching(repo) as watcher, (repo / "notes" / "log.jsonl").open("w") as log:
+        watcher.started()
+        for number in range(3):
+            log.write(f'{{"n": {number}}}\n')
+            log.flush()
+            watcher.until(lambda look: "notes/log.jsonl" in names(look))
+        watcher.settled()
 
 
-def test_a_file_that_goes_meanwhile_does_not_end_the_watch(tmp_path, monkeypatch):
-    """What the system refuses once is told, and the next look is as good as ever."""
-    repo = make_repo(tmp_path)
-    setup.initialise(str(repo))
-    real = watching.sync
+def test_what_it_writes_itself_wakes_it_no_more(repo):
+    """Hashing, the database, the lock, a compile: a quiet tree has no batches."""
+    with watching(repo) as watcher:
+        watcher.started()
+        (repo / "notes" / "a.md").write_text("two\n")
+        watcher.until(names)
+        run(repo, "status")
+        before = watcher.told()["batches"]
+        time.sleep(3)  # longer than a beat: probes are no batches either
+        assert watcher.told()["batches"] == before
 
-    def refused_once(index, **options):
-        monkeypatch.setattr(watching, "sync", real)
+
+def test_ignored_folders_are_not_watched(repo):
+    """Neither those that git ignores, nor those of .mlosignore, nor repositories of their own; links are not followed."""
+    for folder in ("node_modules/x/y", "build", "generated/deep", "sub/inner", "notes/empty/er"):
+        (repo / folder).mkdir(parents=True)
+    (repo / ".gitignore").write_text("node_modules/\nbuild\n")
+    (repo / ".mlosignore").write_text("generated/\n")
+    git(repo / "sub", "init", "-q")
+    (repo / "link").symlink_to(repo / "notes")
+    found = set(covering.folders(find(str(repo))))
+    assert {"", "notes", "notes/empty", "notes/empty/er", ".mlos"} <= found
+    assert not {
+        path for path in found if path.startswith(("node_modules", "build", "generated", "sub", "link", ".git"))
+    }
+
+
+def test_a_rule_that_changes_changes_what_counts(repo):
+    """A new line of .gitignore takes files away, and its end brings them back, with what was written meanwhile."""
+    with watching(repo) as watcher:
+        watcher.started()
+        (repo / "build").mkdir()
+        (repo / "build" / "x.md").write_text("x\n")
+        watcher.until(lambda look: "build/x.md" in look["added"])
+        (repo / ".gitignore").write_text("build/\n")
+        watcher.until(lambda look: "build/x.md" in look["deleted"])
+        (repo / "build" / "y.md").write_text("y\n")
+        (repo / ".gitignore").write_text("\n")
+        watcher.until(lambda look: "build/y.md" in look["added"])
+        (repo / "build" / "y.md").write_text("watched again\n")
+        watcher.until(lambda look: "build/y.md" in look["modified"])
+
+
+def test_records_and_commits_are_picked_up(repo):
+    """A commit is linked to its task without anybody asking."""
+    run(repo, "need", "add", "Know why", "--status", "active")
+    run(repo, "need", "set", "need:1", "--status", "actionable")
+    with watching(repo) as watcher:
+        watcher.started()
+        (repo / "notes" / "a.md").write_text("two\n")
+        git(repo, "commit", "-q", "-a", "-m", "second", "-m", "Closes: 1")
+        head = git(repo, "rev-parse", "HEAD").stdout.strip()
+
+        def linked():
+            index = opening.open_index(str(repo))
+            try:
+                sql = "SELECT count(*) FROM relationships r JOIN commits c ON c.id = r.source_id WHERE c.sha = ?"
+                return index.db.execute(sql + " AND source_type = 'commit'", (head,)).fetchone()[0]
+            finally:
+                index.db.close()
+
+        watcher.eventually(linked)
+
+
+def test_one_watcher_a_worktree_and_a_clean_stop(repo):
+    """A second one is refused and says who watches; each signal stops it; status knows both; another worktree has its own."""
+    git(repo, "worktree", "add", "-q", str(repo.parent / "other"))
+    run(repo.parent / "other", "sync")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        with watching(repo) as watcher, watching(repo.parent / "other") as other:
+            watcher.started()
+            other.started()
+            second = run(repo, "watch", ok=False)
+            assert second.code == 3 and f"process {watcher.process.pid}" in second.err and "kill" in second.err
+            assert watcher.end(number) == 0
+            index = opening.open_index(str(repo))
+            assert status.status(index)["watcher"]["running"] is False
+            index.db.close()
+
+
+def test_after_a_kill_the_next_start_needs_no_questions(repo):
+    """The lock dies with its process; what changed meanwhile is found."""
+    with watching(repo) as watcher:
+        watcher.started()
+        watcher.send(signal.SIGKILL)
+        watcher.process.wait()
+    (repo / "notes" / "later.md").write_text("later\n")
+    with watching(repo) as watcher:
+        assert "notes/later.md" in watcher.until(names)["added"]
+
+
+def test_a_stop_does_not_wait_for_a_large_file(repo):
+    """A file of some gigabytes is being hashed: the signal ends that, and the process that does it, at once."""
+    with (repo / "large.bin").open("wb") as file:
+        file.truncate(3 << 30)
+    with watching(repo) as watcher:
+        watcher.eventually(lambda: children(watcher.process.pid))
+        worker = children(watcher.process.pid)
+        assert watcher.end() == 0
+        index = indexed(repo)
+        assert b"large.bin" not in index  # it was not waited for
+        assert not [one for one in worker if Path(f"/proc/{one}/stat").exists()]
+
+
+def children(process):
+    """The processes that another one has started and that still run."""
+    try:
+        return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return []
+
+
+def test_a_hand_edit_of_a_view_is_flagged_and_left_alone(repo):
+    """An observation and a line on the terminal; it goes when the edit goes."""
+    run(repo, "compile")
+    git(repo, "add", "--all")
+    git(repo, "commit", "-q", "-m", "views")
+    with watching(repo, "--compile") as watcher:
+        watcher.started()
+        edited = (repo / "PROBLEM.md").read_text() + "my own line\n"
+        (repo / "PROBLEM.md").write_text(edited)
+        watcher.until(lambda look: "PROBLEM.md" in look.get("edited", []))
+        notes = run(repo, "status", "--json").json["observations"]
+        assert [(one["kind"], one["subject"]) for one in notes] == [("view", "PROBLEM.md")]
+        run(repo, "need", "add", "Know why", "--status", "active")
+        time.sleep(2)
+        assert (repo / "PROBLEM.md").read_text() == edited
+        run(repo, "compile", "--discard")
+        watcher.eventually(lambda: not run(repo, "status", "--json").json["observations"])
+
+
+def test_it_compiles_what_is_out_of_date_and_nothing_else(repo):
+    """`--compile`: a changed record is in the view when the tree is quiet; a view that is not there is not made."""
+    run(repo, "compile")
+    (repo / ".mlos" / "INDEX.md").unlink()
+    with watching(repo, "--compile") as watcher:
+        watcher.started()
+        run(repo, "need", "add", "A thing that is needed", "--status", "active")
+        assert watcher.until(lambda look: look.get("compiled"))["compiled"] == ["PROBLEM.md"]
+        assert "A thing that is needed" in (repo / "PROBLEM.md").read_text()
+        assert not (repo / ".mlos" / "INDEX.md").exists()
+
+
+def test_a_question_includes_what_was_written_before_it(repo):
+    """`--wait` answers from the watcher where one runs, and by a sync where none does or it does not answer."""
+    with watching(repo) as watcher:
+        watcher.started()
+        for number in range(20):
+            (repo / "notes" / f"w{number}.md").write_text(f"{number}\n")
+            found = run(repo, "why", f"notes/w{number}.md", "--wait", "--json").json
+            assert found["artifact"]["file_path"] == f"notes/w{number}.md"
+        assert run(repo, "status", "--wait", "--json").json["fresh"] is True
+        index = opening.open_index(str(repo))
+        assert awaiting.settle(index) == "watcher"
+        watcher.send(signal.SIGSTOP)
+        (repo / "notes" / "stopped.md").write_text("x\n")
+        assert awaiting.settle(index, patience=0.5) == "sync"
+        assert b"notes/stopped.md" in indexed(repo)
+        watcher.end()
+        assert awaiting.settle(index) == "sync"
+        assert not list(Path(find(str(repo)).state, standing.COOKIES).glob("cookie-*"))
+        index.db.close()
+
+
+def test_a_file_that_goes_meanwhile_does_not_end_the_watch(repo, monkeypatch):
+    """What the system refuses once is told, kept, and looked at again."""
+    real = use_case.sync
+
+    def refused_once(index, *given, **options):
+        monkeypatch.setattr(use_case, "sync", real)
         raise FileNotFoundError(2, "No such file or directory", "gone.md")
 
-    monkeypatch.setattr(watching, "sync", refused_once)
-    looks = watching.looks(str(repo))
+    monkeypatch.setattr(use_case, "sync", refused_once)
+    looks = use_case.looks(str(repo))
     first = next(looks)
     assert first.report is None and "gone.md" in first.problem.message
     (repo / "note.md").write_text("one\n")
     assert "note.md" in next(looks).report.changes.added
     looks.close()
+
+
+def test_an_index_that_was_rebuilt_is_taken_up(repo):
+    """The watcher keeps its database open; another file in its place is noticed before anything is written."""
+    with watching(repo) as watcher:
+        watcher.started()
+        (repo / "notes" / "a.md").write_text("two\n")
+        watcher.until(names)
+        run(repo, "rebuild")
+        (repo / "notes" / "a.md").write_text("three\n")
+        watcher.until(names)
+        watcher.settled()
+
+
+def test_it_tells_the_service_manager_when_it_is_ready(repo, tmp_path):
+    """sd_notify: one datagram, after the first look."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "mlos_sync", "-C", str(repo), "watch"],
+            env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            assert b"READY=1" in manager.recv(200)
+        finally:
+            process.terminate()
+            assert process.wait(timeout=60) == 0
+
+
+def test_ten_writers_at_once(repo):
+    """Files written by many threads while the watcher starts: watch first, then look, so nothing falls between."""
+
+    def write(number):
+        for turn in range(40):
+            (repo / "notes" / f"{number}-{turn}.md").write_text(f"{number} {turn}\n")
+            time.sleep(0.01)
+
+    writers = [threading.Thread(target=write, args=(n,)) for n in range(10)]
+    for one in writers:
+        one.start()
+    with watching(repo) as watcher:
+        for one in writers:
+            one.join()
+        watcher.settled()
+        assert isinstance(watcher, Watcher)
+
+
+def test_uninstall_ends_the_watcher(repo):
+    """Its lock has gone: it stops, says why, and writes nothing more."""
+    with watching(repo) as watcher:
+        watcher.started()
+        setup.uninstall(str(repo))
+        assert watcher.process.wait(timeout=60) == 3

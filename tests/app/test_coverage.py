@@ -1,0 +1,350 @@
+"""What a watcher does not see it knows, says, and looks at by itself: the cases in which libraries go blind in silence."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import naive
+import pytest
+from cli import workspace
+from gitrepo import git
+from watched import indexed, watching
+
+from mlos_sync.app import watching as use_case
+from mlos_sync.app.clocks import Clocks
+from mlos_sync.edge import mounts
+from mlos_sync.edge.watch import Watch
+
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="NOT TESTED: inotify is Linux's")
+
+
+@pytest.fixture
+def repo(tmp_path):
+    """A committed workspace of forty folders."""
+    made = workspace(tmp_path)
+    for number in range(40):
+        (made / f"f{number:02}").mkdir()
+        (made / f"f{number:02}" / "a.md").write_text(f"{number}\n")
+    git(made, "add", "--all")
+    git(made, "commit", "-q", "-m", "first")
+    return made
+
+
+def queue_limit():
+    """How many events this kernel keeps for one reader."""
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    if limit > 40_000:
+        pytest.skip(f"NOT TESTED: this kernel queues {limit} events")
+    return limit
+
+
+@LINUX
+def test_an_overflow_is_told_and_made_good(repo):
+    """More events than the kernel's queue holds, while the process is stopped; a new folder among them is watched."""
+    limit = queue_limit()
+    with watching(repo) as watcher:
+        watcher.started()
+        watcher.send(signal.SIGSTOP)
+        (repo / "new" / "deep").mkdir(parents=True)
+        for number in range(limit // 3):  # each is created, modified, closed
+            (repo / "f00" / f"{number}.md").write_text("x\n")
+        (repo / "new" / "deep" / "b.md").write_text("b\n")
+        watcher.send(signal.SIGCONT)
+        watcher.settled()
+        assert watcher.told()["rescans"]
+        (repo / "new" / "deep" / "b.md").write_text("seen by a hint again\n")
+        watcher.until(lambda look: "new/deep/b.md" in look["modified"])
+        watcher.settled()
+
+
+@LINUX
+def test_the_kernels_overflow_itself_is_told(repo):
+    """The queue is full of folders that are watched: what watchdog says is what `status` says."""
+    limit = queue_limit()
+    with watching(repo) as watcher:
+        watcher.started()
+        watcher.send(signal.SIGSTOP)
+        one, other = repo / "f00" / "x", repo / "f00" / "y"
+        one.write_text("x\n")
+        for _ in range(limit // 2):
+            one.rename(other)
+            other.rename(one)
+        watcher.send(signal.SIGCONT)
+        watcher.eventually(lambda: "the kernel's event queue overflowed" in watcher.told()["rescans"])
+        watcher.settled()
+
+
+@LINUX
+@pytest.mark.parametrize("seed", [1, 2])
+def test_churn_that_kills_other_readers(repo, seed):
+    """Six writers make, rename and remove folders for a while: the index is right in the end, and the watcher sees."""
+    stop = time.monotonic() + 6
+
+    def churn(number):
+        dice = random.Random(seed * 100 + number)
+        top = repo / f"w{number % 3}"
+        while time.monotonic() < stop:
+            place = top / f"d{dice.randrange(6)}" / f"e{dice.randrange(3)}"
+            try:
+                what = dice.randrange(4)
+                if what == 0:
+                    place.mkdir(parents=True, exist_ok=True)
+                    (place / f"f{dice.randrange(4)}.md").write_text(str(dice.random()))
+                elif what == 1:
+                    place.parent.rename(top / f"d{dice.randrange(6)}")
+                elif what == 2:
+                    shutil.rmtree(place.parent)
+                else:
+                    place.rename(repo / f"w{dice.randrange(3)}" / f"d{dice.randrange(6)}")
+            except OSError:
+                pass
+
+    with watching(repo) as watcher:
+        watcher.started()
+        writers = [threading.Thread(target=churn, args=(n,)) for n in range(6)]
+        for one in writers:
+            one.start()
+        for one in writers:
+            one.join()
+        watcher.settled()
+        for folder in sorted(path for path in repo.glob("w*/**/") if path.is_dir()):
+            (folder / "last.md").write_text("seen\n")
+        watcher.settled()
+        assert not [words for words in watcher.complaints if "Traceback" in words]
+
+
+@LINUX
+@pytest.mark.parametrize("before", [True, False])
+def test_the_watch_limit_is_told_with_its_cure(repo, before):
+    """Twenty folders too many, there at the start or made later: how many are watched, the sysctl, and all is found."""
+    limit = 'echo 40 >/proc/sys/user/max_inotify_watches && exec "$@"'
+    jail = ("unshare", "--user", "--map-root-user", "sh", "-c", limit, "sh")
+    if subprocess.run([*jail, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("NOT TESTED: no user namespaces here, so no limit of watches can be set")
+
+    def more():
+        for number in range(40, 70):
+            (repo / f"f{number:02}").mkdir()
+
+    if before:
+        more()
+    with watching(repo, before=jail) as watcher:
+        watcher.started()
+        if not before:
+            more()
+        watcher.eventually(lambda: watcher.told()["coverage"].get("polled"))
+        told = watcher.eventually(lambda: (c := watcher.told()["coverage"])["folders"] >= 70 and c)
+        assert told["watched"] < told["folders"] and told["polled"] == told["folders"] - told["watched"]
+        assert "fs.inotify.max_user_watches" in told["cure"]
+        assert {one["reason"] for one in told["parts"]} == {"watch limit"}
+        for number in range(70):
+            (repo / f"f{number:02}" / "late.md").write_text("late\n")
+        watcher.settled()
+
+
+def test_folders_moved_in_and_out(repo, tmp_path):
+    """From outside with what is in them, and edits in there later; moved out, edits there are nobody's business."""
+    outside = tmp_path / "outside"
+    (outside / "deep").mkdir(parents=True)
+    (outside / "deep" / "x.md").write_text("x\n")
+    with watching(repo) as watcher:
+        watcher.started()
+        outside.rename(repo / "inside")
+        watcher.until(lambda look: "inside/deep/x.md" in look["added"])
+        (repo / "inside" / "deep" / "x.md").write_text("xx\n")
+        watcher.until(lambda look: "inside/deep/x.md" in look["modified"])
+        (repo / "inside").rename(outside)
+        watcher.until(lambda look: "inside/deep/x.md" in look["deleted"])
+        before = watcher.told()["batches"]
+        (outside / "deep" / "x.md").write_text("of no concern\n")
+        time.sleep(1)
+        assert watcher.told()["batches"] == before
+        watcher.settled()
+
+
+def test_a_root_that_goes_and_comes_back(repo, tmp_path):
+    """Moved away: nothing is deleted from the index, it says so; moved back with other contents: all is looked at."""
+    with watching(repo) as watcher:
+        watcher.started()
+        known = indexed(repo)
+        repo.rename(tmp_path / "away")
+        lock = tmp_path / "away" / ".git" / "mlos" / "watch.lock"
+        watcher.eventually(lambda: b'"away"' in lock.read_bytes())
+        assert indexed(tmp_path / "away") == known
+        (tmp_path / "away" / "f00" / "a.md").write_text("changed there\n")
+        (tmp_path / "away").rename(repo)
+        watcher.until(lambda look: "f00/a.md" in look["modified"])
+        (repo / "f01" / "a.md").write_text("watched as before\n")
+        watcher.until(lambda look: "f01/a.md" in look["modified"])
+        assert watcher.told()["state"] == "live"
+
+
+def test_another_repository_in_the_same_place_ends_it(repo):
+    """The old index is never applied to another repository: exit 3, and what to do."""
+    with watching(repo) as watcher:
+        watcher.started()
+        shutil.rmtree(repo / ".git")
+        git(repo, "init", "-q")
+        assert watcher.process.wait(timeout=60) == 3
+        watcher._threads[1].join()
+        assert "mlos-sync init" in "".join(watcher.complaints)
+
+
+class Loop:
+    """A watcher in this process, so that its parts can be broken; its looks are read in a thread."""
+
+    def __init__(self, repo):
+        self.seen = []
+        self.real = use_case._Watcher
+        self.made = []
+
+    def make(self, *given):
+        self.made.append(self.real(*given))
+        return self.made[-1]
+
+
+@pytest.fixture
+def loop(repo, monkeypatch):
+    found = Loop(repo)
+    monkeypatch.setattr(use_case, "_Watcher", found.make)
+    looks = use_case.looks(str(repo))
+    next(looks)
+    yield found.made[0], looks
+    looks.close()
+
+
+def test_a_dead_reader_is_noticed_and_replaced(repo, loop):
+    """Its thread ends: said in the errors, all is looked at, and hints come again."""
+    watcher, looks = loop
+    watcher.watch._tree._reader.stop()
+    (repo / "f00" / "a.md").write_text("unseen\n")
+    look = next(looks)
+    assert look.reason == "watching had ended" and "f00/a.md" in look.report.changes.modified
+    assert watcher.standing.rescans == {"watching had ended": 1} and "begun again" in watcher.standing.errors[0]
+    (repo / "f01" / "a.md").write_text("seen\n")
+    look = next(one for one in looks if one.report.changes)
+    assert look.reason is None and look.report.changes.modified == ("f01/a.md",)
+
+
+def test_a_reader_that_is_silent_is_noticed_too(repo, loop, monkeypatch):
+    """The thread is there, and no event comes: the probe is not answered."""
+    watcher, looks = loop
+    with monkeypatch.context() as patched:
+        patched.setattr(Watch, "probe", lambda self: None)
+        look = next(looks)
+        assert look.reason == "watching had ended" and "no event came" in watcher.standing.errors[0]
+    (repo / "f01" / "a.md").write_text("seen\n")
+    assert next(one for one in looks if one.report.changes).report.changes.modified == ("f01/a.md",)
+
+
+def test_a_sleep_is_answered_by_a_look_at_everything(repo, loop):
+    """As after suspend: whatever was missed is found, and the reason is told."""
+    watcher, looks = loop
+    watcher.clocks._before = tuple(
+        one - lost for one, lost in zip(watcher.clocks._read(), (0, 3600, 3600), strict=True)
+    )
+    look = next(looks)
+    assert look.reason == "the machine slept" and watcher.standing.rescans == {"the machine slept": 1}
+
+
+@pytest.mark.parametrize(
+    ("then", "words"),
+    [
+        ((1.0, 1.0, 1.0), None),
+        ((4.0, 4.0, 4.0), None),
+        ((1.0, 601.0, 601.0), "the machine slept"),
+        ((600.0, 600.0, 600.0), "the watcher stood still"),
+        ((1.0, 1.0, 3601.0), "the clock was set"),
+        ((1.0, 1.0, -3601.0), "the clock was set"),
+    ],
+)
+def test_gaps_in_time(monkeypatch, then, words):
+    """Load alone is no gap; each way to lose time has its name."""
+    monkeypatch.setattr(Clocks, "_read", staticmethod(lambda: (0.0, 0.0, 0.0)))
+    clocks = Clocks()
+    monkeypatch.setattr(Clocks, "_read", staticmethod(lambda: then))
+    assert clocks.gap() == words
+    assert clocks.gap() is None
+
+
+TABLE = r"""22 1 8:1 / / rw - ext4 /dev/a rw
+23 22 0:30 / /home/ada/team rw - nfs4 server:/x rw
+24 22 0:31 / /home/ada/work/deep rw - 9p host rw
+25 22 0:32 / /home/ada/work/a\040b rw - fuse.sshfs x rw
+26 22 0:33 / /home/ada/work/plain rw - tmpfs x rw
+27 22 0:34 / /layers rw - overlay x rw
+28 22 0:35 / /layers/over rw - ext4 x rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("root", "found"),
+    [
+        ("/home/ada/other", {}),
+        ("/home/ada/team/repo", {"/home/ada/team/repo": "nfs4 (network)"}),
+        ("/home/ada/team", {"/home/ada/team": "nfs4 (network)"}),
+        (
+            "/home/ada/work",
+            {
+                "/home/ada/work/deep": "9p (shared with the host)",
+                "/home/ada/work/a b": "fuse.sshfs (network or user space)",
+            },
+        ),
+        ("/layers/repo", {"/layers/repo": "overlay (overlay, whose lower layers may change unseen)"}),
+        ("/layers/over/repo", {}),
+    ],
+)
+def test_file_systems_that_tell_nothing(tmp_path, root, found):
+    """By the table of mounts, as proc(5) has it."""
+    (tmp_path / "table").write_text(TABLE)
+    assert mounts.silent(root, str(tmp_path / "table")) == found
+    assert mounts.silent(root, str(tmp_path / "none")) == {}
+
+
+@LINUX
+def test_an_overlay_is_polled(tmp_path):
+    """A change in a lower layer comes without an event: it is found, and told as what cannot be watched."""
+    for name in ("lower", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    made = workspace(tmp_path / "lower")
+    options = ",".join(f"{name}dir={tmp_path / name}" for name in ("lower", "upper", "work"))
+    jail = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
+            f'mount -t overlay overlay -o {options} {tmp_path / "merged"} && exec "$@"', "sh")  # fmt: skip
+    if subprocess.run([*jail, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("NOT TESTED: overlays cannot be mounted here")
+    script = (
+        "import sys, json\nfrom mlos_sync.app import watching\n"
+        "pace = watching.Pace(poll=0.5)\n"
+        "for look in watching.looks(sys.argv[1], pace=pace):\n"
+        "    print(json.dumps([list(look.report.changes.modified), look.reason] if look.report else str(look.problem)), flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [*jail, sys.executable, "-c", script, str(tmp_path / "merged" / "repo")], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    try:
+        assert "the start" in process.stdout.readline()
+        (made / ".gitattributes").write_text("# changed below\n")
+        for line in process.stdout:
+            if ".gitattributes" in line:
+                assert "what cannot be watched" in line
+                break
+        else:
+            raise AssertionError("never seen")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_the_naive_walk_is_what_it_is_compared_with(repo):
+    """The oracle sees the files of this fixture."""
+    assert len(naive.files(repo)) == 42

@@ -1,0 +1,151 @@
+"""A sync that looks at some paths alone comes to what a walk of everything would say of them."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+
+import naive
+import pytest
+from cli import workspace
+from gitrepo import git
+from watched import indexed
+
+from mlos_sync.app import opening
+from mlos_sync.app.sync import reach_of, sync
+from mlos_sync.core.changes import EVERYWHERE, Reach
+from mlos_sync.errors import RefusedError, UsageError
+
+
+@pytest.fixture
+def repo(tmp_path):
+    """A committed workspace with some folders, one of them ignored, and a repository inside."""
+    made = workspace(tmp_path)
+    (made / ".gitignore").write_text("build/\n*.tmp\n")
+    for folder in ("a", "a/b", "c", "build", "c/build"):
+        (made / folder).mkdir()
+        for number in range(3):
+            (made / folder / f"{number}.md").write_text(f"{folder} {number}\n")
+    (made / "build" / "tracked.md").write_text("tracked all the same\n")
+    (made / "sub").mkdir()
+    git(made / "sub", "init", "-q")
+    (made / "sub" / "x.md").write_text("not ours\n")
+    git(made, "add", "--all", ":!sub")
+    git(made, "add", "-f", "build/tracked.md")
+    git(made, "commit", "-q", "-m", "first")
+    return made
+
+
+@pytest.fixture
+def index(repo):
+    """Its index, current."""
+    found = opening.open_index(str(repo))
+    sync(found)
+    yield found
+    found.db.close()
+
+
+def at(*paths):
+    return Reach(frozenset(paths), beside=False)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_it_equals_a_walk(repo, index, seed):
+    """Whatever happens to files and folders: told the names that a watcher hears of, a sync finds all of it."""
+    dice = random.Random(seed)
+    for _ in range(8):
+        touched = {changed for _ in range(dice.randrange(1, 5)) if (changed := mutate(repo, dice))}
+        touched = {path for pair in touched for path in pair}
+        sync(index, at(*touched), accept_deletes=True)
+        assert indexed(repo) == naive.files(repo), f"seed {seed}: {sorted(touched)}"
+    assert not sync(index, accept_deletes=True).changes
+
+
+def mutate(repo, dice):
+    """Something happens; the names of what came or went, as events tell them."""
+    folders = [path for path in repo.rglob("*") if path.is_dir() and not {".git", ".mlos", "sub"} & set(path.parts)]
+    files = [path for folder in [repo, *folders] for path in folder.iterdir() if path.is_file() and path.name[0] != "."]
+    folder = dice.choice([repo, *folders])
+    new = folder / f"{dice.choice('uvw')}{dice.randrange(3)}{dice.choice(['.md', '.tmp', ''])}"
+    old = dice.choice([*files, *folders]) if files or folders else repo / "none"
+    what = dice.randrange(6)
+    done = ()
+    if what == 0 and not new.is_dir():
+        new.write_text(str(dice.randrange(3)))
+        done = (new,)
+    elif what == 1 and not os.path.lexists(new):
+        (new / "deep").mkdir(parents=True)
+        (new / "deep" / "f.md").write_text("f\n")
+        done = (new,)
+    elif what == 2 and old.exists():
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+        done = (old,)
+    elif what == 3 and old.exists() and not os.path.lexists(new) and old not in [new, *new.parents]:
+        old.rename(new)
+        done = (old, new)
+    elif what == 4 and not os.path.lexists(new):
+        new.symlink_to("nowhere")
+        done = (new,)
+    elif what == 5 and old.is_file():
+        old.unlink()
+        old.mkdir()
+        (old / "was-a-file.md").write_text("x\n")
+        done = (old,)
+    return tuple(str(path.relative_to(repo)) for path in done)
+
+
+def test_paths_of_any_spelling(repo, index):
+    """Names that git would take for patterns or options, that are no UTF-8, or that hold line ends."""
+    names = [b"-x.md", b":(glob)y.md", b"*.md", b"[a].md", b"caf\xe9.md", b"two\nlines.md", b"\xee\xbe\x80.md"]
+    for name in names:
+        (repo / "a" / name.decode("utf-8", "surrogateescape")).write_text("x\n")
+    walked = opening.open_index(str(repo))
+    sync(index, at("a"))
+    found = indexed_bytes(index)
+    assert {b"a/" + name for name in names} <= found
+    assert not sync(walked).changes
+    walked.db.close()
+    for name in names:
+        (repo / "a" / name.decode("utf-8", "surrogateescape")).unlink()
+    from mlos_sync.core.paths import from_bytes
+
+    sync(index, at(*(from_bytes(b"a/" + name) for name in names)))
+    assert not {b"a/" + name for name in names} & indexed_bytes(index)
+
+
+def indexed_bytes(index):
+    from mlos_sync.core.paths import to_bytes
+
+    rows = index.db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")
+    return {to_bytes(path) for (path,) in rows}
+
+
+def test_what_is_skipped_elsewhere_stays_told(repo, index):
+    """An observation of another place is neither forgotten nor made twice."""
+    (repo / "c" / "0.md").unlink()
+    os.mkfifo(repo / "c" / "0.md")
+    assert sync(index).skipped == {"c/0.md": "not a regular file"}
+    (repo / "a" / "0.md").write_text("new\n")
+    assert sync(index, at("a/0.md")).skipped == {"c/0.md": "not a regular file"}
+    (repo / "c" / "0.md").unlink()
+    assert sync(index, at("c/0.md")).skipped == {}
+
+
+def test_a_mass_disappearance_is_refused_here_too(repo, index):
+    """Half of all files and more than fifty, through a few names."""
+    for number in range(70):
+        (repo / "a" / f"m{number}.md").write_text(f"{number}\n")
+    sync(index, at("a"))
+    shutil.rmtree(repo / "a")
+    with pytest.raises(RefusedError, match="disappeared"):
+        sync(index, at("a"))
+    assert b"a/m1.md" in indexed(repo)
+
+
+def test_what_a_user_names(index):
+    """Paths that are nowhere are refused; the root is everything."""
+    assert reach_of(index, ()) == reach_of(index, ("a", "")) == EVERYWHERE
+    assert reach_of(index, ("a/", "c")).paths == {"a", "c"}
+    with pytest.raises(UsageError, match="there is no nowhere"):
+        reach_of(index, ("nowhere",))
