@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlos_sync import __version__
-from mlos_sync.cli import adopt, agents, current, data, edges, hooks, imports, past, syncing, views
+from mlos_sync.cli import adopt, agents, current, data, edges, hooks, imports, past, service, syncing, views
 from mlos_sync.cli.common import Json, open_here, put, say, settings, silence
 from mlos_sync.cli.narrowing import only_what_is_asked_for, quiet_first
 from mlos_sync.cli.syncing import skipped
@@ -38,6 +38,7 @@ adopt.register(app)
 imports.register(app)
 hooks.register(app)
 syncing.register(app)
+service.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -45,6 +45,9 @@ def watch(
     compiles: Annotated[
         bool, typer.Option("--compile", help="Also write views that are out of date, when the tree is quiet.")
     ] = False,
+    log: Annotated[
+        str | None, typer.Option("--log", metavar="FILE", help="Write there instead of to the terminal, at most 2 MB.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Sync continuously, in the foreground: now, after every batch of changes, and all of it from time to time."""
@@ -52,6 +55,10 @@ def watch(
 
     from mlos_sync.app import notifying, watching
 
+    if log is not None:
+        from mlos_sync.cli.bounded import to_log
+
+        to_log(log)
     # TERM and HUP end it as Ctrl-C does; a transaction that was open is rolled back. `nohup` has HUP ignored.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
