@@ -31,8 +31,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fresh_environment(folder: Path) -> Path:
-    """A new virtual environment; the dependencies are seen through a path file, our own package is not."""
-    venv.create(folder, with_pip=True, symlinks=True)
+    """A new virtual environment; the dependencies are seen through links, our own package is not, and pip works from
+    outside (`install`)."""
+    venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
     site = Path(sh(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).stdout.strip())
     here = next(Path(p) for p in sys.path if p.endswith("site-packages") and (Path(p) / "typer").is_dir())
@@ -43,6 +44,12 @@ def fresh_environment(folder: Path) -> Path:
         ):
             (site / entry.name).symlink_to(entry)
     return folder / "bin"
+
+
+def install(bin_folder: Path, *what: str | Path, cwd: Path) -> None:
+    """Our pip for that environment: one of its own would take seconds to unpack and to compile."""
+    pip = (sys.executable, "-m", "pip", "--python", bin_folder / "python", "--disable-pip-version-check")
+    sh(*pip, "install", "-q", "--no-deps", "--no-index", *what, cwd=cwd)
 
 
 def init_and_refuse(bin_folder: Path, work: Path) -> None:
@@ -74,7 +81,7 @@ def test_the_wheel_carries_hooks_and_templates(wheel):
 def test_the_wheel_works_in_a_fresh_environment(wheel, tmp_path):
     """Installed from the wheel: init, and a refused commit."""
     bin_folder = fresh_environment(tmp_path / "env")
-    sh(bin_folder / "python", "-m", "pip", "install", "-q", "--no-deps", "--no-index", wheel, cwd=tmp_path)
+    install(bin_folder, wheel, cwd=tmp_path)
     where = sh(bin_folder / "python", "-I", "-c", "import mlos_sync; print(mlos_sync.__file__)", cwd=tmp_path).stdout
     assert str(tmp_path) in where
     init_and_refuse(bin_folder, tmp_path / "work")
@@ -83,19 +90,7 @@ def test_the_wheel_works_in_a_fresh_environment(wheel, tmp_path):
 def test_an_editable_install_works(tmp_path):
     """Installed with -e: init, and a refused commit, with hooks and templates read beside the package."""
     bin_folder = fresh_environment(tmp_path / "env")
-    sh(
-        bin_folder / "python",
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        "--no-index",
-        "--no-build-isolation",
-        "-e",
-        ROOT,
-        cwd=tmp_path,
-    )
+    install(bin_folder, "--no-build-isolation", "-e", ROOT, cwd=tmp_path)
     where = sh(bin_folder / "python", "-I", "-c", "import mlos_sync; print(mlos_sync.__file__)", cwd=tmp_path).stdout
     assert str(ROOT) in where
     init_and_refuse(bin_folder, tmp_path / "work")
