@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from copies import copied
 from gitrepo import git, make_repo
 
 from mlos_sync.app import conflicting, dumping, freshness, publishing, records, setup, sync
@@ -108,7 +109,13 @@ def quick(repo: Path | str, *args: str, ok: bool = True, env: dict[str, str] | N
 
 
 def workspace(tmp_path: Path, *options: str) -> Path:
-    """A workspace with hooks, its files committed, on branch main. `options` go to `git init`."""
+    """A workspace with hooks, its files committed, on branch main. `options` go to `git init`. All that a process gets are
+    copies of one."""
+    return copied(another_workspace, tmp_path, *options) / "repo"
+
+
+def another_workspace(tmp_path: Path, *options: str) -> Path:
+    """The same, made here and now: with an id that no other has."""
     repo = make_repo(tmp_path, *options)
     setup.initialise(str(repo))
     save(repo, "the workspace")
@@ -117,6 +124,10 @@ def workspace(tmp_path: Path, *options: str) -> Path:
 
 def with_one_need(tmp_path: Path, title: str) -> Path:
     """A workspace whose main branch has a note and one need, and nothing pending."""
+    return copied(_with_one_need, tmp_path, title) / "repo"
+
+
+def _with_one_need(tmp_path: Path, title: str) -> Path:
     repo = workspace(tmp_path)
     write(repo, "note.md", "one\n")
     need(repo, title)
@@ -126,6 +137,10 @@ def with_one_need(tmp_path: Path, title: str) -> Path:
 
 def with_one_task(tmp_path: Path) -> Path:
     """A workspace whose main branch has a file and one task, and nothing pending."""
+    return copied(_with_one_task, tmp_path) / "repo"
+
+
+def _with_one_task(tmp_path: Path) -> Path:
     repo = workspace(tmp_path)
     write(repo, "a.txt", "one\n")
     add(repo, "task", description="first")
@@ -135,6 +150,10 @@ def with_one_task(tmp_path: Path) -> Path:
 
 def with_two_files(tmp_path: Path) -> Path:
     """A workspace with a program and a page, committed: enough for the paths of a transcript to say where it was."""
+    return copied(_with_two_files, tmp_path) / "repo"
+
+
+def _with_two_files(tmp_path: Path) -> Path:
     repo = workspace(tmp_path)
     write(repo, "src/app/main.py", "one\n")
     write(repo, "docs/guide.md", "guide\n")

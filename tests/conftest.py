@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from gitrepo import IDENTITY
 from hypothesis import HealthCheck, settings
 
 # No deadline: a busy machine is not a failure. A failing example is printed whole, and with a blob that replays it.
 settings.register_profile("sealed", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sealed")
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-IDENTITY = {
-    "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org",
-    "GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.org",
-}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """A workspace worth damaging, and what must hold however it was damaged.
 
-repo = a_workspace(tmp_path, tmp_path_factory)      # a copy; the first call of a session builds the original
+repo = a_workspace(tmp_path)                        # a copy; the first call in a process builds the original
 segment(repo)                                       # the path of a committed segment of four events
 DAMAGE["flipped"].apply(data)                       # what git, an editor, a disk or a person may do to a file
 """
@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from cli import add, change, dump, git_dir, head, link, need, run, save, segments, synced, workspace, write
+from copies import copied
 from gitrepo import env_of, git
 
 from mlos_sync.app import setup
@@ -25,14 +24,11 @@ from mlos_sync.core import journal
 from mlos_sync.edge.workspace import find
 
 NO_RIGHTS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
-_original: list[Path] = []
 
 
-def a_workspace(tmp_path: Path, factory: pytest.TempPathFactory) -> Path:
+def a_workspace(tmp_path: Path) -> Path:
     """A copy of a synced workspace: three commits with a segment each, and two events that are pending."""
-    if not _original:
-        _original.append(_build(factory.mktemp("original")))
-    return Path(shutil.copytree(_original[0], tmp_path / "repo", symlinks=True))
+    return copied(_build, tmp_path) / "repo"
 
 
 def _build(place: Path) -> Path:

@@ -14,6 +14,11 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+IDENTITY = {
+    "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org",
+    "GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.org",
+}  # fmt: skip
+"""Who a test is to the program in its own process; git itself is run by somebody else (`sealed_env`)."""
 
 
 def sealed_env(home: Path) -> dict[str, str]:

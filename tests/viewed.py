@@ -8,16 +8,13 @@ commit(place)                         # publishes what is pending, then commits 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
-import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from copies import copied
 from gitrepo import git, make_repo
 
 from mlos_sync.app import compiling, opening, publishing, setup, sync
@@ -51,23 +48,31 @@ FILES = {
 
 
 def make_workspace(tmp_path: Path, *options: str) -> Workspace:
-    """A repository with hooks, the standard views and some more, and files that are committed; `options` of init. The plain
-    one is made once in a process, and copied."""
-    if options:
-        return _made(tmp_path, *options)
-    repo = tmp_path / "repo"
-    shutil.copytree(_plain(), repo, symlinks=True)
-    return find(str(repo))
+    """A repository with hooks, the standard views and some more, and files that are committed; `options` of init. All that
+    are made here are copies of what a process makes once."""
+    return _copied(_make_workspace, tmp_path, *options)
 
 
-@lru_cache(maxsize=1)
-def _plain() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="mlos-sync-tests-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return root(_made(folder))
+def make_filled(tmp_path: Path) -> Workspace:
+    """The same with records, pending."""
+    return _copied(_make_filled, tmp_path)
 
 
-def _made(tmp_path: Path, *options: str) -> Workspace:
+def make_compiled(tmp_path: Path) -> Workspace:
+    """The same with records, its views compiled, all committed."""
+    return _copied(_make_compiled, tmp_path)
+
+
+def make_marked(tmp_path: Path) -> Workspace:
+    """The same, and git asks us about all its views."""
+    return _copied(_make_marked, tmp_path)
+
+
+def _copied(make: Callable[..., Workspace], tmp_path: Path, *options: str) -> Workspace:
+    return find(str(copied(make, tmp_path, *options) / "repo"))
+
+
+def _make_workspace(tmp_path: Path, *options: str) -> Workspace:
     repo = make_repo(tmp_path, *options)
     made = setup.initialise(str(repo)).workspace
     config = repo / ".mlos/config.toml"
@@ -79,6 +84,27 @@ def _made(tmp_path: Path, *options: str) -> Workspace:
     git(repo, "add", "-A")
     git(repo, "commit", "-q", "--no-verify", "-m", "files")
     return find(made.root)
+
+
+def _make_filled(tmp_path: Path) -> Workspace:
+    made = make_workspace(tmp_path)
+    fill(made)
+    return made
+
+
+def _make_compiled(tmp_path: Path) -> Workspace:
+    made = make_filled(tmp_path)
+    compile_all(made)
+    commit(made)
+    return made
+
+
+def _make_marked(tmp_path: Path) -> Workspace:
+    made = make_filled(tmp_path)
+    setup.initialise(made.root)  # the config has views that .gitattributes does not name yet
+    compile_all(made)
+    commit(made)
+    return made
 
 
 def root(place: Workspace) -> Path:
@@ -133,15 +159,6 @@ def compile_all(place: Workspace, *names: str, **options: bool) -> tuple[list[st
     with opened(place) as index:
         done = compiling.compile_views(index, names, **options)
     return list(done.written), done.unchanged
-
-
-def make_compiled(tmp_path: Path) -> Workspace:
-    """The same with records, its views compiled, all committed."""
-    made = make_workspace(tmp_path)
-    fill(made)
-    compile_all(made)
-    commit(made)
-    return made
 
 
 def commit(place: Workspace, message: str = "a change") -> str:

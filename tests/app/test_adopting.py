@@ -10,10 +10,23 @@ from pathlib import Path
 
 import pytest
 from cli import quick, save, workspace
+from copies import copied
 from gitrepo import git
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from viewed import NEED, OTHER, TASK, commit, compile_all, fill, make_workspace, opened, root, sql, template
+from viewed import (
+    NEED,
+    OTHER,
+    TASK,
+    commit,
+    compile_all,
+    make_filled,
+    make_workspace,
+    opened,
+    root,
+    sql,
+    template,
+)
 
 from mlos_sync.app import adopting, compiling
 from mlos_sync.core import seal, views
@@ -39,10 +52,12 @@ scopes = st.sampled_from([None, "alpha", "b *c*"])
 
 @pytest.fixture
 def place(tmp_path):
-    made = make_workspace(tmp_path)
-    fill(made)
-    compile_all(made)
-    return made
+    return find(str(copied(with_views, tmp_path) / "repo"))
+
+
+def with_views(folder):
+    """Records and views of them, nothing of it committed."""
+    compile_all(make_filled(folder))
 
 
 def edit(place, *edits, path=PAGE):

@@ -7,6 +7,7 @@ import os
 
 import pytest
 from cli import assert_rebuild_is_equal, clone, dump, git_dir, listed, opened, run, save, sql, synced, workspace, write
+from copies import copied
 from gitrepo import git
 
 from mlos_sync.app import annotating, compiling, dumping
@@ -16,13 +17,16 @@ from mlos_sync.errors import RefusedError, UsageError
 @pytest.fixture
 def repo(tmp_path):
     """A file without frontmatter, one with a title, one that is no text."""
-    repo = workspace(tmp_path)
+    return copied(with_three_files, tmp_path) / "repo"
+
+
+def with_three_files(folder):
+    repo = workspace(folder)
     write(repo, "data.csv", "a,b\n")
     write(repo, "note.md", "---\ntitle: Its own\n---\nbody\n")
     write(repo, "plain.md", "no frontmatter\n")
     save(repo, "files")
     synced(repo)
-    return repo
 
 
 def say(repo, path, **values):

@@ -24,6 +24,7 @@ from cli import (
     workspace,
     write,
 )
+from copies import copied
 from gitrepo import git
 
 from mlos_sync.app import freshness, records
@@ -33,13 +34,16 @@ from mlos_sync.edge import store
 @pytest.fixture
 def repo(tmp_path):
     """A workspace on main with a need and two tasks, all committed."""
-    repo = workspace(tmp_path)
+    return copied(with_two_tasks, tmp_path) / "repo"
+
+
+def with_two_tasks(folder):
+    repo = workspace(folder)
     write(repo, "a.txt", "one\n")
     need(repo, "Know why")
     add(repo, "task", description="first")
     add(repo, "task", description="second")
     save(repo, "records")
-    return repo
 
 
 LATER = {"GIT_AUTHOR_DATE": "2040-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2040-01-01T00:00:00Z"}

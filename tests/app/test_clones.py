@@ -30,6 +30,7 @@ from cli import (
     workspace,
     write,
 )
+from copies import copied
 from gitrepo import git
 
 from mlos_sync.app import dumping
@@ -38,11 +39,16 @@ from mlos_sync.app import dumping
 @pytest.fixture
 def clones(tmp_path):
     """Two clones, Ada's and Bob's, of a workspace with one need that nobody works in."""
-    origin = workspace(tmp_path)
+    copied(two_clones, tmp_path)
+    return tmp_path / "ada", tmp_path / "bob"
+
+
+def two_clones(folder):
+    origin = workspace(folder)
     need(origin, "Shared")
     save(origin, "shared")
     git(origin, "switch", "-q", "--detach")
-    return clone(origin, "ada"), clone(origin, "bob")
+    clone(origin, "ada"), clone(origin, "bob")
 
 
 def commit(repo, message="work"):

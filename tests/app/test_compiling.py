@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 from cli import quick
 from gitrepo import git
-from viewed import NEED, TASK, cloned, commit, compile_all, fill, make_workspace, opened, root, shown_views, sql
+from viewed import (
+    NEED,
+    TASK,
+    cloned,
+    commit,
+    compile_all,
+    make_filled,
+    opened,
+    root,
+    shown_views,
+    sql,
+)
 
 from mlos_sync.app import compiling, merging, sync, verifying
 from mlos_sync.app import events as remember
@@ -30,9 +41,7 @@ SEED_KEYS = ["id", "title", "created", "updated", "desc", "tags", "source_transc
 
 @pytest.fixture
 def place(tmp_path):
-    made = make_workspace(tmp_path)
-    fill(made)
-    return made
+    return make_filled(tmp_path)
 
 
 def states(place):

@@ -53,9 +53,9 @@ from mlos_sync.core import journal
 
 
 @pytest.fixture
-def repo(tmp_path, tmp_path_factory):
+def repo(tmp_path):
     """A synced workspace with three committed segments and two pending events."""
-    return a_workspace(tmp_path, tmp_path_factory)
+    return a_workspace(tmp_path)
 
 
 def in_work_tree(repo, path, data):

@@ -18,9 +18,9 @@ NAME = "ledger.jsonl"
 
 
 @pytest.fixture
-def repo(tmp_path, tmp_path_factory):
+def repo(tmp_path):
     """A synced workspace: seven events are in commits, two are in the pending log alone."""
-    return a_workspace(tmp_path, tmp_path_factory)
+    return a_workspace(tmp_path)
 
 
 def log(repo):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copies import copied
 from gitrepo import git, make_repo
 
 from mlos_sync.app import (
@@ -475,14 +476,20 @@ def test_a_generated_task_made_by_two_clones_is_one_task():
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[Index]:
     """A synced workspace with one commit."""
-    root = make_repo(tmp_path)
+    opened = open_index(str(copied(with_one_commit, tmp_path) / "repo"))
+    sync(opened)
+    yield opened
+    opened.db.close()
+
+
+def with_one_commit(folder: Path) -> None:
+    root = make_repo(folder)
     (root / "a.md").write_text("# A\n")
     setup.initialise(str(root))
     git(root, "add", "-A")
     git(root, "commit", "-q", "--no-verify", "-m", "first")
     opened = open_index(str(root))
     sync(opened)
-    yield opened
     opened.db.close()
 
 

@@ -40,9 +40,9 @@ from mlos_sync.errors import MlosError
 
 
 @pytest.fixture
-def repo(tmp_path, tmp_path_factory):
+def repo(tmp_path):
     """A synced workspace with three committed segments and two pending events."""
-    return a_workspace(tmp_path, tmp_path_factory)
+    return a_workspace(tmp_path)
 
 
 def folder(repo):
@@ -210,10 +210,10 @@ def titles_by_priority(repo):
     return [r["title"] for r in sorted(rows, key=lambda r: (r["priority"] is None, r["priority"] or 0, r["id"]))]
 
 
-def test_another_workspaces_index_is_not_taken_for_ours(repo, tmp_path, tmp_path_factory):
+def test_another_workspaces_index_is_not_taken_for_ours(repo, tmp_path):
     """Put in our place by a copy that went wrong: neither its rows nor what it had not flushed reach ours, our pending
     log or our journal; it is kept beside the new one."""
-    stranger = a_workspace(tmp_path / "stranger", tmp_path_factory)
+    stranger = a_workspace(tmp_path / "stranger")
     config = (stranger / ".mlos/config.toml").read_text()
     (stranger / ".mlos/config.toml").write_text(config.replace(workspace_id(stranger), "ab" * 16))
     setup.rebuild(find(str(stranger)))

@@ -3,7 +3,7 @@
 import pytest
 from cli import quick
 from gitrepo import git
-from viewed import cloned, commit, compile_all, fill, make_workspace, root, sql
+from viewed import cloned, commit, compile_all, make_marked, root, sql
 
 from mlos_sync.app import merging, setup, verifying
 from mlos_sync.core import seal
@@ -12,12 +12,7 @@ from mlos_sync.edge.workspace import find
 
 @pytest.fixture
 def place(tmp_path):
-    made = make_workspace(tmp_path)
-    fill(made)
-    setup.initialise(made.root)  # the config has views now that .gitattributes does not name
-    compile_all(made)
-    commit(made)
-    return made
+    return make_marked(tmp_path)
 
 
 def diverge(place):

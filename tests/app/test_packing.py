@@ -5,7 +5,7 @@ import json
 import os
 
 import pytest
-from viewed import NEED, OTHER, fill, make_workspace, opened, root, sql
+from viewed import NEED, OTHER, make_filled, opened, root, sql
 
 from mlos_sync.app import packing
 from mlos_sync.core import seal
@@ -15,9 +15,7 @@ from mlos_sync.errors import SurroundingsError, UsageError
 
 @pytest.fixture
 def place(tmp_path):
-    made = make_workspace(tmp_path)
-    fill(made)
-    return made
+    return make_filled(tmp_path)
 
 
 def agents(index):

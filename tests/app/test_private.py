@@ -6,6 +6,7 @@ import json
 
 import pytest
 from cli import assert_rebuild_is_equal, clone, git, listed, opened, run, save, segments, sql, synced, workspace, write
+from copies import copied
 from transcribed import edited, log, made, markdown, wrote
 
 from mlos_sync.app import collecting, health, indexing, why
@@ -19,12 +20,15 @@ SECRET = "ghp_" + "a1B2" * 9
 
 @pytest.fixture
 def repo(tmp_path):
-    repo = workspace(tmp_path)
+    return copied(with_private_folders, tmp_path) / "repo"
+
+
+def with_private_folders(folder):
+    repo = workspace(folder)
     write(repo, ".gitignore", ".specstory/\nprivate/\n")
     write(repo, "src/app/main.py", "one\n")
     write(repo, "docs/guide.md", "guide\n")
     save(repo, "files")
-    return repo
 
 
 def share(repo, text='share = "facts"'):

@@ -30,6 +30,7 @@ from cli import (
     workspace,
     write,
 )
+from copies import copied
 from gitrepo import git
 
 FAILING = {"GIT_EDITOR": "false"}
@@ -38,12 +39,15 @@ FAILING = {"GIT_EDITOR": "false"}
 @pytest.fixture
 def repo(tmp_path):
     """A workspace with one committed note, and one need that is pending."""
-    repo = workspace(tmp_path)
+    return copied(with_a_need_that_waits, tmp_path) / "repo"
+
+
+def with_a_need_that_waits(folder):
+    repo = workspace(folder)
     write(repo, "note.md", "one\n")
     write(repo, "other.md", "one\n")
     save(repo, "notes")
     need(repo, "Know why")
-    return repo
 
 
 def edit(repo, text="two\n"):

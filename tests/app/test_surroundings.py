@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from cli import (
     add,
+    another_workspace,
     assert_rebuild_is_equal,
     change,
     changed,
@@ -37,6 +38,7 @@ from cli import (
     workspace,
     write,
 )
+from copies import copied
 from gitrepo import commit_file, env_of, git, make_repo
 
 from mlos_sync.app import publishing, setup, sync
@@ -45,13 +47,16 @@ from mlos_sync.app import publishing, setup, sync
 @pytest.fixture
 def repo(tmp_path):
     """A workspace with two notes, committed, and one need that waits."""
-    repo = workspace(tmp_path)
+    return copied(with_notes, tmp_path) / "repo"
+
+
+def with_notes(folder):
+    repo = workspace(folder)
     write(repo, "note.md", "one\n")
     write(repo, "docs/guide.md", "guide\n")
     save(repo, "notes")
     need(repo, "Know why")
     synced(repo)
-    return repo
 
 
 def files(repo):
@@ -112,7 +117,7 @@ def test_each_linked_work_tree_has_an_index_of_its_own(repo, tmp_path):
 
 def with_submodule(repo, tmp_path):
     """A workspace as a submodule of a workspace; the inner one."""
-    other = workspace(tmp_path / "elsewhere")
+    other = another_workspace(tmp_path / "elsewhere")
     write(other, "inside.md", "x\n")
     save(other, "inside")
     git(repo, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "sub")
@@ -311,7 +316,7 @@ def test_a_repository_of_long_names(tmp_path):
 
 def test_the_variables_of_another_repository_mislead_nobody(repo, tmp_path):
     """62: a command of ours in a hook of another repository, and a hook of ours in a commit that such a hook makes."""
-    other = workspace(tmp_path / "other")
+    other = another_workspace(tmp_path / "other")
     need(other, "Of the other")
     strange = {
         "GIT_DIR": str(git_dir(other)), "GIT_WORK_TREE": str(other), "GIT_INDEX_FILE": str(git_dir(other) / "index"),

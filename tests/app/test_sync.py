@@ -33,6 +33,7 @@ from cli import (
     workspace,
     write,
 )
+from copies import copied
 from gitrepo import commit_file, git, make_repo
 
 from mlos_sync.app import dumping, setup
@@ -42,9 +43,12 @@ OWN = {".gitattributes", ".mlos/config.toml", ".mlos/journal/.gitattributes"}
 
 @pytest.fixture
 def repo(tmp_path):
-    repo = workspace(tmp_path)
+    return copied(synced_once, tmp_path) / "repo"
+
+
+def synced_once(folder):
+    repo = workspace(folder)
     synced(repo)
-    return repo
 
 
 def paths(repo):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cli import head, need, run, save, workspace, write
+from copies import copied
 from gitrepo import ROOT, env_of, git
 
 from mlos_sync.cli import github
@@ -28,13 +29,16 @@ def unescaped(text: str, *more: tuple[str, str]) -> str:
 
 
 def with_an_edited_view(tmp_path: Path) -> Path:
-    repo = workspace(tmp_path)
+    return copied(edit_a_view, tmp_path) / "repo"
+
+
+def edit_a_view(folder: Path) -> None:
+    repo = workspace(folder)
     need(repo, "Know why")
     run(repo, "compile")
     save(repo, "good")
     write(repo, "PROBLEM.md", (repo / "PROBLEM.md").read_text().replace("Know why", "Mine"))
     save(repo, "bad", "--no-verify")
-    return repo
 
 
 def test_each_finding_is_a_workflow_command_and_nothing_else_is_printed(tmp_path):

@@ -19,6 +19,7 @@ import pytest
 from cli import (
     Result,
     add,
+    another_workspace,
     assert_rebuild_is_equal,
     change,
     changed,
@@ -461,11 +462,11 @@ def test_an_export_goes_into_an_empty_workspace(repo, tmp_path_factory):
     printed = listed(repo, "need")
     lines = [(f"line {n}", row) for n, row in enumerate(printed, 1)]
     assert [row["id"] for row in printed] == [1, 2, 4] and printed[0]["parent_need_id"] == 2  # the child comes first
-    other = workspace(tmp_path_factory.mktemp("other"))
+    other = another_workspace(tmp_path_factory.mktemp("other"))
     with opened(other) as index:
         done = adding.add_lines(index, "need", "it", lines)
     assert done.added == 3 and listed(other, "need") == done.rows == printed
-    third = workspace(tmp_path_factory.mktemp("third"))
+    third = another_workspace(tmp_path_factory.mktemp("third"))
     need(third, "In the way")
     with opened(third) as index:
         adding.add_lines(index, "need", "it", lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cli import add, link, need, run, save, synced, workspace, write
+from copies import copied
 from transcribed import edited, log, looked, made, markdown, wrote
 
 HISTORY = ".specstory/history/2026-02-16_13-04-52Z-work.md"
@@ -12,7 +13,11 @@ HISTORY = ".specstory/history/2026-02-16_13-04-52Z-work.md"
 @pytest.fixture
 def repo(tmp_path):
     """A need with a task, a session that wrote a file for it, and the commit that took both."""
-    repo = workspace(tmp_path)
+    return copied(with_a_session, tmp_path) / "repo"
+
+
+def with_a_session(folder):
+    repo = workspace(folder)
     write(repo, "src/app/main.py", "one\n")
     need(repo, "Say why", status="actionable")
     save(repo, "files")
@@ -21,7 +26,6 @@ def repo(tmp_path):
     write(repo, HISTORY, text)
     save(repo, "A new file\n\nTask: 1")
     synced(repo)
-    return repo
 
 
 def test_a_file_tells_its_session_commit_task_and_need(repo):

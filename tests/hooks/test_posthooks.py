@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from copies import copied
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -51,7 +52,15 @@ def python(tmp_path, interpreter):
 @pytest.fixture
 def repo(tmp_path, python):
     """A repository with three commits, a branch `side` and a file that both change, and all our hooks."""
-    repo = make_repo(tmp_path)
+    repo = copied(with_side, tmp_path) / "repo"
+    install(repo / ".git" / "hooks", python)
+    (repo / ".git" / "mlos").mkdir()
+    return repo
+
+
+def with_side(folder: Path) -> None:
+    """The same without the hooks."""
+    repo = make_repo(folder)
     commit_file(repo, "a", b"a\n")
     git(repo, "branch", "old")
     commit_file(repo, "b", b"b\n")
@@ -59,9 +68,6 @@ def repo(tmp_path, python):
     commit_file(repo, "s", b"s\n")
     commit_file(repo, "t", b"t\n")
     git(repo, "switch", "-q", "main")
-    install(repo / ".git" / "hooks", python)
-    (repo / ".git" / "mlos").mkdir()
-    return repo
 
 
 def install(hooks: Path, python: str) -> None:

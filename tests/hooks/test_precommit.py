@@ -10,6 +10,7 @@ import types
 from pathlib import Path
 
 import pytest
+from copies import copied
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -36,11 +37,16 @@ def python(tmp_path_factory):
 @pytest.fixture
 def repo(tmp_path, python):
     """A repository with a sealed view, a note and a published segment, and our hooks."""
-    repo = make_repo(tmp_path)
-    for path, content in {"PROBLEM.md": VIEW, "note.md": b"a note\n", SEGMENT: b"{}\n"}.items():
-        commit_file(repo, path, content)
+    repo = copied(with_view, tmp_path) / "repo"
     shims.install(str(repo / ".git" / "hooks"), str(ROOT / "hooks"), python)
     return repo
+
+
+def with_view(folder: Path) -> None:
+    """The same without the hooks."""
+    repo = make_repo(folder)
+    for path, content in {"PROBLEM.md": VIEW, "note.md": b"a note\n", SEGMENT: b"{}\n"}.items():
+        commit_file(repo, path, content)
 
 
 def run_hook(python: str, repo: Path, name: str = "pre-commit", **env: str) -> subprocess.CompletedProcess[str]:

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from copies import copied
+from viewed import make_compiled
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gitrepo import ROOT, commit_file, env_of, git, make_interpreter, make_repo
-from viewed import commit, compile_all, fill, make_workspace, root, sql
+from viewed import commit, compile_all, root, sql
 
 from mlos_sync.app import verifying
 from mlos_sync.core import seal
@@ -46,7 +48,14 @@ def python(tmp_path_factory):
 @pytest.fixture
 def repo(tmp_path, python):
     """A workspace that its remote `up` has whole, with the hooks, and no index database anywhere."""
-    repo = make_repo(tmp_path)
+    repo = copied(with_remote, tmp_path) / "repo"
+    shims.install(str(repo / ".git" / "hooks"), str(ROOT / "hooks"), python)
+    return repo
+
+
+def with_remote(folder):
+    """The same without the hooks."""
+    repo = make_repo(folder)
     for path, content in {
         ".mlos/config.toml": VIEWS,
         "PROBLEM.md": VIEW,
@@ -57,8 +66,6 @@ def repo(tmp_path, python):
     git(repo, "init", "-q", "--bare", "../up")
     git(repo, "remote", "add", "up", "../up")
     git(repo, "push", "-q", "-u", "up", "main")
-    shims.install(str(repo / ".git" / "hooks"), str(ROOT / "hooks"), python)
-    return repo
 
 
 def push(repo: Path, *what: str, **options) -> subprocess.CompletedProcess[str]:
@@ -397,10 +404,7 @@ def test_many_findings_are_counted(repo):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A real workspace whose views are compiled and committed, and where this process stands, as a hook does."""
-    place = make_workspace(tmp_path)
-    fill(place)
-    compile_all(place)
-    commit(place)
+    place = make_compiled(tmp_path)
     for name, value in env_of(root(place)).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(root(place))

@@ -2,10 +2,10 @@
 
 import pytest
 from gitrepo import git
-from viewed import cloned, compile_all, fill, make_workspace, root, sql
+from viewed import cloned, compile_all, make_marked, root, sql
 from viewed import commit as commit_all
 
-from mlos_sync.app import compiling, merging, setup
+from mlos_sync.app import compiling, merging
 from mlos_sync.core import seal
 
 FORMS = {"plain": (), "all": ("-a",), "path": ("--", "PROBLEM.md"), "amend": ("--amend", "--no-edit")}
@@ -14,12 +14,7 @@ FORMS = {"plain": (), "all": ("-a",), "path": ("--", "PROBLEM.md"), "amend": ("-
 @pytest.fixture
 def place(tmp_path):
     """A workspace with hooks, whose views are compiled and committed."""
-    made = make_workspace(tmp_path)
-    fill(made)
-    setup.initialise(made.root)
-    compile_all(made)
-    commit_all(made)
-    return made
+    return make_marked(tmp_path)
 
 
 def problem(place):
