@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,18 @@ settings.register_profile("sealed", deadline=None, print_blob=True, suppress_hea
 settings.load_profile("sealed")
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A new home for each that asks, in a folder of their own: `mktemp` lists all its siblings, soon thousands, each time."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sealed(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Shut out the machine's configuration, and let a test that asks for an editor fail."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
+    home.mkdir()
     for name in list(os.environ):
         if name.startswith(("GIT_", "MLOS_SYNC_")):
             monkeypatch.delenv(name)
