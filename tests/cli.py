@@ -25,7 +25,8 @@ from copies import copied
 from gitrepo import git, make_repo
 
 from mlos_sync.app import conflicting, dumping, freshness, publishing, records, setup, sync
-from mlos_sync.app.opening import Index, open_index
+from mlos_sync.app.opening import Index, open_index, try_open
+from mlos_sync.edge.workspace import find
 
 PROCESS = ("/usr/bin/env",)  # in a process of its own
 PATIENCE = 60  # seconds after which a command counts as hanging
@@ -198,8 +199,11 @@ def changed(repo: Path) -> list[str]:
 @contextlib.contextmanager
 def opened(repo: Path) -> Iterator[Index]:
     """The index as a command opens it: made when it is missing."""
-    setup.build_missing_index(str(repo))
-    index = open_index(str(repo))
+    workspace = find(str(repo))
+    index = try_open(workspace)
+    if index is None:
+        setup.rebuild(workspace)
+        index = open_index(str(repo))
     try:
         yield index
     finally:
