@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from copies import copied
-from gitrepo import git, make_repo
+from gitrepo import QUIET, env_of, git, make_repo
 
 from mlos_sync.app import conflicting, dumping, freshness, publishing, records, setup, sync
 from mlos_sync.app.opening import Index, open_index, try_open
@@ -166,7 +166,7 @@ def clone(origin: Path, name: str) -> Path:
     """A clone beside it, with index and hooks."""
     git(origin.parent, "clone", "-q", str(origin), name)
     repo = origin.parent / name
-    git(repo, "config", "gc.auto", "0")
+    git(repo, "config", *QUIET)
     setup.initialise(str(repo))
     return repo
 
@@ -321,9 +321,20 @@ def ledger(repo: Path) -> set[str]:
 
 def segments(repo: Path, treeish: str = "HEAD") -> dict[str, bytes]:
     """path -> bytes of the segments in a commit, read from git itself."""
-    out = git(repo, "ls-tree", "-r", "-z", "--name-only", treeish, "--", ".mlos/journal/").stdout
-    paths = [path for path in out.split("\0") if path.endswith(".jsonl")]
-    return {path: git(repo, "cat-file", "blob", f"{treeish}:{path}").stdout.encode() for path in paths}
+    out = git(repo, "ls-tree", "-r", "-z", treeish, "--", ".mlos/journal/").stdout
+    entries = (entry.partition("\t") for entry in out.split("\0"))
+    blobs = {path: entry.split()[2] for entry, _, path in entries if path.endswith(".jsonl")}
+    if not blobs:
+        return {}
+    given = "".join(f"{blob}\n" for blob in blobs.values()).encode()
+    command = ["git", "cat-file", "--batch"]
+    rest = subprocess.run(command, cwd=repo, env=env_of(repo), input=given, capture_output=True, check=True).stdout
+    found = {}
+    for path in blobs:
+        said, _, rest = rest.partition(b"\n")
+        size = int(said.split()[2])
+        found[path], rest = rest[:size], rest[size + 1 :]
+    return found
 
 
 def committed(repo: Path, treeish: str = "HEAD") -> set[str]:

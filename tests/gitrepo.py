@@ -20,6 +20,9 @@ IDENTITY = {
 }  # fmt: skip
 """Who a test is to the program in its own process; git itself is run by somebody else (`sealed_env`)."""
 
+QUIET = ("maintenance.auto", "false")
+"""Nothing is packed by itself (as with gc.auto 0), and no process is started after each commit to see that."""
+
 
 def sealed_env(home: Path) -> dict[str, str]:
     """The whole environment of a sealed process: PATH, an empty home, an identity, no prompts."""
@@ -51,7 +54,7 @@ def make_repo(tmp_path: Path, *options: str) -> Path:
     repo = tmp_path / "repo"
     repo.mkdir(parents=True)
     git(repo, "init", "-q", "-b", "main", *options)
-    git(repo, "config", "gc.auto", "0")
+    git(repo, "config", *QUIET)
     return repo
 
 
