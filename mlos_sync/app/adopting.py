@@ -24,7 +24,7 @@ from mlos_sync.core import adopting, guard, pages, seal, views
 from mlos_sync.core.adopting import Addition, Change, Rest, Standing
 from mlos_sync.core.journal import trusted
 from mlos_sync.core.paths import shown
-from mlos_sync.edge import git, store
+from mlos_sync.edge import git, objects, store
 from mlos_sync.edge.workspace import View
 from mlos_sync.errors import MlosError, RefusedError, UsageError
 
@@ -118,7 +118,7 @@ def _versions(index: Index, path: str) -> Iterator[bytes]:
     tracked = git.tracked(root).get(path)
     names = [tracked.blob] if tracked is not None and tracked.mode != "120000" else []
     names += git.blobs_at(root, "HEAD", [path]).values()
-    found = dict(git.blobs(root, names))
+    found = dict(objects.blobs(root, names))
     return (found[name] for name in names if name in found and seal.check(found[name]).state == seal.VALID)
 
 

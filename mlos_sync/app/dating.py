@@ -9,7 +9,7 @@ import marshal
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from mlos_sync.core.changes import EMPTY
+from mlos_sync.core.changes import EMPTY, Stats
 from mlos_sync.core.times import iso
 from mlos_sync.edge import commits, git, store
 
@@ -87,9 +87,10 @@ def update(root: str, db: store.Connection, paths: Collection[str]) -> None:
         return
     standing = {path: row for path in paths if (row := db.execute(_ROW, (path,)).fetchone())}
     dated = dates(root, db, standing)
+    stats: Stats = {}
     for path in standing.keys() - dated.keys():
         # Its commits have gone (a reset, an amend without it): it is dated as any file that no commit knows.
-        when = _changed_on_disk(db, path)
+        when = _changed_on_disk(db, path, stats)
         if when is not None:
             db.execute(
                 "UPDATE artifacts SET created_at = ?, updated_at = ? WHERE id = ?", (when, when, standing[path][0])
@@ -103,31 +104,32 @@ def update(root: str, db: store.Connection, paths: Collection[str]) -> None:
             db.execute("UPDATE artifacts SET created_at = ?, updated_at = ? WHERE id = ?", (found.first, last, number))
 
 
-def _changed_on_disk(db: store.Connection, path: str) -> str | None:
-    """The modification time that the stat cache has of a file."""
+def _changed_on_disk(db: store.Connection, path: str, stats: Stats) -> str | None:
+    """The modification time that the stat cache has of a file; its folder is kept in `stats`."""
     folder, _, name = path.rpartition("/")
-    row = db.execute("SELECT stats FROM folders WHERE path = ?", (folder,)).fetchone()
-    try:
-        return iso(marshal.loads(row[0])[name][1] // 1_000_000) if row else None  # noqa: S302 - our own cache
-    except (ValueError, EOFError, TypeError, KeyError):
-        return None  # another Python wrote it, or it was never stored
+    if folder not in stats:
+        row = db.execute("SELECT stats FROM folders WHERE path = ?", (folder,)).fetchone()
+        try:
+            stats[folder] = marshal.loads(row[0]) if row else {}  # noqa: S302 - our own cache
+        except (ValueError, EOFError, TypeError):
+            stats[folder] = {}  # another Python wrote it
+    found = stats[folder].get(name)
+    return iso(found[1] // 1_000_000) if found else None
 
 
 def settle_moves(root: str, db: store.Connection, paths: Collection[str]) -> None:
     """Where a file came from is known from a move that no commit tells yet: HEAD moved, so look again. Once a commit has
     taken the old path away its history decides; and what a reset took back is a move that no commit tells. Also where
     nobody names a file yet: whoever does later asks for where it came from."""
-    rows = db.execute(
-        "SELECT last_path FROM artifacts WHERE file_path IS NOT NULL AND last_path IS NOT NULL"
-    ).fetchall()
-    told = {path for (path,) in rows} & set(paths)
-    gone = told - git.blobs_at(root, "HEAD", told).keys()
+    changed = set(paths)
+    rows = db.execute("SELECT id, last_path FROM artifacts WHERE file_path IS NOT NULL AND last_path IS NOT NULL")
+    told = [(number, path) for number, path in rows if path in changed]
+    there = git.blobs_at(root, "HEAD", {path for _, path in told}) if told else {}
     db.executemany(
-        "UPDATE artifacts SET last_path = NULL WHERE file_path IS NOT NULL AND last_path = ?",
-        [(path,) for path in gone],
+        "UPDATE artifacts SET last_path = NULL WHERE id = ?", [(one,) for one, path in told if path not in there]
     )
     missing = {blob: path for path, blob in sorted(git.staged_away(root).items(), reverse=True)}
-    db.executemany(
-        "UPDATE artifacts SET last_path = ? WHERE file_path IS NOT NULL AND blob = ? AND content_hash <> ?",
-        [(path, blob, EMPTY) for blob, path in missing.items()],
-    )
+    if missing:
+        here = "SELECT id, blob FROM artifacts WHERE file_path IS NOT NULL AND content_hash <> ?"
+        found = [(missing[blob], number) for number, blob in db.execute(here, (EMPTY,)) if blob in missing]
+        db.executemany("UPDATE artifacts SET last_path = ? WHERE id = ?", found)

@@ -16,7 +16,7 @@ from mlos_sync.app.indexing import object_format
 from mlos_sync.app.opening import Index
 from mlos_sync.core import transcripts
 from mlos_sync.core.transcripts.model import Problem, Session, gather
-from mlos_sync.edge import git, store, transcribing
+from mlos_sync.edge import git, objects, store, transcribing
 from mlos_sync.edge.transcribing import Kept, Read
 from mlos_sync.edge.transcript_worker import rows_of_facts
 
@@ -74,7 +74,7 @@ def _notes(index: Index, tip: str, known: dict[str, str], found: Notes) -> set[s
             blobs[commit] = blob
     have = git.existing(root, set(blobs.values()))
     new = {c: blob for c, blob in blobs.items() if blob in have and known.get(f"{NOTES}:{c}") != blob}
-    contents = dict(git.blobs(root, sorted(set(new.values()))))
+    contents = dict(objects.blobs(root, sorted(set(new.values()))))
     for commit, blob in sorted(new.items()):
         facts = gather(git_ai.parse(contents[blob], commit))
         rows = rows_of_facts([*facts.sessions, *facts.claims, *facts.problems], "sha1")
@@ -91,7 +91,7 @@ def _checkpoints(index: Index, tip: str, known: dict[str, str], found: Notes) ->
     told = {path: blob for path, (_, blob) in tree.items() if path.endswith("/metadata.json") and path.count("/") == 3}
     logs = {path: blob for path, (_, blob) in tree.items() if path.endswith("/full.jsonl")}
     have = git.existing(root, {*told.values(), *logs.values()})
-    contents = dict(git.blobs(root, sorted(set(told.values()) & have)))
+    contents = dict(objects.blobs(root, sorted(set(told.values()) & have)))
     copies: dict[str, list[tuple[str, str]]] = {}
     here: set[str] = set()
     for path, blob in sorted(told.items()):
@@ -129,7 +129,7 @@ def writers_of_line(index: Index, commit: str, path: str, line: int) -> list[str
     from mlos_sync.core.transcripts import git_ai
 
     row = index.db.execute("SELECT content_hash FROM transcripts WHERE path = ?", (f"{NOTES}:{commit}",)).fetchone()
-    notes = dict(git.blobs(index.workspace.root, [row[0]] if row else []))
+    notes = dict(objects.blobs(index.workspace.root, [row[0]] if row else []))
     note = notes.get(row[0], b"") if row else b""
     return [session for session, first, last in git_ai.ranges(note).get(path, []) if first <= line <= last]
 

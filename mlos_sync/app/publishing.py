@@ -20,7 +20,7 @@ from mlos_sync.app.opening import Index, open_index, writing
 from mlos_sync.app.reading import add_segment
 from mlos_sync.core import journal
 from mlos_sync.core.times import iso
-from mlos_sync.edge import files, git, ledger, store
+from mlos_sync.edge import files, git, ledger, objects, store
 from mlos_sync.edge.workspace import Workspace, git_folders
 
 HOOK_PATIENCE = 0.05  # seconds; if the lock is not free by then the events stay pending and the commit goes on
@@ -280,7 +280,7 @@ def _blobs(root: str, segments: list[str]) -> dict[str, str]:
 def _write_files(root: str, entries: Iterable[tuple[str, str]]) -> None:
     """Segments that git has become files, where nothing stands yet."""
     missing = [entry for entry in entries if not os.path.lexists(os.path.join(root, entry[0]))]
-    contents = dict(git.blobs(root, [blob for _, blob in missing]))
+    contents = dict(objects.blobs(root, [blob for _, blob in missing]))
     for path, blob in missing:
         if blob in contents:
             files.write(root, path, contents[blob])

@@ -16,7 +16,7 @@ from mlos_sync.app.events import place
 from mlos_sync.app.opening import Index
 from mlos_sync.core import journal
 from mlos_sync.core.entries import entries_in
-from mlos_sync.edge import git, store
+from mlos_sync.edge import objects, store
 from mlos_sync.edge.decoding import Decoded, Found, decoded
 
 Copies = dict[str, list[tuple[str, str]]]  # segment name -> (workspace path, blob id) of each copy that git has
@@ -71,7 +71,7 @@ def read_copies(index: Index, copies: Copies, elsewhere: Elsewhere = _nowhere) -
     db = index.db
     sound = "SELECT 1 FROM segments WHERE name = ? AND problem IS NULL"
     wanted = {name: places for name, places in copies.items() if not db.execute(sound, (name,)).fetchone()}
-    contents = dict(git.blobs(index.workspace.root, [places[0][1] for places in wanted.values()]))
+    contents = dict(objects.blobs(index.workspace.root, [places[0][1] for places in wanted.values()]))
     doubtful: Copies = {}
     whole_ones: list[Found] = []
     for name, places in sorted(wanted.items()):
@@ -109,7 +109,7 @@ def _take_doubtful(
 def whole_copies(index: Index, copies: Copies) -> dict[str, tuple[str, bytes]]:
     """Name -> (blob, bytes) of the first copy whose bytes fit the name, where git has one."""
     blobs = [blob for places in copies.values() for _, blob in places]
-    contents = dict(git.blobs(index.workspace.root, blobs))
+    contents = dict(objects.blobs(index.workspace.root, blobs))
     found = {}
     for name, places in copies.items():
         for _, blob in places:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from mlos_sync.core.provenance import PlacedClaim
 from mlos_sync.core.transcripts.replay import replayed, unpacked
-from mlos_sync.edge import git, store
+from mlos_sync.edge import objects, store
 from mlos_sync.edge.transcript_worker import blob_id
 from mlos_sync.errors import SurroundingsError
 
@@ -45,7 +45,7 @@ def _replay(db: store.Connection, root: str, path: str, claims: list[PlacedClaim
     if all(row[1] == (base or "") for row, base in zip(rows, bases, strict=True)):
         return False
     try:
-        contents = dict(git.blobs(root, [base for base in bases if base]))
+        contents = dict(objects.blobs(root, [base for base in bases if base]))
     except SurroundingsError:  # a partial clone: what is not here cannot be tried, and will be when it is
         contents = {}
     contents = {name: data for name, data in contents.items() if len(data) <= LARGEST}

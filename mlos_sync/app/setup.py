@@ -31,7 +31,7 @@ from mlos_sync.app.opening import Index, has_database, open_index, try_open
 from mlos_sync.app.sync import Report, sync
 from mlos_sync.core import journal
 from mlos_sync.core.times import iso
-from mlos_sync.edge import files, git, ledger, repo, settings, store
+from mlos_sync.edge import files, git, ledger, objects, repo, settings, store
 from mlos_sync.edge.workspace import MARKER, Workspace, find, git_folders
 from mlos_sync.errors import MlosError, SurroundingsError
 
@@ -98,7 +98,7 @@ def initialise(folder: str, *, make_repository: bool = False) -> Made:
 def _tracked_config(root: str) -> bytes | None:
     """The config that git's index holds: where one is merely not on disk, another would be another workspace."""
     entry = git.tracked(root).get(MARKER)
-    return dict(git.blobs(root, [entry.blob])).get(entry.blob) if entry else None
+    return dict(objects.blobs(root, [entry.blob])).get(entry.blob) if entry else None
 
 
 def _new_config() -> bytes:

@@ -16,7 +16,7 @@ from mlos_sync.app import compiling, verifying
 from mlos_sync.app.viewing import again
 from mlos_sync.core import guard, seal
 from mlos_sync.core.guard import Finding
-from mlos_sync.edge import git
+from mlos_sync.edge import git, objects
 from mlos_sync.edge.workspace import git_folders
 
 _OTHER_SIDES = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD")
@@ -29,7 +29,7 @@ def judge(start: str, paths: Iterable[str], index_file: str | None = None) -> li
     tree = git.write_tree(root, index_file)
     made = verifying.compiled_from(root, tree, paths)
     blobs = git.blobs_at(root, tree, made)
-    staged = dict(git.blobs(root, blobs.values()))
+    staged = dict(objects.blobs(root, blobs.values()))
     known = set(compiling.seals(os.path.join(common_dir, "mlos")))
     findings = []
     for path, blob in sorted(blobs.items()):

@@ -11,7 +11,7 @@ from mlos_sync.app.filtering import since_ms
 from mlos_sync.app.opening import Index
 from mlos_sync.core import ids, journal
 from mlos_sync.core.times import iso
-from mlos_sync.edge import git, store
+from mlos_sync.edge import objects, store
 from mlos_sync.errors import UsageError
 
 Row = dict[str, Any]
@@ -88,7 +88,9 @@ def _versions(index: Index, path: str) -> list[Row]:
 def _committed(index: Index, path: str) -> list[Row]:
     rows = _commits_of(index.db, path)
     blobs = {row["blob"] for row in rows if row["blob"]}
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in git.blobs(index.workspace.root, sorted(blobs))}
+    hashes = {
+        name: hashlib.sha256(data).hexdigest() for name, data in objects.blobs(index.workspace.root, sorted(blobs))
+    }
     return [
         {
             "at": row["committed_at"], "kind": "artifact", "ref": f"artifact:{row['path']}",

@@ -195,7 +195,7 @@ def _blob(root: str, name: str) -> bytes:
 
 
 def _blobs(root: str, names: list[str]) -> dict[str, bytes]:
-    found = dict(git.blobs(root, names))
+    found = dict(objects.blobs(root, names))
     for name in names:
         if name not in found:
             raise SurroundingsError(f"the object {name[:12]} is not in this clone", "fetch it: git fetch --refetch")
@@ -226,7 +226,7 @@ def _fold_journal(db: store.Connection, root: str, tree: Tree) -> list[Finding]:
         if mode != SYMLINK and journal.name_of(path):
             segments.setdefault(blob, []).append(path)
     with store.transaction(db), store.capture(db, on=False):
-        for blob, data in git.blobs(root, segments):
+        for blob, data in objects.blobs(root, segments):
             for path in segments[blob]:
                 add_segment(db, journal.name_of(path) or "", path, data)
         db.execute("UPDATE segments SET in_head = 1")
@@ -243,7 +243,7 @@ def _mend(root: str, path: str) -> str:
     out = git.run(root, "log", "--format=%H", "--diff-filter=AM", "--", path, check=False).decode()
     for sha in out.split():
         blob = git.blobs_at(root, sha, [path]).get(path, "")
-        if guard.is_whole(path, dict(git.blobs(root, [blob])).get(blob, b"")):
+        if guard.is_whole(path, dict(objects.blobs(root, [blob])).get(blob, b"")):
             return f"put it back:        git restore --source={sha[:12]} --staged --worktree -- {guard.pathspec(path)}"
     return "no commit here has it whole: copy it from the clone that wrote it"
 

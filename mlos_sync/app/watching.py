@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mlos_sync.app import covering, flagging, standing
+from mlos_sync.app import covering, flagging, standing, whole
 from mlos_sync.app.clocks import Clocks
 from mlos_sync.app.covering import Coverage
 from mlos_sync.app.opening import Index, open_index
@@ -29,6 +29,7 @@ from mlos_sync.edge.watch import Watch
 from mlos_sync.edge.workspace import MARKER, Workspace
 from mlos_sync.errors import MlosError, SurroundingsError
 
+CACHE = 4000  # KiB of the database in memory: it is open as long as the watcher runs, and asks for little
 BEAT = 2.0  # seconds between two proofs that hints still come
 ANSWER = 1.0  # seconds that a proof may take
 SOON = 0.25  # seconds until it is asked again whether git is done
@@ -323,7 +324,10 @@ class _Watcher:
     def _look(self, pending: _Pending) -> Look:
         try:
             index = self._opened(anew=pending.reason is not None)
-            report = sync(index, pending.reach, in_background=True, kept=self.kept)
+            if pending.reason and whole.is_worth_it(index):
+                report = whole.look(self.workspace.root)
+            else:
+                report = sync(index, pending.reach, in_background=True, kept=self.kept)
             edited = frozenset(flagging.edited(index))
             fresh, self.known = edited - self.known, edited
             return Look(report, reason=pending.reason, git=pending.git, edited=tuple(sorted(fresh)))
@@ -376,6 +380,7 @@ class _Watcher:
             return self.index
         self._close_index()
         self.index = open_index(self.workspace.root)
+        self.index.db.execute(f"PRAGMA cache_size = -{CACHE}")
         self.workspace = self.index.workspace
         self.identity = _identity(self.workspace)
         return self.index

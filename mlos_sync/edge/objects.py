@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import IO
 
 from mlos_sync.edge import git
@@ -27,7 +27,7 @@ def heads(root: str, names: list[str]) -> Iterator[tuple[str, bytes]]:
         cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=git.environment(),
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None  # noqa: S101 - told by PIPE above
-    feeder = git._Feeder(process.stdin, "".join(name + "\n" for name in names).encode())
+    feeder = _Feeder(process.stdin, "".join(name + "\n" for name in names).encode())
     feeder.start()
     try:
         for name in names:
@@ -42,6 +42,61 @@ def heads(root: str, names: list[str]) -> Iterator[tuple[str, bytes]]:
         process.stdout.close()
         feeder.join()
         process.wait()
+
+
+def blobs(root: str, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """(object id, content) for each object that can be read, by one `cat-file --batch`; others are left out. Git dies on
+    an object whose content is damaged: the next one then begins a new batch."""
+    wanted = list(dict.fromkeys(names))
+    while wanted:
+        done = yield from _batch(root, wanted)
+        wanted = wanted[done + 1 :]
+
+
+def _batch(root: str, wanted: list[str]) -> Generator[tuple[str, bytes], None, int]:
+    """One process; returns how many objects it answered for."""
+    process = subprocess.Popen(
+        [git.program(), "cat-file", "--batch", "--buffer"],
+        cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=git.environment(),
+    )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101 - told by PIPE above
+    # The list is written in one go: it is far smaller than what git buffers before it answers (--buffer).
+    feeder = _Feeder(process.stdin, "".join(name + "\n" for name in wanted).encode())
+    feeder.start()
+    answered = 0
+    for name in wanted:
+        header = process.stdout.readline().split()
+        if len(header) == 3:
+            size = int(header[2])
+            data = process.stdout.read(size + 1)
+            if len(data) <= size:
+                break
+            yield name, data[:-1]
+        elif not header:
+            break
+        answered += 1
+    feeder.join()
+    process.stdout.close()
+    process.wait()
+    return answered
+
+
+class _Feeder:
+    """Writes to a pipe in a thread, so that reader and writer never wait for each other."""
+
+    def __init__(self, pipe: IO[bytes], data: bytes) -> None:
+        import threading
+
+        self._thread = threading.Thread(target=self._feed, args=(pipe, data), daemon=True)
+        self.start, self.join = self._thread.start, self._thread.join
+
+    @staticmethod
+    def _feed(pipe: IO[bytes], data: bytes) -> None:
+        try:
+            pipe.write(data)
+            pipe.close()
+        except BrokenPipeError:
+            pass  # git ended early; the reader sees the end of its output
 
 
 def pieces(root: str, name: str) -> Generator[bytes, None, None]:

@@ -124,7 +124,6 @@ def test_a_log_is_bounded(tmp_path):
     log = Bounded(str(tmp_path / "watch.log"))
     log.write("caf\udce9\n")
     first = (tmp_path / "watch.log").read_text()
-    first = (tmp_path / "watch.log").read_text()
     for _ in range(25_000):
         log.write("x" * 100 + "\n")
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
