@@ -38,11 +38,14 @@ walk: $(READY)
 crash: $(READY)
 	MLOS_SYNC_EXHAUSTIVE=1 $(BIN)/python -m pytest -q tests/app/test_crashes.py tests/app/test_faults.py
 
-# All rows of the hook matrix; a thousand commits by a loop, beside watch and a loop of status: make soak COMMITS=5000
+# All rows of the hook matrix; a thousand commits by a loop, beside watch and a loop of status; five writers and git beside a
+# watcher: make soak COMMITS=5000 SECONDS_OF_SOAK=7200
 COMMITS ?= 1000
+SECONDS_OF_SOAK ?= 300
 soak: $(READY)
 	MLOS_SYNC_EXHAUSTIVE=1 $(BIN)/python -m pytest -q tests/hooks/test_matrix.py
 	$(BIN)/python benchmarks/beside.py --commits $(COMMITS)
+	$(BIN)/python benchmarks/soak.py --seconds $(SECONDS_OF_SOAK)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py

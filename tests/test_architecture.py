@@ -28,7 +28,7 @@ HOMES = {
     "sqlmodel": {"edge/columns.py", "edge/schema.py", "edge/bookkeeping.py", "edge/commit_tables.py", "edge/ddl.py"},
     "sqlalchemy": {"edge/columns.py", "edge/schema.py", "edge/bookkeeping.py", "edge/commit_tables.py", "edge/ddl.py"},
     "git": {"edge/repo.py"},
-    "watchdog": {"edge/watch.py"},
+    "watchdog": {"edge/watch_linux.py", "edge/watch_elsewhere.py"},
     "frontmatter": {"core/frontmatter.py"},
     "yaml": {"core/frontmatter.py"},
     "jinja2": {"core/views.py"},

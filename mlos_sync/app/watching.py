@@ -26,7 +26,7 @@ from mlos_sync.edge import operations
 from mlos_sync.edge.hashing import Kept
 from mlos_sync.edge.hints import MOST, Batch, Hints
 from mlos_sync.edge.watch import Watch
-from mlos_sync.edge.workspace import MARKER, Workspace
+from mlos_sync.edge.workspace import MARKER, Pace, Workspace
 from mlos_sync.errors import MlosError, SurroundingsError
 
 CACHE = 4000  # KiB of the database in memory: it is open as long as the watcher runs, and asks for little
@@ -36,17 +36,6 @@ SOON = 0.25  # seconds until it is asked again whether git is done
 CALM = 1.0  # seconds without a batch before views are compiled
 REST = 2000  # a look at everything waits for so many times what the last one took: 0.05 % of a processor
 RULES = (".gitignore", ".mlosignore", ".gitattributes")
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Seconds: quiet that ends a batch, the most it may wait for that, the least between two looks at everything, and between
-    two looks at what cannot be watched."""
-
-    quiet: float = 0.3
-    most: float = 2.0
-    all: float = 60.0
-    poll: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +82,7 @@ def looks(start: str, *, pace: Pace | None = None, compiles: bool = False) -> It
     A sync that fails (a lock held too long, a mass disappearance) is told and tried again.
     """
     workspace = open_index(start).workspace
-    with standing.only_one(workspace) as lock, contextlib.closing(_Watcher(workspace, lock, pace or Pace())) as watcher:
+    with standing.only_one(workspace) as lock, contextlib.closing(_Watcher(workspace, lock, pace)) as watcher:
         watcher.compiles = compiles
         yield from watcher.looks()
 
@@ -101,8 +90,8 @@ def looks(start: str, *, pace: Pace | None = None, compiles: bool = False) -> It
 class _Watcher:
     """The loop and what it remembers between two looks."""
 
-    def __init__(self, workspace: Workspace, lock: Lock, pace: Pace) -> None:
-        self.workspace, self.lock, self.pace = workspace, lock, pace
+    def __init__(self, workspace: Workspace, lock: Lock, pace: Pace | None) -> None:
+        self.workspace, self.lock, self.given = workspace, lock, pace
         self.compiles = False
         self.standing = Standing(workspace.root)
         self.pending = _Pending()
@@ -117,6 +106,11 @@ class _Watcher:
         self.kept = Kept()
         self.next_all = self.next_poll = self.next_try = self.next_beat = self.next_compile = 0.0
         self.failures = 0
+
+    @property
+    def pace(self) -> Pace:
+        """As given, or as the config has it now."""
+        return self.given or self.workspace.config.pace
 
     def close(self) -> None:
         """End the threads and processes that work for this one."""
@@ -364,7 +358,7 @@ class _Watcher:
         if self.compiles and self.workspace.config.views:
             self.to_compile, self.next_compile = True, max(self.next_compile, now + CALM)
         if pending.reason:
-            self.next_all = now + max(self.pace.all, REST * (now - began))
+            self.next_all = now + max(self.pace.every, REST * (now - began))
         self.next_poll = max(self.next_poll, now + 20 * (now - began))
         self.standing.behind = None
         self.standing.synced = iso(int(time.time() * 1000))

@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlos_sync.core import trailers
 from mlos_sync.core.paths import to_bytes
@@ -14,7 +14,7 @@ from mlos_sync.errors import SurroundingsError, UsageError
 
 MARKER = ".mlos/config.toml"
 VIEW_KINDS = ("problem", "index", "context_pack", "status")
-_KNOWN = {"workspace", "created", "view", "ignore", "transcripts", "commits", "hooks"}
+_KNOWN = {"workspace", "created", "view", "ignore", "transcripts", "commits", "hooks", "watch"}
 _KNOWN_COMMITS = {"trailers", "mentions", "keywords", "current", "offer", "unknown"}
 CURRENT = ("agent", "branch")
 UNKNOWN = ("observe", "refuse")
@@ -57,10 +57,23 @@ class Commits:
     unknown: str = UNKNOWN[0]
 
 
+class Pace(NamedTuple):
+    """`[watch]`, in seconds: quiet that ends a batch, the most it may wait for that, the least between two looks at everything
+    (`every`), and between two looks at what cannot be watched (`poll`)."""
+
+    quiet: float = 0.3
+    most: float = 2.0
+    every: float = 60.0
+    poll: float = 5.0
+
+
+_PACES = {"quiet": (0.01, 60), "most": (0.1, 600), "every": (1, 86_400), "poll": (0.5, 3600)}  # from, to
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`.mlos/config.toml`: the workspace's id and birth, its views, its transcripts, its commits and its hooks (`pre_push`
-    says whether what is pushed is verified)."""
+    """`.mlos/config.toml`: the workspace's id and birth, its views, its transcripts, its commits, its hooks (`pre_push` says
+    whether what is pushed is verified) and the watcher's pace."""
 
     workspace: str
     created: str
@@ -69,6 +82,7 @@ class Config:
     transcripts: Transcripts = Transcripts()
     commits: Commits = field(default_factory=Commits)
     pre_push: str = PRE_PUSH[0]
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +195,8 @@ def parse_config(data: bytes) -> Config:
         raise UsageError(f"{MARKER}: `ignore` is a list of patterns", where)
     about = _transcripts(raw.get("transcripts", {}), where)
     commits = _commits(raw.get("commits", {}), where)
-    return Config(raw["workspace"], raw["created"], views, tuple(ignore), about, commits, _pre_push(raw, where))
+    pushes, pace = _pre_push(raw, where), _pace(raw.get("watch", {}), where)
+    return Config(raw["workspace"], raw["created"], views, tuple(ignore), about, commits, pushes, pace)
 
 
 def is_inside(path: str) -> bool:
@@ -252,6 +267,17 @@ def _pre_push(raw: dict[str, Any], where: str) -> str:
     if wanted not in PRE_PUSH:
         raise UsageError(f"{MARKER}: `hooks.pre_push` is one of {', '.join(PRE_PUSH)}", where)
     return str(wanted)
+
+
+def _pace(entry: Any, where: str) -> Pace:
+    if not isinstance(entry, dict):
+        raise UsageError(f"{MARKER}: `watch` is a table", where)
+    _only(entry, set(_PACES), f"{MARKER}: [watch]", where)
+    for name, value in entry.items():
+        least, most = _PACES[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise UsageError(f"{MARKER}: `watch.{name}` is a number of seconds from {least} to {most}", where)
+    return Pace(**{name: float(value) for name, value in entry.items()})
 
 
 def _tables(value: Any, where: str) -> list[dict[str, Any]]:
