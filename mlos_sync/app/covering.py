@@ -10,7 +10,7 @@ from mlos_sync.core.paths import JOURNAL, from_text
 from mlos_sync.edge import files, git, mounts, operations
 from mlos_sync.edge.hints import everything
 from mlos_sync.edge.ledger import NAME as LEDGER
-from mlos_sync.edge.watch import LIMIT, Watch
+from mlos_sync.edge.watch import INSTANCES, LIMIT, Watch
 from mlos_sync.edge.workspace import Workspace
 
 _LISTED = 20  # folders that are named where some are not watched
@@ -25,11 +25,32 @@ class Coverage:
     wanted: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     silent: dict[str, str] = field(default_factory=dict)
+    private: tuple[str, ...] = ()  # where transcripts lie that git ignores, or that are outside
 
     @property
     def polled(self) -> list[str]:
         """The workspace paths that must be looked at from time to time ("" is all)."""
         return sorted({*self.refused, *self.silent})
+
+    def is_private(self, name: str) -> bool:
+        """Whether an absolute name is where private transcripts lie, or on the way there."""
+        return any(f"{one}/".startswith(f"{name}/") or name.startswith(f"{one}/") for one in self.private)
+
+    def cover_private(self, watch: Watch) -> set[str]:
+        """Watch the folders of private transcripts, and where one is not there yet, the nearest that is. Returns them."""
+        found: set[str] = set()
+        for folder in self.private:
+            there = folder
+            while not os.path.lexists(there):
+                there = os.path.dirname(there)
+            inside = set(_folders_below(there)) if there == folder else {there}
+            watch.cover(one for one in inside if not watch.has(one))
+            found |= inside
+        return found
+
+    def count(self, watch: Watch, workspace: Workspace) -> None:
+        """How many folders of the tree there are to be watched."""
+        self.wanted = len(self.refused) + sum(1 for one in watch.covered if is_inside(workspace, one))
 
     def told(self) -> dict[str, object]:
         """For `status`: numbers, what is polled instead, why, and the cure."""
@@ -49,16 +70,25 @@ def _limit_cure() -> str:
     return f"raise the limit: sudo sysctl -w {name}={wanted} (to keep it: a line {name}={wanted} in /etc/sysctl.d)"
 
 
-_CURES: dict[str, Callable[[], str]] = {LIMIT: _limit_cure}
+def _instances_cure() -> str:
+    return "raise the limit: sudo sysctl -w fs.inotify.max_user_instances=1024, or end other programs that watch"
+
+
+_CURES: dict[str, Callable[[], str]] = {LIMIT: _limit_cure, INSTANCES: _instances_cure}
 
 
 def cover(watch: Watch, workspace: Workspace) -> Coverage:
-    """Watch all that matters: the tree, the git directory, private transcripts. What is watched already stays."""
-    found = Coverage()
-    for folder in beside(workspace):
+    """Watch all that matters: the tree, the git directory, private transcripts. What is watched already stays, but for folders
+    of the tree that are ignored by now."""
+    found = Coverage(private=tuple(private_folders(workspace)))
+    for folder in dict.fromkeys((workspace.git_dir, workspace.common_dir, workspace.common)):
         watch.cover([folder], _accept(workspace, folder))
-    _cover_tree(watch, workspace, ("",), found)
-    found.wanted = len(found.refused) + sum(1 for one in watch.covered if is_inside(workspace, one))
+    watch.cover(_folders_below(os.path.join(workspace.common_dir, "refs")))
+    before = {one for one in watch.covered if is_inside(workspace, one)}
+    wanted = _cover_tree(watch, workspace, ("",), found)
+    for folder in before - wanted - found.cover_private(watch):
+        watch.uncover(folder)
+    found.count(watch, workspace)
     found.silent = {_path(workspace, place): kind for place, kind in mounts.silent(workspace.root).items()}
     return found
 
@@ -67,28 +97,27 @@ def extend(watch: Watch, workspace: Workspace, names: Iterable[str], coverage: C
     """Watch folders that came, by their absolute names, and what is in them; those that went are watched no more."""
     came = []
     for name in sorted(names):
-        if not os.path.isdir(name) or os.path.islink(name):
-            watch.uncover(name)
-        elif is_inside(workspace, name):
-            came.append(_path(workspace, name))
-        elif _is_ref(workspace, name):
+        if is_inside(workspace, name):
+            path = owner(_path(workspace, name))
+            name = _name(workspace, path)
+            if name != workspace.root:
+                watch.uncover(name)  # one in the place of another, or a repository of its own by now
+            if os.path.isdir(name) and not os.path.islink(name):
+                came.append(path)
+        elif name.startswith(os.path.join(workspace.common_dir, "refs") + os.sep):
             watch.cover(_folders_below(name))
-    gone = {path for path in coverage.refused if not os.path.isdir(workspace.absolute(path))}
-    for path in gone:
+    for path in [path for path in coverage.refused if not os.path.isdir(_name(workspace, path))]:
         del coverage.refused[path]
     if came:
         _cover_tree(watch, workspace, tuple(came), coverage)
-    if came or gone:
-        coverage.wanted = len(coverage.refused) + sum(1 for one in watch.covered if is_inside(workspace, one))
+    coverage.cover_private(watch)
+    coverage.count(watch, workspace)
 
 
-def beside(workspace: Workspace) -> Iterator[str]:
-    """Folders beside the tree that tell of commits, records and transcripts."""
-    for folder in dict.fromkeys((workspace.git_dir, workspace.common_dir, workspace.common)):
-        yield folder
-    yield from _folders_below(os.path.join(workspace.common_dir, "refs"))
-    for folder in private_folders(workspace):
-        yield from _folders_below(folder)
+def owner(path: str) -> str:
+    """The folder whose standing a path decides: what happens to `sub/.git` makes `sub` a repository of its own, or none."""
+    parts = path.split("/")
+    return "/".join(parts[: parts.index(".git")]) if ".git" in parts else path
 
 
 def private_folders(workspace: Workspace) -> list[str]:
@@ -106,18 +135,23 @@ def _accept(workspace: Workspace, folder: str) -> Callable[[str], bool]:
     return everything
 
 
-def _cover_tree(watch: Watch, workspace: Workspace, below: tuple[str, ...], found: Coverage) -> None:
-    paths = list(folders(workspace, below))
+def _cover_tree(watch: Watch, workspace: Workspace, below: tuple[str, ...], found: Coverage) -> set[str]:
+    """Watch the folders at or below some; their absolute names."""
+    others: list[str] = []
+    paths = list(folders(workspace, below, others))
     refused = watch.cover(_name(workspace, path) for path in paths)
+    refused |= watch.cover((_name(workspace, path) for path in others), ".git".__eq__)
+    paths += others
     again = {_path(workspace, name): reason for name, reason in refused.items()}
     for path in paths:
         found.refused.pop(path, None)
     found.refused.update(again)
+    return {_name(workspace, path) for path in paths}
 
 
-def folders(workspace: Workspace, below: tuple[str, ...] = ("",)) -> Iterator[str]:
+def folders(workspace: Workspace, below: tuple[str, ...] = ("",), others: list[str] | None = None) -> Iterator[str]:
     """The folders at or below some, as workspace paths, that a walk looks into: neither ignored nor a repository of its own,
-    no link."""
+    no link. Repositories of their own are put into `others`: one may become a folder like any."""
     ignored = git.ignored_folders(workspace.root, *(path for path in below if path))
     keep, _ = files.ignore_rule(workspace)
     waiting = [path for path in below if not _is_ignored(path, ignored)]
@@ -125,6 +159,8 @@ def folders(workspace: Workspace, below: tuple[str, ...] = ("",)) -> Iterator[st
         path = waiting.pop()
         inside = _folders_in(_name(workspace, path), path)
         if inside is None:
+            if others is not None:
+                others.append(path)
             continue
         yield path
         waiting += [
@@ -142,7 +178,7 @@ def _is_ignored(path: str, ignored: set[str]) -> bool:
 
 
 def _folders_in(name: str, path: str) -> list[str] | None:
-    """The folders in a folder; None for what is none, or is a repository of its own."""
+    """The folders in a folder; None for a repository of its own."""
     found = []
     try:
         with os.scandir(name) as entries:
@@ -152,8 +188,8 @@ def _folders_in(name: str, path: str) -> list[str] | None:
                         return None
                 elif entry.is_dir(follow_symlinks=False):
                     found.append(f"{path}/{from_text(entry.name)}" if path else from_text(entry.name))
-    except OSError:
-        return None if not os.path.isdir(name) else []
+    except OSError:  # unreadable, or gone again: to watch it says so
+        return []
     return found
 
 
@@ -162,10 +198,6 @@ def _folders_below(top: str) -> Iterator[str]:
         yield os.path.dirname(top)
     for folder, _, _ in os.walk(top):
         yield folder
-
-
-def _is_ref(workspace: Workspace, name: str) -> bool:
-    return name.startswith((os.path.join(workspace.common_dir, "refs") + os.sep, *private_folders(workspace)))
 
 
 def is_inside(workspace: Workspace, name: str) -> bool:

@@ -25,7 +25,7 @@ from mlos_sync.core.times import iso
 from mlos_sync.edge import operations
 from mlos_sync.edge.hashing import Kept
 from mlos_sync.edge.hints import MOST, Batch, Hints
-from mlos_sync.edge.watch import Watch
+from mlos_sync.edge.watch import Watch, why
 from mlos_sync.edge.workspace import MARKER, Pace, Workspace
 from mlos_sync.errors import MlosError, SurroundingsError
 
@@ -162,31 +162,37 @@ class _Watcher:
                 self._add(set(self.coverage.polled))
         if now >= self.next_all and not self.pending.reason:
             self.pending.all("it was time")
-            if self.watch is not None:
-                self._cover()
+            self._cover()
 
     def _note(self, batch: Batch) -> None:
         """Sort hints: paths of the tree, and what git did."""
         pending, workspace = self.pending, self.workspace
-        if pending.began is None:
-            pending.began = time.time() - (time.monotonic() - batch.began)
-            self.standing.behind = iso(int(pending.began * 1000))
         pending.asked |= batch.asked
         if batch.names is None:
             self._rescan(batch.lost)
+            self._date(batch)
             return
         if self.watch is not None and batch.folders:
             self._extend(batch.folders)
         inside = set()
         for name in batch.names:
+            pending.beside |= self.coverage.is_private(name)
             if covering.is_inside(workspace, name):
-                inside.add(from_text(name[len(workspace.root) + 1 :]))
-            else:
+                inside.add(covering.owner(from_text(name[len(workspace.root) + 1 :])))
+            elif name.startswith((workspace.git_dir, workspace.common_dir)):
                 pending.beside = True
-                pending.git |= name.startswith((workspace.git_dir, workspace.common_dir)) and "/mlos/" not in name
+                pending.git |= "/mlos/" not in name
                 if os.path.basename(name) in ("config", "config.worktree"):
                     pending.all("git's configuration changed")
         self._add(inside)
+        self._date(batch)
+
+    def _date(self, batch: Batch) -> None:
+        """Since when something waits."""
+        pending = self.pending
+        if pending and pending.began is None:
+            pending.began = time.time() - (time.monotonic() - batch.began)
+            self.standing.behind = iso(int(pending.began * 1000))
 
     def _add(self, paths: set[str]) -> None:
         pending = self.pending
@@ -194,6 +200,7 @@ class _Watcher:
             self._rescan("the root changed")
         elif any(path == MARKER or path.rpartition("/")[2] in RULES for path in paths):
             pending.all("what counts was changed")
+            self._cover()
         elif not pending.reason:
             pending.beside |= any(path.startswith(JOURNAL) or f"{path}/" == JOURNAL for path in paths)
             pending.paths |= {path for path in paths if not path.startswith(JOURNAL)}
@@ -204,8 +211,7 @@ class _Watcher:
         """Hints were lost: watches may be missing, too."""
         self.pending.all(reason)
         self.standing.rescans[reason] = self.standing.rescans.get(reason, 0) + 1
-        if self.watch is not None:
-            self._cover()
+        self._cover()
 
     # --- whether hints come
 
@@ -239,15 +245,18 @@ class _Watcher:
         try:
             self.watch = Watch(hints, os.path.join(self.workspace.state, standing.COOKIES))
         except OSError as error:
-            self.coverage = Coverage(refused={"": error.strerror or "refused"})
+            self.coverage = Coverage(wanted=1, refused={"": why(error)})
             self.standing.coverage = self.coverage.told()
-            self.standing.failed(f"nothing can be watched: {error.strerror}")
+            if self.standing.state != "polling":
+                self.standing.failed(f"nothing can be watched: {why(error)}")
+            self.standing.state = "polling"
             return
         self.hints = hints
         self._cover()
 
     def _cover(self) -> None:
-        assert self.watch is not None  # noqa: S101 - the caller looked
+        if self.watch is None:
+            return
         try:
             self.coverage = covering.cover(self.watch, self.workspace)
         except (MlosError, OSError) as error:
@@ -304,7 +313,7 @@ class _Watcher:
             self.standing.state, self.standing.waits_for = "waiting", waits_for
             self.next_try = now + SOON
             return None
-        self.standing.state, self.standing.waits_for = "live", None
+        self.standing.state, self.standing.waits_for = "live" if self.hints is not None else "polling", None
         if compiles:
             return self._compile(now)
         self.pending = _Pending()

@@ -117,7 +117,12 @@ def _watcher_lines(found: dict[str, Any]) -> list[str]:
     """What the watcher says of itself: since when, what it waits for, what it does not see and the cure, its last errors."""
     if not found["running"]:
         return ["watcher   none (mlos-sync watch; not needed, every command looks for itself)"]
-    state = {"live": "live", "waiting": f"waits for {found['waits_for']}", "away": "the workspace went away"}
+    state = {
+        "live": "live",
+        "waiting": f"waits for {found['waits_for']}",
+        "away": "the workspace went away",
+        "polling": "hears of nothing, looks from time to time",
+    }
     line = f"watcher   {state.get(found['state'] or '', 'starting')}, process {found['pid']} since {found['since']}"
     line += f", behind since {found['behind']}" if found["behind"] else ""
     coverage = found["coverage"] or {}

@@ -54,7 +54,7 @@ class Watch:
             except OSError as error:
                 is_full = error.errno == errno.ENOSPC
                 if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                    refused[folder] = LIMIT if is_full else error.strerror or "refused"
+                    refused[folder] = why(error)
         return refused
 
     def uncover(self, folder: str) -> None:
@@ -79,7 +79,13 @@ class Watch:
         self._tree.close()
 
 
-LIMIT = "watch limit"
+LIMIT, INSTANCES = "watch limit", "limit of watching programs"
+
+
+def why(error: OSError) -> str:
+    """The reason that a folder cannot be watched."""
+    limits = {errno.ENOSPC: LIMIT, errno.EMFILE: INSTANCES}
+    return limits.get(error.errno or 0) or error.strerror or "refused"
 
 
 def _tree(hints: Hints, cookies: str) -> Tree:

@@ -14,14 +14,17 @@ from pathlib import Path
 
 import naive
 import pytest
-from cli import workspace
+from cli import run, workspace
 from gitrepo import git
+from transcribed import markdown, wrote
 from watched import indexed, watching
 
+from mlos_sync.app import covering
 from mlos_sync.app import watching as use_case
 from mlos_sync.app.clocks import Clocks
 from mlos_sync.edge import mounts
 from mlos_sync.edge.watch import Watch
+from mlos_sync.edge.workspace import find
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="NOT TESTED: inotify is Linux's")
 
@@ -147,6 +150,62 @@ def test_the_watch_limit_is_told_with_its_cure(repo, before):
         assert {one["reason"] for one in told["parts"]} == {"watch limit"}
         for number in range(70):
             (repo / f"f{number:02}" / "late.md").write_text("late\n")
+        watcher.settled()
+
+
+@LINUX
+def test_where_nothing_can_be_watched_it_looks_from_time_to_time(repo):
+    """No instance of inotify is to be had: said with its cure, everything is polled, and questions are answered by a sync."""
+    limit = 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"'
+    jail = ("unshare", "--user", "--map-root-user", "sh", "-c", limit, "sh")
+    if subprocess.run([*jail, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("NOT TESTED: no user namespaces here")
+    with watching(repo, before=jail) as watcher:
+        watcher.started()
+        (repo / "f00" / "late.md").write_text("late\n")
+        watcher.settled()
+        told = watcher.told()
+        assert told["state"] == "polling" and "max_user_instances" in told["coverage"]["cure"]
+        (repo / "f00" / "asked.md").write_text("asked\n")
+        assert run(repo, "why", "f00/asked.md", "--wait").code == 0
+        assert watcher.end() == 0
+
+
+def test_private_transcripts_are_heard_of_wherever_they_come_to_lie(repo, tmp_path):
+    """In a folder that git ignores, and in one outside, both made after the watcher was started."""
+    (repo / ".gitignore").write_text(".specstory/\n")
+    outside = tmp_path / "home" / "logs" / "deep"
+    git(repo, "config", "mlos-sync.transcripts", str(outside))
+    one, other = (markdown(f"0b6f3f0e-52f0-4a6b-9a39-5a7f0f3c1d1{n}", wrote("/p/f00/a.md", "0\n")) for n in (1, 2))
+    with watching(repo) as watcher:
+        watcher.started()
+
+        def known():
+            return len(run(repo, "transcripts", "--json").json["sessions"])
+
+        place = repo / ".specstory" / "history"
+        place.mkdir(parents=True)
+        (place / "2026-02-16_13-04-52Z-plan.md").write_text(one)
+        watcher.eventually(lambda: known() == 1)
+        outside.mkdir(parents=True)
+        (outside / "2026-02-17_13-04-52Z-plan.md").write_text(other)
+        watcher.eventually(lambda: known() == 2)
+
+
+def test_a_folder_becomes_a_repository_of_its_own_and_back(repo):
+    """`git init` in a folder takes its files away from ours; without its .git they come back, and are watched."""
+    with watching(repo) as watcher:
+        watcher.started()
+        (repo / "f40").mkdir()
+        (repo / "f40" / "x.md").write_text("x\n")
+        watcher.until(lambda look: "f40/x.md" in look["added"])
+        git(repo / "f40", "init", "-q")
+        watcher.until(lambda look: "f40/x.md" in look["deleted"])
+        assert not [one for one in covering.folders(find(str(repo))) if one.startswith("f40")]
+        shutil.rmtree(repo / "f40" / ".git")
+        watcher.until(lambda look: "f40/x.md" in look["added"])
+        (repo / "f40" / "x.md").write_text("xx\n")
+        watcher.until(lambda look: "f40/x.md" in look["modified"])
         watcher.settled()
 
 
