@@ -69,7 +69,7 @@ def plan(index: Index, names: Iterable[str] = (), *, writes: bool = False) -> li
     with source_of(index, writes=writes) as source, without_cycle_search():
         return [
             replace(
-                _compared(index, view, None if is_withheld(source, view) else compile_view(source, view)),
+                _compared(index, source, view, None if is_withheld(source, view) else compile_view(source, view)),
                 unlisted=viewing.unlisted(source, view),
             )
             for view in chosen
@@ -190,10 +190,12 @@ def _chosen(views: tuple[View, ...], names: tuple[str, ...]) -> list[View]:
     return [view for view in views if not names or view.path in names]
 
 
-def _compared(index: Index, view: View, data: bytes | None) -> Compiled:
+def _compared(index: Index, source: Source, view: View, data: bytes | None) -> Compiled:
     on_disk = files.read(index.workspace, view.path)
     if on_disk is None:
         there = os.path.lexists(index.workspace.absolute(view.path))
+        if not there and view.path in source.sparse:
+            return Compiled(view.path, data, None, CURRENT)  # somebody wants it out of the work tree
         state = EDITED if there else MISSING if data is not None else WITHHELD
         return Compiled(view.path, data, None, state)
     if on_disk.replace(b"\r\n", b"\n") == data:  # git may write CRLF on checkout; the seal reads it the same way
@@ -244,11 +246,12 @@ def source_of(index: Index, *, writes: bool = False) -> Iterator[Source]:
     found |= as_stored
     blobs = {path: blob for path, blob in blobs.items() if path not in as_stored}
     own = _own_templates(index, tracked)
+    sparse = frozenset(path for path, entry in tracked.items() if entry.tag == "S")
     state = index.workspace.state
     cache = views.Cache(state, grows=writes and os.access(state, os.W_OK))
     with objects.Blobs(root) as stored:
         read = _reader(index, stored, tracked, blobs)
-        yield Source(Records(db), index.workspace.config, found, read, own, cache, tuple(untracked))
+        yield Source(Records(db), index.workspace.config, found, read, own, cache, sparse, tuple(untracked))
 
 
 def _own_templates(index: Index, tracked: Mapping[str, Tracked]) -> dict[str, str | None]:

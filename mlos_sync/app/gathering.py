@@ -61,6 +61,7 @@ class Source:
     read: Callable[[str], Content | None]
     templates: Mapping[str, str | None] = field(default_factory=dict)  # the tree's own, by kind; None: not allowed here
     cache: views.Cache | None = None
+    sparse: frozenset[str] = frozenset()  # what a sparse checkout leaves out
     untracked: tuple[str, ...] = ()  # files that are there, but that git does not track: in no view
 
 

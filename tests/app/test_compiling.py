@@ -486,3 +486,15 @@ def test_looking_writes_no_file_and_a_damaged_cache_is_made_anew(place):
         (root(place) / view.path).unlink()
     quick(root(place), "compile")
     assert min(file.stat().st_size for file in kept) > 30
+
+
+def test_a_view_that_a_sparse_checkout_leaves_out_is_not_written(place):
+    """Somebody wants that folder out of the work tree; the other views are compiled as ever."""
+    compile_all(place)
+    commit(place)
+    git(root(place), "sparse-checkout", "set", "--no-cone", "/*", "!/views/")
+    assert not (root(place) / "views").exists()
+    sql(place, "UPDATE needs SET title = 'another'")
+    written, unchanged = compile_all(place)
+    assert "PROBLEM.md" in written and "views/alpha.md" in unchanged
+    assert not (root(place) / "views").exists()
