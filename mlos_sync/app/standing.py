@@ -89,6 +89,10 @@ def only_one(workspace: Workspace) -> Iterator[Lock]:
     listening = os.path.join(workspace.state, LISTENING)
     try:
         _lock(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    try:
         _forget_questions(workspace)
         with contextlib.suppress(OSError), open(listening, "wb"):
             pass

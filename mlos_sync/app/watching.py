@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mlos_sync.app import covering, flagging, standing, whole
@@ -31,6 +31,7 @@ from mlos_sync.errors import MlosError, SurroundingsError
 
 CACHE = 4000  # KiB of the database in memory: it is open as long as the watcher runs, and asks for little
 BEAT = 2.0  # seconds between two proofs that hints still come
+NAP = 1.0  # seconds that it sleeps at most, to see whether it shall end
 ANSWER = 1.0  # seconds that a proof may take
 SOON = 0.25  # seconds until it is asked again whether git is done
 CALM = 1.0  # seconds without a batch before views are compiled
@@ -75,16 +76,18 @@ class _Pending:
         self.paths.clear()
 
 
-def looks(start: str, *, pace: Pace | None = None, compiles: bool = False) -> Iterator[Look]:
-    """Sync now, then after every batch of hints, for ever. Raises SurroundingsError when another watcher runs here, and when
-    the workspace was replaced by another.
+def looks(
+    start: str, *, pace: Pace | None = None, compiles: bool = False, ended: Callable[[], bool] = lambda: False
+) -> Iterator[Look]:
+    """Sync now, then after every batch of hints, until it is `ended` (asked once a second). Raises SurroundingsError when another
+    watcher runs here, and when the workspace was replaced by another.
 
     A sync that fails (a lock held too long, a mass disappearance) is told and tried again.
     """
     workspace = open_index(start).workspace
     with standing.only_one(workspace) as lock, contextlib.closing(_Watcher(workspace, lock, pace)) as watcher:
         watcher.compiles = compiles
-        yield from watcher.looks()
+        yield from watcher.looks(ended)
 
 
 class _Watcher:
@@ -118,10 +121,10 @@ class _Watcher:
         self._close_index()
         self.kept.stop()
 
-    def looks(self) -> Iterator[Look]:
+    def looks(self, ended: Callable[[], bool]) -> Iterator[Look]:
         """See the function of that name."""
         self.pending.all("the start")
-        while True:
+        while not ended():
             self._check_root()
             self._check_hints()
             look = self._act()
@@ -136,14 +139,14 @@ class _Watcher:
     def _wait(self) -> Batch | None:
         """Hints, or nothing until something else is due."""
         if self.hints is None:
-            time.sleep(SOON if self.standing.state == "away" else BEAT)
+            time.sleep(SOON if self.standing.state == "away" else NAP)
             return None
         due = [self.next_beat, self.next_all]
         due += [self.next_poll] if self.coverage.polled else []
         due += [self.next_try] if self.pending else []
         due += [self.next_compile] if self.to_compile and not self.pending else []
         left = max(0.0, min(due) - time.monotonic())
-        return self.hints.batch(quiet=self.pace.quiet, most=self.pace.most, longest=min(left, BEAT))
+        return self.hints.batch(quiet=self.pace.quiet, most=self.pace.most, longest=min(left, NAP))
 
     def _take(self, batch: Batch | None) -> None:
         now = time.monotonic()

@@ -59,16 +59,23 @@ def watch(
         from mlos_sync.cli.bounded import to_log
 
         to_log(log)
+    came: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        came.append(number)  # also for the loop: what is raised while an object is freed, Python drops
+        raise KeyboardInterrupt
+
     # TERM and HUP end it as Ctrl-C does; a transaction that was open is rolled back. `nohup` has HUP ignored.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, interrupt)
     try:
-        for look in watching.looks(settings.folder, compiles=compiles):
+        for look in watching.looks(settings.folder, compiles=compiles, ended=lambda: bool(came)):
             notifying.ready()
             _tell(look, as_json=as_json)
     except KeyboardInterrupt:
-        say("stopped", error=True)
+        pass
+    say("stopped", error=True)
 
 
 def status(

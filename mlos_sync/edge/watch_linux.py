@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import warnings
 
 from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEvent, InotifyFD, Mask, WatchDescriptor
@@ -51,7 +52,12 @@ class Inotify:
         self._folders: dict[WatchDescriptor, tuple[str, Accept]] = {}
         self._descriptors: dict[str, WatchDescriptor] = {}
         self._reader = _Reader(hints)
-        self._reader.start()
+        # Signals are for the main thread: one that this thread gets wakes nobody there.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+        try:
+            self._reader.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def add(self, folder: str, accept: Accept) -> None:
         """Watch a folder for the names in it that matter. Raises OSError."""

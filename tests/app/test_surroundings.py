@@ -264,6 +264,7 @@ def test_a_clone_that_lacks_something_never_asks_for_it(repo, tmp_path, options)
 def test_a_remote_is_not_asked_by_gits_that_know_no_other_way(repo, tmp_path, monkeypatch):
     """58: GIT_NO_LAZY_FETCH is younger than partial clones: an object that is missing is asked for by no protocol."""
     from mlos_sync.edge import git as plumbing
+    from mlos_sync.edge import objects
 
     grown(repo)
     remote = Remote(repo, tmp_path)
@@ -275,7 +276,7 @@ def test_a_remote_is_not_asked_by_gits_that_know_no_other_way(repo, tmp_path, mo
 
     monkeypatch.setattr(plumbing, "environment", older)
     blob = git(repo, "rev-parse", "HEAD~1:new.md").stdout.strip()
-    assert dict(plumbing.blobs(str(there), [blob])) == {} and not remote.was_asked
+    assert dict(objects.blobs(str(there), [blob])) == {} and not remote.was_asked
     git(there, "cat-file", "blob", blob)
     assert remote.was_asked
 

@@ -131,8 +131,8 @@ def test_many_claims_are_read_by_few_processes(place, monkeypatch):
     git(root(place), "add", "-A")
     git(root(place), "commit", "-q", "--no-verify", "-m", "copies")
     calls = []
-    blobs = verifying.git.blobs
-    monkeypatch.setattr(verifying.git, "blobs", lambda where, names: calls.append(1) or blobs(where, names))
+    blobs = verifying.objects.blobs
+    monkeypatch.setattr(verifying.objects, "blobs", lambda where, names: calls.append(1) or blobs(where, names))
     assert len([path for path, kind in found(place) if kind == "forged"]) == 200
     assert len(calls) < 30
 
