@@ -14,7 +14,9 @@ import time
 from mlos_sync.app import standing
 from mlos_sync.app.opening import Index
 from mlos_sync.app.sync import sync
+from mlos_sync.edge import operations
 from mlos_sync.edge.hints import COOKIE
+from mlos_sync.errors import SurroundingsError
 
 PATIENCE = 30.0  # seconds; a watcher that looks at everything may take that long
 STEP = 0.005
@@ -22,9 +24,17 @@ STEP = 0.005
 
 def settle(index: Index, patience: float = PATIENCE) -> str:
     """Return when everything written before the call is in the index: "watcher" or "sync", who saw to it. Raises what
-    `sync` raises."""
+    `sync` raises, and SurroundingsError while git is in the middle of something."""
     if _is_answered(index, patience):
         return "watcher"
+    workspace, end = index.workspace, time.monotonic() + patience
+    while going_on := operations.going_on(workspace.root, workspace.git_dir):
+        if going_on not in operations.SHORT or time.monotonic() > end:
+            raise SurroundingsError(
+                f"{going_on} is going on: nothing is recorded until it is done",
+                "finish it; or take the files as they are now: mlos-sync sync",
+            )
+        time.sleep(STEP)
     sync(index)
     return "sync"
 

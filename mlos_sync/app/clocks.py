@@ -22,6 +22,12 @@ class Clocks:
         boot = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else awake
         return awake, boot, time.time()
 
+    def begin(self) -> None:
+        """From here on the process only waits: what it did before may have taken any time."""
+        before = self._before
+        awake = self._read()[0]
+        self._before = (awake, before[1] + awake - before[0], before[2] + awake - before[0])
+
     def gap(self) -> str | None:
         """What happened since the last call, in words; None where time went on as it should."""
         before, self._before = self._before, self._read()

@@ -15,7 +15,9 @@ from mlos_sync.edge.workspace import Workspace
 
 _LISTED = 20  # folders that are named where some are not watched
 # What else lies in the git directory changes with every command that only reads, or says nothing of the tree.
-_GIT_NAMES = frozenset(("HEAD", "ORIG_HEAD", "packed-refs", "shallow", "config", "config.worktree", *operations.MARKS))
+_GIT_NAMES = frozenset(
+    ("HEAD", "ORIG_HEAD", "packed-refs", "shallow", "config", "config.worktree", "index", *operations.MARKS)
+)
 
 
 @dataclass(slots=True)
@@ -25,6 +27,7 @@ class Coverage:
     wanted: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     silent: dict[str, str] = field(default_factory=dict)
+    unheard: dict[str, str] = field(default_factory=dict)  # folders beside the tree that cannot be watched -> why
     private: tuple[str, ...] = ()  # where transcripts lie that git ignores, or that are outside
 
     @property
@@ -44,7 +47,7 @@ class Coverage:
             while not os.path.lexists(there):
                 there = os.path.dirname(there)
             inside = set(_folders_below(there)) if there == folder else {there}
-            watch.cover(one for one in inside if not watch.has(one))
+            self.unheard |= watch.cover(one for one in inside if not watch.has(one))
             found |= inside
         return found
 
@@ -55,7 +58,8 @@ class Coverage:
     def told(self) -> dict[str, object]:
         """For `status`: numbers, what is polled instead, why, and the cure."""
         said: dict[str, object] = {"folders": self.wanted, "watched": self.wanted - len(self.refused)}
-        polled = [{"path": path, "reason": reason} for path, reason in sorted({**self.refused, **self.silent}.items())]
+        parts = {**self.refused, **self.silent, **self.unheard}
+        polled = [{"path": path, "reason": reason} for path, reason in sorted(parts.items())]
         cures = [cure() for reason, cure in _CURES.items() if reason in {one["reason"] for one in polled}]
         return {**said, "polled": len(polled), "parts": polled[:_LISTED], "cure": " ".join(cures) or None}
 
@@ -82,8 +86,9 @@ def cover(watch: Watch, workspace: Workspace) -> Coverage:
     of the tree that are ignored by now."""
     found = Coverage(private=tuple(private_folders(workspace)))
     for folder in dict.fromkeys((workspace.git_dir, workspace.common_dir, workspace.common)):
-        watch.cover([folder], _accept(workspace, folder))
-    watch.cover(_folders_below(os.path.join(workspace.common_dir, "refs")))
+        found.unheard |= watch.cover([folder], _accept(workspace, folder))
+    found.unheard |= watch.cover([os.path.join(workspace.common_dir, "info")], "exclude".__eq__)
+    found.unheard |= watch.cover(_folders_below(os.path.join(workspace.common_dir, "refs")))
     before = {one for one in watch.covered if is_inside(workspace, one)}
     wanted = _cover_tree(watch, workspace, ("",), found)
     for folder in before - wanted - found.cover_private(watch):
@@ -136,37 +141,48 @@ def _accept(workspace: Workspace, folder: str) -> Callable[[str], bool]:
 
 
 def _cover_tree(watch: Watch, workspace: Workspace, below: tuple[str, ...], found: Coverage) -> set[str]:
-    """Watch the folders at or below some; their absolute names."""
-    others: list[str] = []
-    paths = list(folders(workspace, below, others))
-    refused = watch.cover(_name(workspace, path) for path in paths)
-    refused |= watch.cover((_name(workspace, path) for path in others), ".git".__eq__)
-    paths += others
-    again = {_path(workspace, name): reason for name, reason in refused.items()}
-    for path in paths:
-        found.refused.pop(path, None)
-    found.refused.update(again)
-    return {_name(workspace, path) for path in paths}
+    """Watch the folders at or below some; their absolute names. Each is watched before it is listed: a folder that comes
+    meanwhile is in the list, or makes an event."""
+    covered = set()
+    for path, is_other in _walk(workspace, below, lambda path: _hear(watch, workspace, path, found)):
+        name = _name(workspace, path)
+        covered.add(name)
+        if is_other:  # a repository of its own; without its .git it is a folder like any
+            watch.cover([name], ".git".__eq__)
+    return covered
 
 
-def folders(workspace: Workspace, below: tuple[str, ...] = ("",), others: list[str] | None = None) -> Iterator[str]:
-    """The folders at or below some, as workspace paths, that a walk looks into: neither ignored nor a repository of its own,
-    no link. Repositories of their own are put into `others`: one may become a folder like any."""
+def _hear(watch: Watch, workspace: Workspace, path: str, found: Coverage) -> None:
+    found.refused.pop(path, None)
+    for reason in watch.cover([_name(workspace, path)]).values():
+        found.refused[path] = reason
+
+
+def folders(workspace: Workspace) -> Iterator[str]:
+    """The folders, as workspace paths, that a walk looks into: neither ignored nor a repository of its own, no link."""
+    return (path for path, is_other in _walk(workspace, ("",), lambda _: None) if not is_other)
+
+
+def _walk(workspace: Workspace, below: tuple[str, ...], before: Callable[[str], None]) -> Iterator[tuple[str, bool]]:
+    """(folder, whether it is a repository of its own) at or below some; `before` is called with each before it is listed."""
     ignored = git.ignored_folders(workspace.root, *(path for path in below if path))
-    keep, _ = files.ignore_rule(workspace)
+    keep = _prune(workspace)
     waiting = [path for path in below if not _is_ignored(path, ignored)]
     while waiting:
         path = waiting.pop()
+        before(path)
         inside = _folders_in(_name(workspace, path), path)
-        if inside is None:
-            if others is not None:
-                others.append(path)
-            continue
-        yield path
-        waiting += [
-            one for one in inside
-            if one not in ignored and (f"{one}/".startswith(JOURNAL) or keep([f"{one}/"]))
-        ]  # fmt: skip
+        yield path, inside is None
+        waiting += [one for one in inside or () if one not in ignored and keep(one)]
+
+
+def _prune(workspace: Workspace) -> Callable[[str], bool]:
+    """Which folders our own patterns leave in. Where one of them takes files back in (`!*.md`), all are."""
+    text = (files.read(workspace, files.IGNORE_FILE) or b"").decode("utf-8", "replace")
+    if any(line.startswith("!") for line in [*text.split("\n"), *workspace.config.ignore]):
+        return lambda _: True
+    keep, _ = files.ignore_rule(workspace)
+    return lambda path: f"{path}/".startswith(JOURNAL) or bool(keep([f"{path}/"]))
 
 
 def _is_ignored(path: str, ignored: set[str]) -> bool:

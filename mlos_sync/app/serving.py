@@ -118,8 +118,7 @@ def _systemd(workspace: Workspace, compiles: bool) -> Service:
 [Unit]
 Description=mlos-sync watches {_plain(shown)}
 Documentation=man:inotify(7)
-ConditionPathExists={_escaped(workspace.root)}
-StartLimitIntervalSec=300
+{_condition(workspace.root)}StartLimitIntervalSec=300
 StartLimitBurst=5
 
 [Service]
@@ -154,13 +153,14 @@ def _quoted(word: str) -> str:
     return '"' + "".join(c if c.isprintable() else "".join(f"\\x{b:02x}" for b in os.fsencode(c)) for c in kept) + '"'
 
 
-def _escaped(path: str) -> str:
-    """A path of a condition: no quotes are read there, specifiers are."""
-    return path.replace("%", "%%")
+def _condition(path: str) -> str:
+    """The line that wants the workspace there. No quotes are read in it, specifiers are, and a backslash at its end would take
+    in the next line: then it is left out."""
+    return "" if "\\" in path or not path.isprintable() else f"ConditionPathExists={path.replace('%', '%%')}\n"
 
 
 def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return "".join(c if c.isprintable() and c != "\\" else "?" for c in text)
 
 
 def _launchd(workspace: Workspace, compiles: bool) -> Service:

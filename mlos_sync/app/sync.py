@@ -18,10 +18,14 @@ from mlos_sync.app.indexing import Plan, Progress
 from mlos_sync.app.opening import Index, actor, alone
 from mlos_sync.core.changes import EVERYWHERE, Changes, Reach
 from mlos_sync.core.vocabulary import ANNOTATED
-from mlos_sync.edge import files, hashing, store
+from mlos_sync.edge import files, hashing, operations, store
 from mlos_sync.edge.memory import without_cycle_search
 from mlos_sync.edge.workspace import MARKER
 from mlos_sync.errors import SurroundingsError
+
+
+class TransientError(SurroundingsError):
+    """Git, or a hook that it runs, has the work tree in its hands: in the background nothing is recorded from that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,8 @@ def sync(
     with without_cycle_search():
         if not in_background:
             _finish_commits(index)
-        return _sync(
-            index, reach, partial(indexing.prepare, accept_deletes=accept_deletes, progress=progress, kept=kept)
-        )
+        prepare = partial(indexing.prepare, accept_deletes=accept_deletes, progress=progress, kept=kept)
+        return _sync(index, reach, _refuse_transient if in_background else None, prepare)
 
 
 def reach_of(index: Index, scope: tuple[str, ...]) -> Reach:
@@ -83,7 +86,15 @@ def register(index: Index, written: Mapping[str, bytes]) -> None:
             _apply(index, plan, Collected())
 
 
-def _sync(index: Index, reach: Reach, prepare: Callable[[Index, Reach], Plan]) -> Report:
+def _refuse_transient(index: Index) -> None:
+    going_on = operations.going_on(index.workspace.root, index.workspace.git_dir)
+    if going_on:
+        raise TransientError(f"{going_on} is going on", "it is tried again when that is done")
+
+
+def _sync(
+    index: Index, reach: Reach, check: Callable[[Index], None] | None, prepare: Callable[[Index, Reach], Plan]
+) -> Report:
     began = time.monotonic()
     publishing.remove_leftovers(index.workspace.root)
     files.remove_leftovers(index.workspace.state)  # of a rebuild
@@ -99,6 +110,8 @@ def _sync(index: Index, reach: Reach, prepare: Callable[[Index, Reach], Plan]) -
             # Somebody else synced while we hashed: what was planned may be older than what stands. Plan again.
             plan = prepare(index, reach)
             collected = collecting.collect(index, plan, beside=reach.beside)
+        if check is not None:
+            check(index)  # git may have begun while we read
         with store.transaction(index.db):
             if reach.beside:
                 freshness.refresh(index, looking.look(index, thorough=True))

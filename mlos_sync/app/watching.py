@@ -9,30 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from mlos_sync.app import covering, flagging, standing, whole
+from mlos_sync.app import covering, flagging, notifying, standing, whole
 from mlos_sync.app.clocks import Clocks
-from mlos_sync.app.covering import Coverage
+from mlos_sync.app.hearing import Hearing
 from mlos_sync.app.opening import Index, open_index
 from mlos_sync.app.standing import Lock, Standing
-from mlos_sync.app.sync import Report, sync
+from mlos_sync.app.sync import Report, TransientError, sync
 from mlos_sync.core.changes import EVERYWHERE, Reach
 from mlos_sync.core.paths import JOURNAL, from_text
 from mlos_sync.core.times import iso
 from mlos_sync.edge import operations
 from mlos_sync.edge.hashing import Kept
-from mlos_sync.edge.hints import MOST, Batch, Hints
-from mlos_sync.edge.watch import Watch, why
+from mlos_sync.edge.hints import MOST, Batch
 from mlos_sync.edge.workspace import MARKER, Pace, Workspace
 from mlos_sync.errors import MlosError, SurroundingsError
 
 CACHE = 4000  # KiB of the database in memory: it is open as long as the watcher runs, and asks for little
-BEAT = 2.0  # seconds between two proofs that hints still come
 NAP = 1.0  # seconds that it sleeps at most, to see whether it shall end
-ANSWER = 1.0  # seconds that a proof may take
+MENDED = 5.0  # seconds after which what failed is tried again when something has changed
+LONGEST = 900.0  # seconds between two looks at everything, however long one takes
 SOON = 0.25  # seconds until it is asked again whether git is done
 CALM = 1.0  # seconds without a batch before views are compiled
 REST = 2000  # a look at everything waits for so many times what the last one took: 0.05 % of a processor
@@ -98,16 +98,15 @@ class _Watcher:
         self.compiles = False
         self.standing = Standing(workspace.root)
         self.pending = _Pending()
-        self.coverage = Coverage()
+        self.hearing = Hearing(self.standing)
         self.clocks = Clocks()
-        self.hints: Hints | None = None
-        self.watch: Watch | None = None
         self.index: Index | None = None
+        self.root = _identity(workspace.root)
         self.identity: tuple[int, int] | None = None
         self.known: frozenset[str] = frozenset()  # views that are edited by hand and were told
         self.to_compile = False
         self.kept = Kept()
-        self.next_all = self.next_poll = self.next_try = self.next_beat = self.next_compile = 0.0
+        self.next_all = self.next_poll = self.next_try = self.next_compile = 0.0
         self.failures = 0
 
     @property
@@ -117,16 +116,20 @@ class _Watcher:
 
     def close(self) -> None:
         """End the threads and processes that work for this one."""
-        self._stop_watching()
+        self.hearing.stop()
         self._close_index()
         self.kept.stop()
 
     def looks(self, ended: Callable[[], bool]) -> Iterator[Look]:
         """See the function of that name."""
         self.pending.all("the start")
+        self._date(time.time())
         while not ended():
             self._check_root()
-            self._check_hints()
+            why = self.hearing.check(self.workspace) if self.standing.state != "away" else None
+            if why:
+                self._rescan(why)
+            notifying.ready()
             look = self._act()
             self.lock.tell(self.standing)
             if look is not None:
@@ -138,15 +141,17 @@ class _Watcher:
 
     def _wait(self) -> Batch | None:
         """Hints, or nothing until something else is due."""
-        if self.hints is None:
+        self.clocks.begin()
+        if self.hearing.hints is None:
             time.sleep(SOON if self.standing.state == "away" else NAP)
             return None
-        due = [self.next_beat, self.next_all]
-        due += [self.next_poll] if self.coverage.polled else []
+        due = [self.hearing.next_beat]
+        due += [self.next_all] if not self.pending.reason else []
+        due += [self.next_poll] if self.hearing.coverage.polled else []
         due += [self.next_try] if self.pending else []
         due += [self.next_compile] if self.to_compile and not self.pending else []
         left = max(0.0, min(due) - time.monotonic())
-        return self.hints.batch(quiet=self.pace.quiet, most=self.pace.most, longest=min(left, NAP))
+        return self.hearing.hints.batch(quiet=self.pace.quiet, most=self.pace.most, longest=min(left, NAP))
 
     def _take(self, batch: Batch | None) -> None:
         now = time.monotonic()
@@ -157,45 +162,64 @@ class _Watcher:
             self._rescan(slept)
         if self.standing.state == "away":
             return
-        if self.coverage.polled and now >= self.next_poll:
-            self.next_poll = now + self.pace.poll
-            if "" in self.coverage.polled or len(self.coverage.polled) > MOST:
-                self.pending.all("what cannot be watched")
-            else:
-                self._add(set(self.coverage.polled))
+        if now >= self.next_poll:
+            self._poll()
         if now >= self.next_all and not self.pending.reason:
             self.pending.all("it was time")
-            self._cover()
+            self.hearing.cover(self.workspace)
+
+    def _poll(self) -> None:
+        """Look at what cannot be watched."""
+        polled = self.hearing.coverage.polled
+        self.next_poll = time.monotonic() + self.pace.poll
+        self.pending.beside |= bool(self.hearing.coverage.unheard)
+        if "" in polled or len(polled) > MOST:
+            self.pending.all("what cannot be watched")
+        elif polled:
+            self._add(set(polled))
 
     def _note(self, batch: Batch) -> None:
         """Sort hints: paths of the tree, and what git did."""
         pending, workspace = self.pending, self.workspace
         pending.asked |= batch.asked
+        if batch.asked:
+            self._poll()  # what was written there made no event, and is asked for all the same
         if batch.names is None:
             self._rescan(batch.lost)
-            self._date(batch)
-            return
-        if self.watch is not None and batch.folders:
-            self._extend(batch.folders)
+        else:
+            if batch.folders and not self.hearing.extend(workspace, batch.folders):
+                self._rescan("new folders could not be looked at")
+            self._sort(batch.names)
+        if pending:
+            self._date(time.time() - (time.monotonic() - batch.began))
+            if self.failures:  # what failed may be mended
+                self.next_try = min(self.next_try, time.monotonic() + MENDED)
+
+    def _sort(self, names: frozenset[str]) -> None:
+        pending, workspace, coverage = self.pending, self.workspace, self.hearing.coverage
         inside = set()
-        for name in batch.names:
-            pending.beside |= self.coverage.is_private(name)
+        for name in names:
+            pending.beside |= coverage.is_private(name)
+            base = os.path.basename(name)
             if covering.is_inside(workspace, name):
                 inside.add(covering.owner(from_text(name[len(workspace.root) + 1 :])))
+            elif base == "index" and os.path.dirname(name) == workspace.git_dir:
+                pending.git = True
+                # What git tracks may count or count no more without being written (`git add -f`, `git rm --cached`).
+                self.next_all = min(self.next_all, time.monotonic() + self.pace.every)
             elif name.startswith((workspace.git_dir, workspace.common_dir)):
                 pending.beside = True
-                pending.git |= "/mlos/" not in name
-                if os.path.basename(name) in ("config", "config.worktree"):
+                pending.git |= not name.startswith((workspace.state, workspace.common))
+                if base in ("config", "config.worktree", "exclude"):
                     pending.all("git's configuration changed")
+                    self.hearing.cover(workspace)
         self._add(inside)
-        self._date(batch)
 
-    def _date(self, batch: Batch) -> None:
+    def _date(self, began: float) -> None:
         """Since when something waits."""
-        pending = self.pending
-        if pending and pending.began is None:
-            pending.began = time.time() - (time.monotonic() - batch.began)
-            self.standing.behind = iso(int(pending.began * 1000))
+        if self.pending.began is None:
+            self.pending.began = began
+            self.standing.behind = iso(int(began * 1000))
 
     def _add(self, paths: set[str]) -> None:
         pending = self.pending
@@ -203,7 +227,7 @@ class _Watcher:
             self._rescan("the root changed")
         elif any(path == MARKER or path.rpartition("/")[2] in RULES for path in paths):
             pending.all("what counts was changed")
-            self._cover()
+            self.hearing.cover(self.workspace)
         elif not pending.reason:
             pending.beside |= any(path.startswith(JOURNAL) or f"{path}/" == JOURNAL for path in paths)
             pending.paths |= {path for path in paths if not path.startswith(JOURNAL)}
@@ -214,76 +238,19 @@ class _Watcher:
         """Hints were lost: watches may be missing, too."""
         self.pending.all(reason)
         self.standing.rescans[reason] = self.standing.rescans.get(reason, 0) + 1
-        self._cover()
+        self.hearing.cover(self.workspace)
 
-    # --- whether hints come
-
-    def _check_hints(self) -> None:
-        now = time.monotonic()
-        if self.standing.state == "away" or (
-            self.hints is not None and now < self.next_beat and not self.hints.failure
-        ):
-            return
-        self.next_beat = now + BEAT
-        if self.hints is not None and self.watch is not None:
-            why = self.hints.failure or ("" if self._is_answered() else "no event came")
-            if not why:
-                return
-            self.standing.failed(f"watching ended ({why}) and was begun again")
-            self.standing.rescans["watching had ended"] = self.standing.rescans.get("watching had ended", 0) + 1
-            self.pending.all("watching had ended")
-            self._stop_watching()
-        self._start_watching()
-
-    def _is_answered(self) -> bool:
-        assert self.hints is not None and self.watch is not None  # noqa: S101 - the caller looked
-        try:
-            self.watch.probe()
-        except OSError:
-            return False
-        return self.hints.is_proved(ANSWER)
-
-    def _start_watching(self) -> None:
-        hints = Hints()
-        try:
-            self.watch = Watch(hints, os.path.join(self.workspace.state, standing.COOKIES))
-        except OSError as error:
-            self.coverage = Coverage(wanted=1, refused={"": why(error)})
-            self.standing.coverage = self.coverage.told()
-            if self.standing.state != "polling":
-                self.standing.failed(f"nothing can be watched: {why(error)}")
-            self.standing.state = "polling"
-            return
-        self.hints = hints
-        self._cover()
-
-    def _cover(self) -> None:
-        if self.watch is None:
-            return
-        try:
-            self.coverage = covering.cover(self.watch, self.workspace)
-        except (MlosError, OSError) as error:
-            self.standing.failed(str(error))
-        self.standing.coverage = self.coverage.told()
-
-    def _extend(self, folders: frozenset[str]) -> None:
-        assert self.watch is not None  # noqa: S101 - the caller looked
-        try:
-            covering.extend(self.watch, self.workspace, folders, self.coverage)
-        except (MlosError, OSError) as error:  # a folder that went again meanwhile, say
-            self.standing.failed(str(error))
-            self._rescan("new folders could not be looked at")
-        self.standing.coverage = self.coverage.told()
-
-    def _stop_watching(self) -> None:
-        if self.watch is not None:
-            self.watch.close()
-        self.watch = self.hints = None
+    # --- whether the workspace is there
 
     def _check_root(self) -> None:
         """That the workspace is still the one whose lock we hold. Where it has gone we wait for it to come back."""
         there = os.path.lexists(os.path.join(self.workspace.root, MARKER))
         if there and self.lock.is_ours():
+            root = _identity(self.workspace.root)
+            if root != self.root:
+                self.root = root
+                self.hearing.stop()  # its watches are on another folder
+                self._rescan("the root is another folder")
             if self.standing.state == "away":
                 self.standing.state = "live"
                 self.pending.all("the workspace came back")
@@ -298,7 +265,7 @@ class _Watcher:
                 "the workspace was replaced by another copy of itself", "start the watcher again: mlos-sync watch"
             )
         if self.standing.state != "away":
-            self._stop_watching()
+            self.hearing.stop()
             self._close_index()
             self.standing.state = "away"
             self.standing.failed(f"{self.workspace.root} went away")
@@ -316,11 +283,17 @@ class _Watcher:
             self.standing.state, self.standing.waits_for = "waiting", waits_for
             self.next_try = now + SOON
             return None
-        self.standing.state, self.standing.waits_for = "live" if self.hints is not None else "polling", None
+        self.standing.state = "live" if self.hearing.hints is not None else "polling"
+        self.standing.waits_for = None
+        self.lock.tell(self.standing)
         if compiles:
             return self._compile(now)
         self.pending = _Pending()
-        look = self._look(pending)
+        try:
+            look = self._look(pending)
+        except TransientError:  # git began while we looked: nothing was recorded
+            self.pending = pending
+            return None
         if look.problem is not None:
             self._again(pending, look.problem)
         else:
@@ -330,6 +303,8 @@ class _Watcher:
     def _look(self, pending: _Pending) -> Look:
         try:
             index = self._opened(anew=pending.reason is not None)
+            if pending.reason:
+                self.kept.stop()  # it may hold a folder that another one has replaced
             if pending.reason and whole.is_worth_it(index):
                 report = whole.look(self.workspace.root)
             else:
@@ -337,11 +312,15 @@ class _Watcher:
             edited = frozenset(flagging.edited(index))
             fresh, self.known = edited - self.known, edited
             return Look(report, reason=pending.reason, git=pending.git, edited=tuple(sorted(fresh)))
+        except TransientError:
+            raise
         except MlosError as error:
             return Look(None, error)
-        except OSError as error:  # a file that went while it was looked at is no reason to stop watching
-            words = f"{error.filename or 'the system'}: {error.strerror or error}"
-            return Look(None, SurroundingsError(words, "it is tried again"))
+        except (
+            OSError,
+            sqlite3.Error,
+        ) as error:  # a file that went meanwhile, a full disk, a database that others hold
+            return Look(None, whole.told(error))
 
     def _compile(self, now: float) -> Look | None:
         """Write the views that are out of date, now that the tree is quiet. What a compile says is wrong is told once."""
@@ -350,9 +329,10 @@ class _Watcher:
         self.to_compile = False
         try:
             written = compiling.freshen(self._opened(anew=False))
-        except MlosError as error:
-            self.standing.failed(error.message)
-            return Look(None, error)
+        except (MlosError, OSError, sqlite3.Error) as error:
+            problem = error if isinstance(error, MlosError) else whole.told(error)
+            self.standing.failed(problem.message)
+            return Look(None, problem)
         self.next_compile = time.monotonic() + 10 * (time.monotonic() - now)
         return Look(None, compiled=tuple(written)) if written else None
 
@@ -360,7 +340,7 @@ class _Watcher:
         """What was not looked at is looked at later, together with what comes until then."""
         self._close_index()
         self.failures += 1
-        self.standing.failed(problem.message)
+        self.standing.failed(f"{problem.message} ({problem.hint})")
         self.pending = pending
         self.next_try = time.monotonic() + min(60.0, 0.5 * 2**self.failures)
 
@@ -370,7 +350,7 @@ class _Watcher:
         if self.compiles and self.workspace.config.views:
             self.to_compile, self.next_compile = True, max(self.next_compile, now + CALM)
         if pending.reason:
-            self.next_all = now + max(self.pace.every, REST * (now - began))
+            self.next_all = now + max(self.pace.every, min(LONGEST, REST * (now - began)))
         self.next_poll = max(self.next_poll, now + 20 * (now - began))
         self.standing.behind = None
         self.standing.synced = iso(int(time.time() * 1000))
@@ -382,13 +362,13 @@ class _Watcher:
     def _opened(self, *, anew: bool) -> Index:
         """The index, kept open from look to look. A database that was rebuilt meanwhile is another file; the config is read
         anew where all is looked at."""
-        if self.index is not None and not anew and self.identity == _identity(self.workspace):
+        if self.index is not None and not anew and self.identity == _identity(self.workspace.database):
             return self.index
         self._close_index()
         self.index = open_index(self.workspace.root)
         self.index.db.execute(f"PRAGMA cache_size = -{CACHE}")
         self.workspace = self.index.workspace
-        self.identity = _identity(self.workspace)
+        self.identity = _identity(self.workspace.database)
         return self.index
 
     def _close_index(self) -> None:
@@ -397,9 +377,9 @@ class _Watcher:
         self.index = None
 
 
-def _identity(workspace: Workspace) -> tuple[int, int] | None:
+def _identity(name: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(workspace.database, follow_symlinks=False)
+        found = os.stat(name, follow_symlinks=False)
     except OSError:
         return None
     return found.st_dev, found.st_ino

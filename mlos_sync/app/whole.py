@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from dataclasses import asdict
 from typing import Any
 
 from mlos_sync.app.opening import Index, open_index
-from mlos_sync.app.sync import Report, sync
+from mlos_sync.app.sync import Report, TransientError, sync
 from mlos_sync.core.changes import Changes
 from mlos_sync.errors import MlosError, SurroundingsError
 
@@ -47,13 +48,22 @@ def look(root: str) -> Report:
         process.wait()
         raise
     try:
-        told = json.loads(out)
+        answer = json.loads(out)
     except ValueError:
         raise SurroundingsError("the process that looked at everything ended early", "it is tried again") from None
-    if "error" in told:
-        raise _ToldError(*told["error"])
-    changes: dict[str, Any] = {name: _tupled(value) for name, value in told["changes"].items()}
-    return Report(Changes(**changes), told["skipped"], told["seconds"])
+    if "transient" in answer:
+        raise TransientError(*answer["transient"])
+    if "error" in answer:
+        raise _ToldError(*answer["error"])
+    changes: dict[str, Any] = {name: _tupled(value) for name, value in answer["changes"].items()}
+    return Report(Changes(**changes), answer["skipped"], answer["seconds"])
+
+
+def told(error: Exception) -> MlosError:
+    """What is no error of ours, and may pass, in words: a file that went meanwhile, a full disk, a database that others hold."""
+    if isinstance(error, OSError):
+        return SurroundingsError(f"{error.filename or 'the system'}: {error.strerror or error}", "it is tried again")
+    return SurroundingsError(f"the index: {error}", "it is tried again")
 
 
 class _ToldError(MlosError):
@@ -72,12 +82,14 @@ def main() -> None:
     """The other side."""
     try:
         report = sync(open_index(sys.argv[1]), in_background=True)
-        told: dict[str, object] = asdict(report)
+        found: dict[str, object] = asdict(report)
+    except TransientError as error:
+        found = {"transient": [error.message, error.hint]}
     except MlosError as error:
-        told = {"error": [error.message, error.hint, error.exit_code]}
-    except OSError as error:  # a file that went while it was looked at
-        told = {"error": [f"{error.filename or 'the system'}: {error.strerror or error}", "it is tried again", 3]}
-    sys.stdout.write(json.dumps(told))
+        found = {"error": [error.message, error.hint, error.exit_code]}
+    except (OSError, sqlite3.Error) as error:
+        found = {"error": [told(error).message, told(error).hint, 3]}
+    sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":

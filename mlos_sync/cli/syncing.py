@@ -53,12 +53,13 @@ def watch(
     """Sync continuously, in the foreground: now, after every batch of changes, and all of it from time to time."""
     import signal
 
-    from mlos_sync.app import notifying, watching
+    from mlos_sync.app import watching
 
     if log is not None:
         from mlos_sync.cli.bounded import to_log
 
         to_log(log)
+    open_here().db.close()  # a missing index is built
     came: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
@@ -71,10 +72,11 @@ def watch(
             signal.signal(number, interrupt)
     try:
         for look in watching.looks(settings.folder, compiles=compiles, ended=lambda: bool(came)):
-            notifying.ready()
             _tell(look, as_json=as_json)
     except KeyboardInterrupt:
         pass
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it ends already
     say("stopped", error=True)
 
 
@@ -149,7 +151,7 @@ def _watcher_lines(found: dict[str, Any]) -> list[str]:
 
 def _tell(look: Look, *, as_json: bool) -> None:
     if look.problem is not None:
-        say(f"mlos-sync: {look.problem.message}", error=True)
+        say([f"mlos-sync: {look.problem.message}", f"  hint: {look.problem.hint}"], error=True)
     elif look.report is not None:
         result = _result(look.report) | {"git": look.git, "reason": look.reason, "edited": look.edited}
         if as_json or look.report.changes or look.reason or look.edited:

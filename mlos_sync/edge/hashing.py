@@ -99,14 +99,16 @@ class Kept:
 
     def __init__(self) -> None:
         self._worker: _Worker | None = None
-        self._for = ("", "")
+        self._for = ("", "", 0, 0)
 
     def ask(self, root: str, paths: list[str], algorithm: str) -> list[object]:
         """Hash one batch. Raises SurroundingsError when the process has ended; the next question starts another."""
-        if self._for != (root, algorithm):
+        found = os.stat(root)  # the process holds the folder, not its name
+        wanted = (root, algorithm, found.st_dev, found.st_ino)
+        if self._for != wanted:
             self.stop()
         if self._worker is None:
-            self._worker, self._for = _Worker(root, algorithm), (root, algorithm)
+            self._worker, self._for = _Worker(root, algorithm), wanted
         try:
             return self._worker.job(paths)
         except BaseException:

@@ -20,6 +20,15 @@ SILENT = {
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
+def table(name: str = "/proc/self/mountinfo") -> str:
+    """What is mounted, as a text that changes when that does; "" where nobody tells."""
+    try:
+        with open(name, "rb") as file:
+            return os.fsdecode(file.read())
+    except OSError:
+        return ""
+
+
 def silent(root: str, table: str = "/proc/self/mountinfo") -> dict[str, str]:
     """The mount points that hold `root` (told as `root` itself) or lie below it and whose file system keeps changes to
     itself -> what it is."""

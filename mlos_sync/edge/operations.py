@@ -15,7 +15,8 @@ MARKS = {
     "CHERRY_PICK_HEAD": "a cherry-pick", "REVERT_HEAD": "a revert", "sequencer": "a cherry-pick or revert",
     "BISECT_LOG": "a bisect",
 }  # fmt: skip
-LOCKED = "git's index lock"
+LOCKED, HOOKS = "git's index lock", "hooks of a commit"
+SHORT = (LOCKED, HOOKS)  # what ends by itself
 PATIENCE = 30.0  # seconds after which a lock that stands alone was left behind by a git that was killed
 _COMMIT = 3600.0  # seconds that hooks of one commit may take
 
@@ -26,14 +27,28 @@ def going_on(root: str, git_dir: str) -> str | None:
         if os.path.lexists(os.path.join(git_dir, name)):
             return words
     with contextlib.suppress(OSError):
-        if time.time() - os.lstat(os.path.join(git_dir, "index.lock")).st_mtime < PATIENCE:
+        age = time.time() - os.lstat(os.path.join(git_dir, "index.lock")).st_mtime
+        if 0 <= age < PATIENCE or _is_git_alive(root, unknown=False):
             return LOCKED
-    if _is_committing(os.path.join(git_dir, "mlos")) or _has_stashed(root):
-        return "hooks of a commit"
+    if _is_committing(os.path.join(git_dir, "mlos"), root) or _has_stashed(root):
+        return HOOKS
     return None
 
 
-def _is_committing(state: str) -> bool:
+def _is_git_alive(root: str, *, unknown: bool) -> bool:
+    """Whether a git of anybody's works in a work tree; `unknown` where the system does not tell."""
+    if not os.path.isdir("/proc/self"):
+        return unknown
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if name.isdigit() and f"{os.path.realpath(f'/proc/{name}/cwd')}/".startswith(f"{os.path.realpath(root)}/"):
+                with open(f"/proc/{name}/comm", "rb") as file:
+                    if file.read().startswith(b"git"):
+                        return True
+    return False
+
+
+def _is_committing(state: str, root: str) -> bool:
     """Whether hooks of `git commit` run: ours noted who started it, and the hook of messages, which comes when the others
     are done, has not run since."""
     try:
@@ -45,7 +60,8 @@ def _is_committing(state: str) -> bool:
     with contextlib.suppress(OSError):
         if os.stat(os.path.join(state, "fired-prepare-commit-msg")).st_mtime >= began:
             return False
-    return process.isdigit() and time.time() - began < _COMMIT and is_alive(int(process))
+    is_new = process.isdigit() and time.time() - began < _COMMIT and is_alive(int(process))
+    return is_new and _is_git_alive(root, unknown=True)  # else somebody runs the hook by hand
 
 
 def _has_stashed(root: str) -> bool:

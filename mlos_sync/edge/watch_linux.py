@@ -18,9 +18,10 @@ from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEv
 from mlos_sync.edge.hints import COOKIE, PROBE, Accept, Hints, everything
 
 _C = InotifyConstants
-# Open and read events of files would have our own hashing wake us for ever; IN_MODIFY is for logs that stay open.
+# Open and read events of files would have our own hashing wake us for ever; IN_MODIFY is for logs that stay open, IN_ATTRIB for
+# files that become readable, or get another time.
 MASK = Mask(
-    _C.IN_CREATE | _C.IN_DELETE | _C.IN_MOVED_FROM | _C.IN_MOVED_TO | _C.IN_CLOSE_WRITE | _C.IN_MODIFY
+    _C.IN_ATTRIB | _C.IN_CREATE | _C.IN_DELETE | _C.IN_MOVED_FROM | _C.IN_MOVED_TO | _C.IN_CLOSE_WRITE | _C.IN_MODIFY
     | _C.IN_DELETE_SELF | _C.IN_MOVE_SELF | _C.IN_ONLYDIR | _C.IN_DONT_FOLLOW | _C.IN_EXCL_UNLINK
 )  # fmt: skip
 _CAME_OR_WENT = _C.IN_CREATE | _C.IN_DELETE | _C.IN_MOVED_FROM | _C.IN_MOVED_TO
@@ -68,8 +69,8 @@ class Inotify:
         if wd == -1:  # watchdog raises every error but this one
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
         before = self._folders.get(wd)
-        if before is not None and before[0] != folder:
-            self._descriptors.pop(before[0], None)
+        if before is not None and before[0] != folder and self._descriptors.get(before[0]) == wd:
+            del self._descriptors[before[0]]  # else that name is another folder's by now
         self._folders[wd] = (folder, accept)
         self._descriptors[folder] = wd
 

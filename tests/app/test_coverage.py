@@ -19,7 +19,7 @@ from gitrepo import git
 from transcribed import markdown, wrote
 from watched import indexed, watching
 
-from mlos_sync.app import covering
+from mlos_sync.app import covering, standing
 from mlos_sync.app import watching as use_case
 from mlos_sync.app.clocks import Clocks
 from mlos_sync.edge import mounts
@@ -209,6 +209,88 @@ def test_a_folder_becomes_a_repository_of_its_own_and_back(repo):
         watcher.settled()
 
 
+def test_folders_that_come_while_it_starts_are_watched(repo):
+    """Each folder is watched before it is listed: what comes in between is in one or the other."""
+
+    def make():
+        for number in range(150):
+            (repo / f"n{number}" / "in").mkdir(parents=True)
+            (repo / f"n{number}" / "in" / "f.md").write_text("1\n")
+            time.sleep(0.005)
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    with watching(repo) as watcher:
+        maker.join()
+        watcher.settled()
+        for number in range(150):
+            (repo / f"n{number}" / "in" / "f.md").write_text("2\n")
+        watcher.settled()
+
+
+def test_a_start_in_the_middle_of_a_merge_is_quiet(repo):
+    """It waits for git without a spin, and says since when it is behind."""
+    (repo / ".git" / "MERGE_HEAD").write_text("0" * 40 + "\n")
+    with watching(repo) as watcher:
+        watcher.eventually(lambda: (standing.of(find(str(repo))) or {}).get("state") == "waiting")
+        assert watcher.told()["behind"]
+        before = spent(watcher.process.pid)
+        time.sleep(3)
+        assert spent(watcher.process.pid) - before < 1  # one that spins takes all of it
+        (repo / ".git" / "MERGE_HEAD").unlink()
+        watcher.started()
+
+
+def spent(process):
+    """Processor seconds."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_root_that_was_copied_into_its_place_is_watched(tmp_path):
+    """With the git directory elsewhere nothing but the folder tells it from the one before."""
+    root = tmp_path / "p" / "repo"
+    root.mkdir(parents=True)
+    git(root, "init", "-q", "-b", "main", "--separate-git-dir", str(tmp_path / "sep"))
+    (root / "a.md").write_text("one\n")
+    run(root, "init")
+    with watching(root) as watcher:
+        watcher.started()
+        (root / "a.md").write_text("two\n")
+        watcher.until(lambda look: "a.md" in look["modified"])
+        (tmp_path / "p").rename(tmp_path / "p2")
+        shutil.copytree(tmp_path / "p2", tmp_path / "p", symlinks=True)
+        watcher.until(lambda look: look["reason"] in ("the root is another folder", "the workspace came back"))
+        (root / "a.md").write_text("three\n")
+        watcher.settled()
+
+
+def test_patterns_that_take_files_back_in_leave_their_folders_watched(repo):
+    """`notes/*` then `!*.md` in .mlosignore: a folder matches, and files in it do not."""
+    (repo / ".mlosignore").write_text("f00/*\n!*.md\n")
+    (repo / "f00" / "sub").mkdir()
+    (repo / "f00" / "sub" / "n.md").write_text("1\n")
+    with watching(repo) as watcher:
+        watcher.started()
+        (repo / "f00" / "sub" / "n.md").write_text("2\n")
+        watcher.until(lambda look: "f00/sub/n.md" in look["modified"])
+
+
+@LINUX
+def test_a_question_includes_what_cannot_be_watched(repo):
+    """A folder beyond the limit makes no event: it is looked at before the answer."""
+    limit = 'echo 40 >/proc/sys/user/max_inotify_watches && exec "$@"'
+    jail = ("unshare", "--user", "--map-root-user", "sh", "-c", limit, "sh")
+    if subprocess.run([*jail, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("NOT TESTED: no user namespaces here")
+    with watching(repo, before=jail) as watcher:
+        watcher.started()
+        polled = [one["path"] for one in watcher.told()["coverage"]["parts"] if one["path"].startswith("f")]
+        for number in range(5):
+            (repo / polled[0] / f"asked{number}.md").write_text("x\n")
+            assert run(repo, "status", "--wait", "--json").json["fresh"] is True
+
+
 def test_folders_moved_in_and_out(repo, tmp_path):
     """From outside with what is in them, and edits in there later; moved out, edits there are nobody's business."""
     outside = tmp_path / "outside"
@@ -283,7 +365,7 @@ def loop(repo, monkeypatch):
 def test_a_dead_reader_is_noticed_and_replaced(repo, loop):
     """Its thread ends: said in the errors, all is looked at, and hints come again."""
     watcher, looks = loop
-    watcher.watch._tree._reader.stop()
+    watcher.hearing._watch._tree._reader.stop()
     (repo / "f00" / "a.md").write_text("unseen\n")
     look = next(looks)
     assert look.reason == "watching had ended" and "f00/a.md" in look.report.changes.modified

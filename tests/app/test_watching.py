@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -305,3 +307,45 @@ def test_uninstall_ends_the_watcher(repo):
         watcher.started()
         setup.uninstall(str(repo))
         assert watcher.process.wait(timeout=60) == 3
+
+
+def test_a_database_that_others_hold_is_waited_for(repo):
+    """Another program's transaction is told and outlived; what was written meanwhile is found."""
+    with watching(repo) as watcher:
+        watcher.started()
+        database = find(str(repo)).database
+        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            (repo / "notes" / "held.md").write_text("held\n")
+            watcher.eventually(lambda: watcher.told()["errors"])
+            assert watcher.told()["behind"]
+            other.execute("ROLLBACK")
+        watcher.settled()
+        assert watcher.process.poll() is None
+
+
+def test_a_question_in_the_middle_of_a_merge_is_refused(repo):
+    """Nothing is recorded until it is done, and an answer without it would be wrong."""
+    git(repo, "switch", "-q", "-c", "other")
+    (repo / "notes" / "a.md").write_text("theirs\n")
+    git(repo, "commit", "-qam", "theirs")
+    git(repo, "switch", "-q", "main")
+    (repo / "notes" / "a.md").write_text("ours\n")
+    git(repo, "commit", "-qam", "ours")
+    git(repo, "merge", "-q", "other", check=False)
+    before = indexed(repo)
+    told = run(repo, "status", "--wait", ok=False)
+    assert told.code == 3 and "a merge is going on" in told.err and indexed(repo) == before
+
+
+def test_git_moves_a_tree_in_a_folder_called_like_ours(tmp_path):
+    """The name of the folder says nothing of what happens in it."""
+    made = workspace(tmp_path / "mlos")
+    git(made, "switch", "-q", "-c", "other")
+    (made / "b.md").write_text("b\n")
+    git(made, "add", "--all")
+    git(made, "commit", "-q", "-m", "b")
+    with watching(made) as watcher:
+        watcher.started()
+        git(made, "switch", "-q", "main")
+        assert watcher.until(names)["git"] is True

@@ -1,0 +1,101 @@
+"""Whether hints come: the watches, the probe that proves them, and what is not covered."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from mlos_sync.app import covering, standing
+from mlos_sync.app.covering import Coverage
+from mlos_sync.app.standing import Standing
+from mlos_sync.edge import mounts
+from mlos_sync.edge.hints import Hints
+from mlos_sync.edge.watch import Watch, why
+from mlos_sync.edge.workspace import Workspace
+from mlos_sync.errors import MlosError
+
+BEAT = 2.0  # seconds between two proofs that hints still come
+ANSWER = 1.0  # seconds that a proof may take
+ENDED = "watching had ended"
+MOUNTED = "a file system was mounted or taken away"
+
+
+class Hearing:
+    """The watches of one worktree; `hints` is None while there are none. What is wrong is said in `standing`."""
+
+    def __init__(self, standing: Standing) -> None:
+        self.hints: Hints | None = None
+        self.coverage = Coverage()
+        self.next_beat = 0.0
+        self._standing = standing
+        self._watch: Watch | None = None
+        self._mounts = ""
+
+    def check(self, workspace: Workspace) -> str | None:
+        """Begin to watch, and every few seconds prove that hints come. Returns why all must be looked at."""
+        now = time.monotonic()
+        if self.hints is not None and now < self.next_beat and not self.hints.failure:
+            return None
+        self.next_beat = now + BEAT
+        if self.hints is None:
+            self._start(workspace)
+            return None
+        words = self.hints.failure or ("" if self._is_answered(self.hints) else "no event came")
+        if words:
+            self._standing.failed(f"watching ended ({words}) and was begun again")
+            self.stop()
+            self._start(workspace)
+            return ENDED
+        before, self._mounts = self._mounts, mounts.table()
+        return MOUNTED if before != self._mounts else None
+
+    def cover(self, workspace: Workspace) -> None:
+        """Watch all that matters now."""
+        if self._watch is None:
+            return
+        try:
+            self.coverage = covering.cover(self._watch, workspace)
+        except (MlosError, OSError) as error:
+            self._standing.failed(str(error))
+        self._standing.coverage = self.coverage.told()
+
+    def extend(self, workspace: Workspace, folders: frozenset[str]) -> bool:
+        """Watch folders that came, and no more those that went. Whether that could be done."""
+        assert self._watch is not None  # noqa: S101 - hints come from watches
+        try:
+            covering.extend(self._watch, workspace, folders, self.coverage)
+        except (MlosError, OSError) as error:  # a folder that went again meanwhile, say
+            self._standing.failed(str(error))
+            return False
+        self._standing.coverage = self.coverage.told()
+        return True
+
+    def stop(self) -> None:
+        """Watch nothing any more."""
+        if self._watch is not None:
+            self._watch.close()
+        self._watch = self.hints = None
+
+    def _is_answered(self, hints: Hints) -> bool:
+        assert self._watch is not None  # noqa: S101 - the caller has its hints
+        try:
+            self._watch.probe()
+        except OSError:
+            return False
+        return hints.is_proved(ANSWER)
+
+    def _start(self, workspace: Workspace) -> None:
+        hints = Hints()
+        folder = os.path.join(workspace.state, standing.COOKIES)
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            self._watch = Watch(hints, folder)
+        except OSError as error:
+            self.coverage = Coverage(wanted=1, refused={"": why(error)})
+            self._standing.coverage = self.coverage.told()
+            if self._standing.state != "polling":
+                self._standing.failed(f"nothing can be watched: {why(error)}")
+            self._standing.state = "polling"
+            return
+        self.hints, self._mounts = hints, mounts.table()
+        self.cover(workspace)
