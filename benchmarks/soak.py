@@ -205,10 +205,11 @@ def operate(repo: Path, dice: random.Random) -> None:
         run("reset", "-q", "--hard", "HEAD~1")
     else:
         run("checkout", "-q", "-f", "main")
-    if (repo / ".git" / "MERGE_HEAD").exists() or (repo / ".git" / "rebase-merge").exists():
-        run("merge", "--abort")
-        run("rebase", "--abort")
-        run("reset", "-q", "--hard")
+    # Writers go on meanwhile, and what they wrote may keep git from giving up: then the operation is dropped as it is.
+    if (repo / ".git" / "rebase-merge").exists() or (repo / ".git" / "rebase-apply").exists():
+        run("rebase", "--abort") or run("rebase", "--quit")
+    if (repo / ".git" / "MERGE_HEAD").exists():
+        run("merge", "--abort") or run("reset", "-q", "--hard")
 
 
 if __name__ == "__main__":

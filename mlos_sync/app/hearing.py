@@ -55,6 +55,10 @@ class Hearing:
             return
         try:
             self.coverage = covering.cover(self._watch, workspace)
+            if self.hints is not None:  # who edits a view by hand shall hear of it while he is at it
+                self.hints.urgent = frozenset(
+                    os.path.join(workspace.root, view.path) for view in workspace.config.views
+                )
         except (MlosError, OSError) as error:
             self._standing.failed(str(error))
         self._standing.coverage = self.coverage.told()

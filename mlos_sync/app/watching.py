@@ -30,9 +30,9 @@ from mlos_sync.edge.workspace import MARKER, Pace, Workspace
 from mlos_sync.errors import MlosError, SurroundingsError
 
 CACHE = 4000  # KiB of the database in memory: it is open as long as the watcher runs, and asks for little
-NAP = 1.0  # seconds that it sleeps at most, to see whether it shall end
+NAP = 2.0  # seconds that it sleeps at most, to see whether it shall end
 MENDED = 5.0  # seconds after which what failed is tried again when something has changed
-LONGEST = 900.0  # seconds between two looks at everything, however long one takes
+LONGEST = 1800.0  # seconds between two looks at everything, however long one takes
 SOON = 0.25  # seconds until it is asked again whether git is done
 CALM = 1.0  # seconds without a batch before views are compiled
 REST = 2000  # a look at everything waits for so many times what the last one took: 0.05 % of a processor

@@ -45,6 +45,7 @@ class Hints:
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._proved = threading.Event()
+        self.urgent: frozenset[str] = frozenset()  # names that are not made to wait for others
         self.failure: str = ""  # why the reader's thread ended
         self._clear()
 
@@ -53,7 +54,7 @@ class Hints:
         self._folders: set[str] = set()
         self._asked: set[str] = set()
         self._lost = ""
-        self._first = self._last = 0.0
+        self._first = self._last = self._pressed = 0.0
 
     def add(self, name: str, *, is_folder: bool = False) -> None:
         """Something happened to a name; `is_folder`: a folder came or went."""
@@ -65,6 +66,8 @@ class Hints:
                 if len(self._names) > MOST:
                     self._lose("more changed at once than is worth looking at one by one")
             self._note()
+            if name in self.urgent and not self._pressed:
+                self._pressed = self._last
 
     def lose(self, why: str) -> None:
         """Hints were lost, or may have been."""
@@ -96,13 +99,15 @@ class Hints:
         return found
 
     def batch(self, *, quiet: float, most: float, longest: float) -> Batch:
-        """What happened until nothing did for `quiet` seconds, or `most` seconds since its first; an empty one after
-        `longest` seconds. One that somebody waits for ends at once."""
+        """What happened until nothing did for `quiet` seconds, or `most` seconds since its first, or `quiet`
+        seconds since the first of an urgent name; an empty one after `longest` seconds. One that somebody waits for ends at
+        once."""
         if self._wake.wait(longest):
             while not self._hurry.is_set():
                 with self._lock:
-                    first, last = self._first, self._last
-                left = min(last + quiet, first + most) - time.monotonic()
+                    ends = [self._last + quiet, self._first + most]
+                    ends += [self._pressed + quiet] if self._pressed else []
+                left = min(ends) - time.monotonic()
                 if left <= 0:
                     break
                 self._hurry.wait(left)

@@ -19,6 +19,7 @@ from watched import Watcher, indexed, watching
 
 from mlos_sync.app import awaiting, covering, opening, setup, standing, status
 from mlos_sync.app import watching as use_case
+from mlos_sync.edge.hints import Hints
 from mlos_sync.edge.workspace import find
 
 
@@ -201,6 +202,26 @@ def test_a_hand_edit_of_a_view_is_flagged_and_left_alone(repo):
         assert (repo / "PROBLEM.md").read_text() == edited
         run(repo, "compile", "--discard")
         watcher.eventually(lambda: not run(repo, "status", "--json").json["observations"])
+
+
+def test_a_view_does_not_wait_for_a_writer_that_never_rests():
+    """Beside a log that is written all the time a batch ends when its view was quiet for as long as any batch needs."""
+    hints = Hints()
+    hints.urgent = frozenset({"/w/PROBLEM.md"})
+    rest = threading.Event()
+
+    def write():
+        while not rest.wait(0.01):
+            hints.add("/w/log")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        hints.add("/w/PROBLEM.md")
+        assert "/w/PROBLEM.md" in hints.batch(quiet=0.1, most=3600, longest=3600).names
+    finally:
+        rest.set()
+        writer.join()
 
 
 def test_it_compiles_what_is_out_of_date_and_nothing_else(repo):
