@@ -203,6 +203,8 @@ def commit_beside(top: Path, commits: int) -> Told:
     place.told.seconds = time.monotonic() - began
     done.set()
     threads[0].join()
+    while not place.told.batches and time.monotonic() - began < 120:  # while git worked it had to wait
+        time.sleep(0.05)
     watcher.send_signal(signal.SIGTERM)
     threads[1].join()
     assert watcher.stderr is not None

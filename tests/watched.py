@@ -39,6 +39,7 @@ class Watcher:
         self.process = subprocess.Popen(
             [*before, sys.executable, "-I", "-m", "mlos_sync", "-C", str(repo), "watch", "--json", *options],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env_of(repo),
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # `nohup make test` has it ignored, and so would we
         )  # fmt: skip
         self.looks: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.seen: list[dict[str, Any]] = []

@@ -16,4 +16,4 @@ def test_commits_beside_all_that_runs_by_itself(tmp_path):
     """Every form of commit, several times; in the end the index is what git says."""
     told = commit_beside(tmp_path, COMMITS)
     assert told.failures == [] and told.words == [] and told.complaints == [] and told.wrong == []
-    assert told.commits >= COMMITS and told.looks > 1 and told.batches > 1
+    assert told.commits >= COMMITS and told.looks > 1 and told.batches > 0
