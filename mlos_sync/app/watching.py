@@ -79,8 +79,8 @@ class _Pending:
 def looks(
     start: str, *, pace: Pace | None = None, compiles: bool = False, ended: Callable[[], bool] = lambda: False
 ) -> Iterator[Look]:
-    """Sync now, then after every batch of hints, until it is `ended` (asked once a second). Raises SurroundingsError when another
-    watcher runs here, and when the workspace was replaced by another.
+    """Sync now, then after every batch of hints, until it is `ended` (asked every two seconds). Raises SurroundingsError
+    when another watcher runs here, and when the workspace was replaced by another.
 
     A sync that fails (a lock held too long, a mass disappearance) is told and tried again.
     """
@@ -303,8 +303,6 @@ class _Watcher:
     def _look(self, pending: _Pending) -> Look:
         try:
             index = self._opened(anew=pending.reason is not None)
-            if pending.reason:
-                self.kept.stop()  # it may hold a folder that another one has replaced
             if pending.reason and whole.is_worth_it(index):
                 report = whole.look(self.workspace.root)
             else:
@@ -314,12 +312,7 @@ class _Watcher:
             return Look(report, reason=pending.reason, git=pending.git, edited=tuple(sorted(fresh)))
         except TransientError:
             raise
-        except MlosError as error:
-            return Look(None, error)
-        except (
-            OSError,
-            sqlite3.Error,
-        ) as error:  # a file that went meanwhile, a full disk, a database that others hold
+        except (MlosError, OSError, sqlite3.Error) as error:
             return Look(None, whole.told(error))
 
     def _compile(self, now: float) -> Look | None:
@@ -330,7 +323,7 @@ class _Watcher:
         try:
             written = compiling.freshen(self._opened(anew=False))
         except (MlosError, OSError, sqlite3.Error) as error:
-            problem = error if isinstance(error, MlosError) else whole.told(error)
+            problem = whole.told(error)
             self.standing.failed(problem.message)
             return Look(None, problem)
         self.next_compile = time.monotonic() + 10 * (time.monotonic() - now)

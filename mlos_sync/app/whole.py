@@ -60,7 +60,10 @@ def look(root: str) -> Report:
 
 
 def told(error: Exception) -> MlosError:
-    """What is no error of ours, and may pass, in words: a file that went meanwhile, a full disk, a database that others hold."""
+    """An error of ours as it is; what is none and may pass, in words: a file that went meanwhile, a full disk, a database that
+    others hold."""
+    if isinstance(error, MlosError):
+        return error
     if isinstance(error, OSError):
         return SurroundingsError(f"{error.filename or 'the system'}: {error.strerror or error}", "it is tried again")
     return SurroundingsError(f"the index: {error}", "it is tried again")
@@ -85,10 +88,9 @@ def main() -> None:
         found: dict[str, object] = asdict(report)
     except TransientError as error:
         found = {"transient": [error.message, error.hint]}
-    except MlosError as error:
-        found = {"error": [error.message, error.hint, error.exit_code]}
-    except (OSError, sqlite3.Error) as error:
-        found = {"error": [told(error).message, told(error).hint, 3]}
+    except (MlosError, OSError, sqlite3.Error) as error:
+        problem = told(error)
+        found = {"error": [problem.message, problem.hint, problem.exit_code]}
     sys.stdout.write(json.dumps(found))
 
 

@@ -17,10 +17,11 @@ SILENT = {
     "prl_fs": "shared with the host", "vmhgfs": "shared with the host", "fakeowner": "shared with the host",
     "overlay": "overlay, whose lower layers may change unseen",
 }  # fmt: skip
+TABLE = "/proc/self/mountinfo"
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
-def table(name: str = "/proc/self/mountinfo") -> str:
+def table(name: str = TABLE) -> str:
     """What is mounted, as a text that changes when that does; "" where nobody tells."""
     try:
         with open(name, "rb") as file:
@@ -29,11 +30,11 @@ def table(name: str = "/proc/self/mountinfo") -> str:
         return ""
 
 
-def silent(root: str, table: str = "/proc/self/mountinfo") -> dict[str, str]:
+def silent(root: str, name: str = TABLE) -> dict[str, str]:
     """The mount points that hold `root` (told as `root` itself) or lie below it and whose file system keeps changes to
     itself -> what it is."""
     holding, found = ("", ""), {}
-    for place, kind in _mounts(table):
+    for place, kind in _mounts(table(name)):
         word = SILENT.get(kind) or ("network or user space" if kind.startswith("fuse") else "")
         told = f"{kind} ({word})" if word else ""
         if place.startswith(root.rstrip("/") + "/"):
@@ -44,15 +45,10 @@ def silent(root: str, table: str = "/proc/self/mountinfo") -> dict[str, str]:
     return {place: told for place, told in found.items() if told}
 
 
-def _mounts(table: str) -> list[tuple[str, str]]:
+def _mounts(text: str) -> list[tuple[str, str]]:
     """(mount point, type of file system), in the order of mounting."""
-    try:
-        with open(table, "rb") as file:
-            lines = os.fsdecode(file.read()).splitlines()
-    except OSError:
-        return []
     found = []
-    for line in lines:
+    for line in text.splitlines():
         before, _, after = line.partition(" - ")
         fields, kinds = before.split(" "), after.split(" ")
         if len(fields) > 4 and kinds[0]:

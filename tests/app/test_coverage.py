@@ -41,6 +41,15 @@ def repo(tmp_path):
     return made
 
 
+def limited(name, most):
+    """Words before a command that give it a user namespace with a limit of its own (user_namespaces(7))."""
+    script = f'echo {most} >/proc/sys/user/{name} && exec "$@"'
+    jail = ("unshare", "--user", "--map-root-user", "sh", "-c", script, "sh")
+    if subprocess.run([*jail, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("NOT TESTED: no user namespaces here, so no limit can be set")
+    return jail
+
+
 def queue_limit():
     """How many events this kernel keeps for one reader."""
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
@@ -128,10 +137,7 @@ def test_churn_that_kills_other_readers(repo, seed):
 @pytest.mark.parametrize("before", [True, False])
 def test_the_watch_limit_is_told_with_its_cure(repo, before):
     """Twenty folders too many, there at the start or made later: how many are watched, the sysctl, and all is found."""
-    limit = 'echo 40 >/proc/sys/user/max_inotify_watches && exec "$@"'
-    jail = ("unshare", "--user", "--map-root-user", "sh", "-c", limit, "sh")
-    if subprocess.run([*jail, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("NOT TESTED: no user namespaces here, so no limit of watches can be set")
+    jail = limited("max_inotify_watches", 40)
 
     def more():
         for number in range(40, 70):
@@ -156,10 +162,7 @@ def test_the_watch_limit_is_told_with_its_cure(repo, before):
 @LINUX
 def test_where_nothing_can_be_watched_it_looks_from_time_to_time(repo):
     """No instance of inotify is to be had: said with its cure, everything is polled, and questions are answered by a sync."""
-    limit = 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"'
-    jail = ("unshare", "--user", "--map-root-user", "sh", "-c", limit, "sh")
-    if subprocess.run([*jail, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("NOT TESTED: no user namespaces here")
+    jail = limited("max_inotify_instances", 0)
     with watching(repo, before=jail) as watcher:
         watcher.started()
         (repo / "f00" / "late.md").write_text("late\n")
@@ -279,10 +282,7 @@ def test_patterns_that_take_files_back_in_leave_their_folders_watched(repo):
 @LINUX
 def test_a_question_includes_what_cannot_be_watched(repo):
     """A folder beyond the limit makes no event: it is looked at before the answer."""
-    limit = 'echo 40 >/proc/sys/user/max_inotify_watches && exec "$@"'
-    jail = ("unshare", "--user", "--map-root-user", "sh", "-c", limit, "sh")
-    if subprocess.run([*jail, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("NOT TESTED: no user namespaces here")
+    jail = limited("max_inotify_watches", 40)
     with watching(repo, before=jail) as watcher:
         watcher.started()
         polled = [one["path"] for one in watcher.told()["coverage"]["parts"] if one["path"].startswith("f")]
