@@ -43,6 +43,7 @@ class Watcher:
         )  # fmt: skip
         self.looks: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.seen: list[dict[str, Any]] = []
+        self.notices: list[str] = []
         self.complaints: list[str] = []
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._read, self._listen)]
         for one in self._threads:
@@ -51,7 +52,11 @@ class Watcher:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.looks.put(json.loads(line))
+            look = json.loads(line)
+            if "notice" in look:
+                self.notices.append(look["notice"])
+            else:
+                self.looks.put(look)
         self.looks.put(None)
 
     def _listen(self) -> None:
@@ -85,6 +90,13 @@ class Watcher:
             assert time.monotonic() < end, f"never: {self.told()} {''.join(self.complaints)}"
             time.sleep(0.05)
         return answer
+
+    def eventually_noticed(self, words: str) -> None:
+        """It says that nothing is looked at for now, and why."""
+        end = time.monotonic() + PATIENCE
+        while not any(words in one for one in self.notices):
+            assert time.monotonic() < end, f"{self.notices} {''.join(self.complaints)}"
+            time.sleep(0.05)
 
     def settled(self) -> None:
         """The index comes to say what a naive walk says."""

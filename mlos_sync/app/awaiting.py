@@ -39,10 +39,15 @@ def settle(index: Index, patience: float = PATIENCE) -> str:
     return "sync"
 
 
+def _can_answer(index: Index) -> bool:
+    told = standing.of(index.workspace) or {}
+    return told.get("state") == "live" and not told["silent"]
+
+
 def _is_answered(index: Index, patience: float) -> bool:
     """Whether a watcher runs, is not waiting for git, and answered in time."""
     name = os.path.join(index.workspace.state, standing.COOKIES, f"{COOKIE}{os.getpid()}-{secrets.token_hex(6)}")
-    if standing.of(index.workspace) is None:
+    if not _can_answer(index):
         return False
     try:
         os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
@@ -51,7 +56,7 @@ def _is_answered(index: Index, patience: float) -> bool:
     end = time.monotonic() + patience
     try:
         while os.path.lexists(name):
-            if time.monotonic() > end or (standing.of(index.workspace) or {}).get("state") != "live":
+            if time.monotonic() > end or not _can_answer(index):
                 return False
             time.sleep(STEP)
         return True

@@ -21,7 +21,7 @@ from mlos_sync.app.reading import add_segment
 from mlos_sync.core import journal
 from mlos_sync.core.times import iso
 from mlos_sync.edge import files, git, ledger, objects, store
-from mlos_sync.edge.workspace import Workspace, git_folders
+from mlos_sync.edge.workspace import MARKER, Workspace, git_folders
 
 HOOK_PATIENCE = 0.05  # seconds; if the lock is not free by then the events stay pending and the commit goes on
 REPAIR = "repair"
@@ -43,7 +43,11 @@ def publish_for_commit() -> None:
     Only the blob and the entry are made; the file appears in post-commit. So an aborted commit leaves no untracked file
     that a later merge or `stash pop` would stumble over. Where pre-commit or prek runs us, or runs after us, the file is
     written at once: they compare index and work tree, and refuse a commit in which a hook made them differ.
+
+    On a branch of before the workspace the records wait: there is nothing to put them into.
     """
+    if not os.path.lexists(MARKER):  # git starts hooks at the root
+        return
     index_file = os.environ.get("GIT_INDEX_FILE")
     absolute = os.path.abspath(index_file) if index_file else None
     index = open_index(os.getcwd(), patience=HOOK_PATIENCE)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlos_sync.core.times import iso
+from mlos_sync.edge.files import process_state
 from mlos_sync.edge.workspace import Workspace
 from mlos_sync.errors import SurroundingsError
 
@@ -22,8 +23,12 @@ LOCK = "watch.lock"
 LISTENING = "listening"  # our post-index-change hook, where it is installed, leaves notes only while this file is there
 COOKIES = "watch"  # our folder for questions and probes
 BLOCK = 4096
+SIGN = 30.0  # seconds between two signs of life where nothing else is to be told: each is a write to the disk
+SILENT = 3 * SIGN  # seconds without one after which it no longer counts as live
 _ERRORS = 5
 _TRIES = 6
+# How much is kept of what explains, where all does not fit: (folders not covered, errors, characters of each error).
+_CUTS = ((20, _ERRORS, BLOCK), (5, _ERRORS, 200), (2, 2, 200), (0, 1, 200), (0, 0, 0))
 
 
 @dataclass(slots=True)
@@ -54,17 +59,16 @@ class Lock:
         self.name = os.path.join(workspace.state, LOCK)
         self._descriptor = descriptor
         self._told = b""
+        self._next_sign = 0.0
 
     def tell(self, standing: Standing) -> None:
-        """Say how the watcher stands, where that changed."""
+        """Say how the watcher stands, where that changed, and from time to time that it is still there."""
         told = {name: getattr(standing, name) for name in Standing.__slots__}
-        data = json.dumps(told, ensure_ascii=True).encode()
-        if len(data) > BLOCK - 1:
-            data = json.dumps(told | {"errors": [], "coverage": _short(standing.coverage)}, ensure_ascii=True).encode()
-        if data != self._told:
-            self._told = data
+        data, now = json.dumps(told, ensure_ascii=True).encode(), time.monotonic()
+        if data != self._told or now >= self._next_sign:
+            self._told, self._next_sign = data, now + SIGN
             with contextlib.suppress(OSError):  # a full disk is no reason to stop watching
-                os.pwrite(self._descriptor, data.ljust(BLOCK), 0)
+                os.pwrite(self._descriptor, _fitting(told | {"beat": round(now, 1)}).ljust(BLOCK), 0)
 
     def is_ours(self) -> bool:
         """Whether the file that we have locked is the one that the next watcher would lock."""
@@ -75,8 +79,16 @@ class Lock:
         return os.path.samestat(there, os.fstat(self._descriptor))
 
 
-def _short(coverage: dict[str, object]) -> dict[str, object]:
-    return {**coverage, "parts": []}
+def _fitting(told: dict[str, Any]) -> bytes:
+    """It in JSON, in one block: of what explains the last is cut first, the numbers stay."""
+    data = b""
+    for parts, errors, length in _CUTS:
+        coverage = told["coverage"] and {**told["coverage"], "parts": told["coverage"]["parts"][:parts]}
+        short = told | {"coverage": coverage, "errors": [one[:length] for one in told["errors"][:errors]]}
+        data = json.dumps(short, ensure_ascii=True).encode()
+        if len(data) <= BLOCK:
+            return data
+    return json.dumps(json.loads(data) | {"root": ""}).encode()
 
 
 @contextlib.contextmanager
@@ -126,7 +138,11 @@ def _forget_questions(workspace: Workspace) -> None:
 
 
 def of(workspace: Workspace) -> dict[str, Any] | None:
-    """What the running watcher of a worktree says of itself (see `Standing`); None when none runs. Reads only."""
+    """What the running watcher of a worktree says of itself (see `Standing`); None when none runs. Reads only.
+
+    Two things it cannot say: `state` is "stopped" where the system holds its process (SIGSTOP, Ctrl-Z; only Linux tells), and
+    `silent` is for how many seconds no sign of life came, None where one came in time.
+    """
     try:
         descriptor = os.open(os.path.join(workspace.state, LOCK), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -134,10 +150,19 @@ def of(workspace: Workspace) -> dict[str, Any] | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _parsed(descriptor)
+        return _judged(_parsed(descriptor))
     finally:
         os.close(descriptor)
     return None
+
+
+def _judged(told: dict[str, Any]) -> dict[str, Any]:
+    beat, process = told.get("beat"), told.get("pid")
+    silent = time.monotonic() - beat if isinstance(beat, int | float) else 0
+    told["silent"] = int(silent) if silent > SILENT else None
+    if isinstance(process, int) and process_state(process) in ("T", "t"):
+        told["state"] = "stopped"
+    return told
 
 
 def _parsed(descriptor: int) -> dict[str, Any]:

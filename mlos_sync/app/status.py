@@ -52,5 +52,6 @@ def status(index: Index) -> dict[str, Any]:
 def watcher(workspace: Workspace) -> dict[str, Any]:
     """What the watcher of this worktree says of itself, and whether one runs. Reads only."""
     told = standing.of(workspace)
-    names = ("since", "pid", "state", "behind", "waits_for", "synced", "batches", "rescans", "coverage", "errors")
-    return {"running": told is not None, **{name: (told or {}).get(name) for name in names}}
+    names = ("since", "pid", "state", "silent", "behind", "waits_for", "synced", "batches")
+    explained = ("rescans", "coverage", "errors")
+    return {"running": told is not None, **{name: (told or {}).get(name) for name in (*names, *explained)}}

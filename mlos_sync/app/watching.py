@@ -8,6 +8,7 @@ says that it lost some, where a folder cannot be watched, the watcher says so an
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import time
@@ -33,16 +34,19 @@ CACHE = 4000  # KiB of the database in memory: it is open as long as the watcher
 NAP = 2.0  # seconds that it sleeps at most, to see whether it shall end
 MENDED = 5.0  # seconds after which what failed is tried again when something has changed
 LONGEST = 1800.0  # seconds between two looks at everything, however long one takes
+LONG = 5.0  # seconds that git works until those who watch hear of it
 SOON = 0.1  # seconds until it is asked again whether git is done
 CALM = 1.0  # seconds without a batch before views are compiled
 REST = 2000  # a look at everything waits for so many times what the last one took: 0.05 % of a processor
+ROUTINE = ("it was time", "what cannot be watched")  # reasons to look at everything of which nobody needs to hear
 RULES = (".gitignore", ".mlosignore", ".gitattributes")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """One look at the workspace: the sync's report, or why there is none this time; why all was looked at; whether git moved
-    the tree, so that what changed is nobody's edit; and views that were edited by hand."""
+    the tree, so that what changed is nobody's edit; and views that were edited by hand. Or a `notice`: nothing is looked at for
+    now, and why."""
 
     report: Report | None
     problem: MlosError | None = None
@@ -50,6 +54,7 @@ class Look:
     git: bool = False
     edited: tuple[str, ...] = ()
     compiled: tuple[str, ...] = ()
+    notice: str | None = None
 
 
 @dataclass(slots=True)
@@ -107,6 +112,7 @@ class _Watcher:
         self.to_compile = False
         self.kept = Kept()
         self.next_all = self.next_poll = self.next_try = self.next_compile = 0.0
+        self.next_notice = 0.0
         self.failures = 0
 
     @property
@@ -125,7 +131,10 @@ class _Watcher:
         self.pending.all("the start")
         self._date(time.time())
         while not ended():
-            self._check_root()
+            notice = self._check_root()
+            if notice:
+                self.lock.tell(self.standing)
+                yield Look(None, notice=notice)
             why = self.hearing.check(self.workspace) if self.standing.state != "away" else None
             if why:
                 self._rescan(why)
@@ -242,8 +251,9 @@ class _Watcher:
 
     # --- whether the workspace is there
 
-    def _check_root(self) -> None:
-        """That the workspace is still the one whose lock we hold. Where it has gone we wait for it to come back."""
+    def _check_root(self) -> str | None:
+        """That the workspace is still the one whose lock we hold. Where it has gone we wait for it to come back, and say so
+        once."""
         there = os.path.lexists(os.path.join(self.workspace.root, MARKER))
         if there and self.lock.is_ours():
             root = _identity(self.workspace.root)
@@ -253,8 +263,9 @@ class _Watcher:
                 self._rescan("the root is another folder")
             if self.standing.state == "away":
                 self.standing.state = "live"
-                self.pending.all("the workspace came back")
-            return
+                self.pending.reason = "the workspace came back"  # whatever else there is
+                self.pending.paths.clear()
+            return None
         if os.path.isdir(self.workspace.git_dir) and not os.path.lexists(self.lock.name):
             raise SurroundingsError(
                 "the git directory is another one now, or mlos-sync was taken out of it",
@@ -268,7 +279,14 @@ class _Watcher:
             self.hearing.stop()
             self._close_index()
             self.standing.state = "away"
-            self.standing.failed(f"{self.workspace.root} went away")
+            notice = self._away()
+            self.standing.failed(notice)
+            return notice
+        return None
+
+    def _away(self) -> str:
+        where = "this commit has no" if os.path.isdir(self.workspace.root) else "the workspace went away with its"
+        return f"{where} {MARKER}: nothing is recorded until it is back"
 
     # --- what follows
 
@@ -279,10 +297,7 @@ class _Watcher:
             return None
         waits_for = operations.going_on(self.workspace.root, self.workspace.git_dir)
         if waits_for:
-            pending.git = True
-            self.standing.state, self.standing.waits_for = "waiting", waits_for
-            self.next_try = now + SOON
-            return None
+            return self._waits(waits_for, now)
         self.standing.state = "live" if self.hearing.hints is not None else "polling"
         self.standing.waits_for = None
         self.lock.tell(self.standing)
@@ -299,6 +314,18 @@ class _Watcher:
         else:
             self._done(pending, now)
         return look
+
+    def _waits(self, waits_for: str, now: float) -> Look | None:
+        """Ask again soon; whoever watches hears of what does not end by itself."""
+        if waits_for != self.standing.waits_for:
+            self.next_notice = now + LONG
+        self.pending.git = True
+        self.standing.state, self.standing.waits_for = "waiting", waits_for
+        self.next_try = now + SOON
+        if now < self.next_notice:
+            return None
+        self.next_notice = math.inf
+        return Look(None, notice=f"{waits_for} is going on: nothing is recorded until it is done")
 
     def _look(self, pending: _Pending) -> Look:
         try:

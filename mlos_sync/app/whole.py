@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from dataclasses import asdict
 from typing import Any
 
@@ -39,10 +40,14 @@ def look(root: str) -> Report:
     """What `sync` in the background would report. Raises what it would raise. Ends with this process's interruption, and its
     own helpers with it."""
     process = subprocess.Popen(
-        [sys.executable, "-I", "-m", "mlos_sync.app.whole", root], stdout=subprocess.PIPE, process_group=0
-    )
+        [sys.executable, "-I", "-m", "mlos_sync.app.whole", root],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0,
+    )  # fmt: skip
+    assert process.stdout and process.stdin  # noqa: S101 - both were asked for
     try:
-        out, _ = process.communicate()
+        with process.stdin, process.stdout:  # the first stays open as long as we live
+            out = process.stdout.read()
+        process.wait()
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -82,7 +87,8 @@ def _tupled(value: object) -> object:
 
 
 def main() -> None:
-    """The other side."""
+    """The other side. It ends, and its transaction is rolled back, when the one that asked has gone."""
+    threading.Thread(target=_end_with_asker, daemon=True).start()
     try:
         report = sync(open_index(sys.argv[1]), in_background=True)
         found: dict[str, object] = asdict(report)
@@ -92,6 +98,11 @@ def main() -> None:
         problem = told(error)
         found = {"error": [problem.message, problem.hint, problem.exit_code]}
     sys.stdout.write(json.dumps(found))
+
+
+def _end_with_asker() -> None:
+    os.read(0, 1)  # not by `sys.stdin`, whose lock this thread would still hold when the program ends
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -131,9 +131,12 @@ def _watcher_lines(found: dict[str, Any]) -> list[str]:
         "waiting": f"waits for {found['waits_for']}",
         "away": "the workspace went away",
         "polling": "hears of nothing, looks from time to time",
+        "stopped": f"stopped (kill -CONT {found['pid']} lets it go on)",
     }
     line = f"watcher   {state.get(found['state'] or '', 'starting')}, process {found['pid']} since {found['since']}"
     line += f", behind since {found['behind']}" if found["behind"] else ""
+    if found["silent"]:
+        line += f", no sign of it for {found['silent']} s: at work on something large, or nobody takes its output"
     coverage = found["coverage"] or {}
     lines = [line]
     if coverage.get("polled"):
@@ -150,15 +153,21 @@ def _watcher_lines(found: dict[str, Any]) -> list[str]:
 
 
 def _tell(look: Look, *, as_json: bool) -> None:
+    from mlos_sync.app import watching
+
     if look.problem is not None:
         say([f"mlos-sync: {look.problem.message}", f"  hint: {look.problem.hint}"], error=True)
     elif look.report is not None:
         result = _result(look.report) | {"git": look.git, "reason": look.reason, "edited": look.edited}
-        if as_json or look.report.changes or look.reason or look.edited:
+        reason = look.reason if look.reason not in watching.ROUTINE else None
+        if as_json or look.report.changes or reason or look.edited:
             lines = _lines(result)
-            lines[-1] = f"git moved the tree: {lines[-1]}" if look.git and look.report.changes else lines[-1]
+            why = ([reason] if reason else []) + (["git moved the tree"] if look.git and look.report.changes else [])
+            lines[-1] = f"{', '.join(why)}: {lines[-1]}" if why else lines[-1]
             say([*(f"edited by hand: {path} (mlos-sync adopt, or compile --discard)" for path in look.edited), *lines],
                 result, as_json)  # fmt: skip
+    if look.notice:
+        say(look.notice, {"notice": look.notice}, as_json)
     if look.compiled:
         say([f"compiled {path}" for path in look.compiled], {"compiled": look.compiled}, as_json)
 

@@ -219,11 +219,17 @@ def is_alive(process: int) -> bool:
         return False
     except PermissionError:
         return True
+    return process_state(process) not in ("Z", "X")
+
+
+def process_state(process: int) -> str:
+    """The letter of proc(5) for what a process does (R, S, T stopped, Z ended and not asked for); "" where the system does
+    not tell."""
     try:
         with open(f"/proc/{process}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+            return file.read().rpartition(b")")[2].split()[0].decode()
     except (OSError, IndexError):
-        return True
+        return ""
 
 
 def process_line(process: int) -> tuple[int, list[str]] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 
 from mlos_sync.edge.files import is_alive
 
@@ -18,6 +19,8 @@ MARKS = {
 LOCKED, HOOKS = "git's index lock", "hooks of a commit"
 SHORT = (LOCKED, HOOKS)  # what ends by itself
 PATIENCE = 30.0  # seconds after which a lock that stands alone was left behind by a git that was killed
+_BEFORE_COMMIT = (b"pre-commit", b"pre-merge-commit")
+_WORDS, _PATH = 4, 4096  # `/usr/bin/env`, an interpreter and its option come before the hook's own name
 _COMMIT = 3600.0  # seconds that hooks of one commit may take
 
 
@@ -30,21 +33,47 @@ def going_on(root: str, git_dir: str) -> str | None:
         age = time.time() - os.lstat(os.path.join(git_dir, "index.lock")).st_mtime
         if 0 <= age < PATIENCE or _is_git_alive(root, unknown=False):
             return LOCKED
-    if _is_committing(os.path.join(git_dir, "mlos"), root) or _has_stashed(root):
+    if _is_committing(os.path.join(git_dir, "mlos"), root) or _has_stashed(root) or _runs_hook(root):
         return HOOKS
     return None
+
+
+def _processes_in(root: str) -> Iterator[int]:
+    """The processes whose current folder is in a work tree, as far as we may see; none where the system does not tell."""
+    inside = f"{os.path.realpath(root)}/"
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):
+            with contextlib.suppress(OSError):
+                if name.isdigit() and f"{os.readlink(f'/proc/{name}/cwd')}/".startswith(inside):
+                    yield int(name)
 
 
 def _is_git_alive(root: str, *, unknown: bool) -> bool:
     """Whether a git of anybody's works in a work tree; `unknown` where the system does not tell."""
     if not os.path.isdir("/proc/self"):
         return unknown
-    for name in os.listdir("/proc"):
-        with contextlib.suppress(OSError):
-            if name.isdigit() and f"{os.path.realpath(f'/proc/{name}/cwd')}/".startswith(f"{os.path.realpath(root)}/"):
-                with open(f"/proc/{name}/comm", "rb") as file:
-                    if file.read().startswith(b"git"):
-                        return True
+    return any(_is_git(process) for process in _processes_in(root))
+
+
+def _is_git(process: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{process}/comm", "rb") as file:
+        return file.read().startswith(b"git")
+    return False
+
+
+def _runs_hook(root: str) -> bool:
+    """Whether git runs a hook that comes before a commit, whoever's it is (husky's, lefthook's, overcommit's, a script): a
+    child of a git of this work tree with that name among its words. Many put unstaged edits aside meanwhile. Only Linux
+    tells."""
+    for process in _processes_in(root):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            with open(f"/proc/{process}/cmdline", "rb") as file:
+                words = file.read(4 * _PATH).split(b"\0")[:_WORDS]
+            if any(word.rpartition(b"/")[2] in _BEFORE_COMMIT for word in words):
+                with open(f"/proc/{process}/stat", "rb") as file:
+                    parent = int(file.read().rpartition(b")")[2].split()[1])
+                if _is_git(parent):
+                    return True
     return False
 
 

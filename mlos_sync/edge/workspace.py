@@ -167,7 +167,10 @@ def find(start: str) -> Workspace:
             raise SurroundingsError(
                 f"{MARKER} is tracked and not on disk", f"git restore {MARKER}, or mlos-sync init"
             ) from None
-        raise SurroundingsError(f"{root} is no workspace: {MARKER} is missing", "run mlos-sync init") from None
+        hint = "run mlos-sync init"
+        if os.path.isdir(os.path.join(git_dir, "mlos")):  # it was one
+            hint = f"switch back to a commit that has it (git switch -), or {hint} here"
+        raise SurroundingsError(f"{root} is no workspace: {MARKER} is missing", hint) from None
     except OSError as error:
         raise SurroundingsError(
             f"{MARKER} cannot be read: {error.strerror}", "restore it: git restore .mlos/config.toml"

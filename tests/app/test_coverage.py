@@ -320,6 +320,7 @@ def test_a_root_that_goes_and_comes_back(repo, tmp_path):
         lock = tmp_path / "away" / ".git" / "mlos" / "watch.lock"
         watcher.eventually(lambda: b'"away"' in lock.read_bytes())
         assert indexed(tmp_path / "away") == known
+        watcher.eventually_noticed("the workspace went away")
         (tmp_path / "away" / "f00" / "a.md").write_text("changed there\n")
         (tmp_path / "away").rename(repo)
         watcher.until(lambda look: "f00/a.md" in look["modified"])

@@ -17,8 +17,11 @@ from cli import run, workspace
 from gitrepo import git
 from watched import Watcher, indexed, watching
 
-from mlos_sync.app import awaiting, covering, opening, setup, standing, status
+from mlos_sync.app import awaiting, covering, opening, setup, standing, status, sync, whole
 from mlos_sync.app import watching as use_case
+from mlos_sync.cli import syncing
+from mlos_sync.core.changes import Changes
+from mlos_sync.edge import files
 from mlos_sync.edge.hints import Hints
 from mlos_sync.edge.workspace import find
 
@@ -251,6 +254,11 @@ def test_a_question_includes_what_was_written_before_it(repo):
         (repo / "notes" / "stopped.md").write_text("x\n")
         assert awaiting.settle(index, patience=0.5) == "sync"
         assert b"notes/stopped.md" in indexed(repo)
+        if Path("/proc/self").exists():
+            assert status.status(index)["watcher"]["state"] == "stopped"
+            assert f"stopped (kill -CONT {watcher.process.pid}" in run(repo, "status").out
+            watcher.send(signal.SIGCONT)
+            watcher.eventually(lambda: watcher.told()["state"] == "live")
         watcher.end()
         assert awaiting.settle(index) == "sync"
         assert not list(Path(find(str(repo)).state, standing.COOKIES).glob("cookie-*"))
@@ -328,6 +336,114 @@ def test_uninstall_ends_the_watcher(repo):
         watcher.started()
         setup.uninstall(str(repo))
         assert watcher.process.wait(timeout=60) == 3
+
+
+def test_a_watcher_that_gives_no_sign_does_not_count_as_live(repo, monkeypatch):
+    """One whose output nobody takes does nothing any more: `status` says so, and a question is not put to it."""
+    index = opening.open_index(str(repo))
+    with standing.only_one(index.workspace) as lock:
+        said = standing.Standing(str(repo), state="live")
+        lock.tell(said)
+        assert status.watcher(index.workspace)["silent"] is None
+        late = time.monotonic() + standing.SILENT + 5
+        monkeypatch.setattr(time, "monotonic", lambda: late)
+        assert status.watcher(index.workspace)["silent"] > standing.SILENT
+        assert awaiting.settle(index) == "sync"
+        lock.tell(said)
+        assert status.watcher(index.workspace)["silent"] is None
+    monkeypatch.undo()
+    index.db.close()
+
+
+def test_an_idle_watcher_gives_signs_of_life(repo, monkeypatch):
+    """Also where nothing changes."""
+    monkeypatch.setattr(standing, "SIGN", 0.1)
+    end = threading.Event()
+    thread = threading.Thread(target=lambda: list(use_case.looks(str(repo), ended=end.is_set)))
+    thread.start()
+    workspace_here = find(str(repo))
+    while (standing.of(workspace_here) or {}).get("state") != "live":
+        time.sleep(0.05)
+    beats = set()
+    while len(beats) < 3:
+        beats.add((standing.of(workspace_here) or {})["beat"])
+        time.sleep(0.05)
+    end.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("length", [10, 1000, 100_000])
+def test_what_it_says_of_itself_fits(repo, length):
+    """However much there is to tell, numbers and state are readable, and of the rest as much as there is room for."""
+    with standing.only_one(find(str(repo))) as lock:
+        said = standing.Standing(str(repo), state="live", batches=7)
+        parts = [{"path": "\u00fc" * length, "reason": "watch limit"}] * 20
+        said.coverage = {"folders": 30, "watched": 10, "polled": 20, "parts": parts, "cure": "raise it"}
+        for number in range(5):
+            said.failed(f"{number} " + "x" * length)
+        lock.tell(said)
+        found = standing.of(find(str(repo)))
+        assert found is not None and (found["state"], found["batches"], found["coverage"]["polled"]) == ("live", 7, 20)
+        assert len(found["coverage"]["parts"]) == {10: 20, 1000: 0, 100_000: 0}[length]
+        assert found["errors"][0].split()[1] == "4"
+
+
+def test_a_commit_of_before_the_workspace_is_told(repo):
+    """`git checkout` of a commit without our marker: the terminal says so, and that it is back; so does `status`."""
+    git(repo, "switch", "-q", "--orphan", "before")
+    git(repo, "commit", "-q", "--allow-empty", "-m", "before")
+    git(repo, "switch", "-q", "main")
+    with watching(repo) as watcher:
+        watcher.started()
+        before = indexed(repo)
+        git(repo, "switch", "-q", "before")
+        watcher.eventually_noticed("this commit has no .mlos/config.toml")
+        told = run(repo, "status", ok=False)
+        assert told.code == 3 and "switch" in told.err
+        git(repo, "switch", "-q", "main")
+        assert watcher.until(lambda look: look["reason"] == "the workspace came back")
+        assert indexed(repo) == before
+
+
+def test_the_terminal_is_told_what_matters_alone(capsys):
+    """Why all was looked at, but for what is routine and found nothing."""
+    nothing = sync.Report(Changes((), (), (), (), 3), {}, 0.01)
+    for reason in (*use_case.ROUTINE, None):
+        syncing._tell(use_case.Look(nothing, reason=reason, git=True), as_json=False)
+    assert capsys.readouterr().out == ""
+    syncing._tell(use_case.Look(nothing, reason="no event came", git=True), as_json=False)
+    assert capsys.readouterr().out.startswith("no event came: 0 added")
+
+
+def test_a_look_at_everything_ends_with_the_watcher(repo):
+    """Killed in the middle of it: the process that looks goes, too, and the next start is as any."""
+    (repo / "many").mkdir()
+    for number in range(whole.MANY + 1):
+        (repo / "many" / f"{number}.md").touch()
+    run(repo, "sync")
+    with (repo / "large.bin").open("wb") as file:
+        file.truncate(3 << 30)
+    with watching(repo) as watcher:
+        watcher.eventually(lambda: b"mlos_sync.app.whole" in b"".join(words(children(watcher.process.pid))))
+        (child,) = children(watcher.process.pid)
+        watcher.eventually(lambda: children(child))
+        family = [child, *children(child)]
+        watcher.send(signal.SIGKILL)
+        watcher.process.wait()
+        end = time.monotonic() + 60
+        while any(files.is_alive(int(one)) for one in family):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    (repo / "large.bin").unlink()
+    with watching(repo) as watcher:
+        watcher.settled()
+
+
+def words(processes):
+    """Their command lines."""
+    for one in processes:
+        with contextlib.suppress(OSError):
+            yield Path(f"/proc/{one}/cmdline").read_bytes()
 
 
 def test_a_database_that_others_hold_is_waited_for(repo):

@@ -216,6 +216,16 @@ def test_a_repository_without_workspace_is_left_alone(tmp_path):
     assert not (repo / ".git/mlos").exists()
 
 
+def test_a_branch_of_before_the_workspace_is_left_alone(repo):
+    """Records wait; a commit there is as one without us, and says nothing."""
+    add(repo, "task", description="Wait")
+    git(repo, "switch", "-q", "--orphan", "before")
+    done = git(repo, "commit", "-q", "--allow-empty", "-m", "x", "-m", "Fixes: 12")
+    assert done.stderr == "" and git(repo, "log", "-1", "--format=%B").stdout == "x\n\nFixes: 12\n\n"
+    git(repo, "switch", "-q", "main")
+    assert run(repo, "status", "--json").json["pending_events"] == 1
+
+
 def test_messages_load_little():
     """The standard library and what they need: neither third parties nor what starts processes."""
     code = "import sys; import mlos_sync.hooks.making; print(' '.join(sys.modules))"
