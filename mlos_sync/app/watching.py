@@ -285,8 +285,9 @@ class _Watcher:
         return None
 
     def _away(self) -> str:
-        where = "this commit has no" if os.path.isdir(self.workspace.root) else "the workspace went away with its"
-        return f"{where} {MARKER}: nothing is recorded until it is back"
+        is_there = os.path.isdir(self.workspace.root) and os.path.isdir(self.workspace.git_dir)
+        words = f"this commit has no {MARKER}" if is_there else "the workspace went away"
+        return f"{words}: nothing is recorded until it is back"
 
     # --- what follows
 

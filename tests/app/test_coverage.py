@@ -22,7 +22,6 @@ from watched import indexed, watching
 from mlos_sync.app import covering, standing
 from mlos_sync.app import watching as use_case
 from mlos_sync.app.clocks import Clocks
-from mlos_sync.edge import mounts
 from mlos_sync.edge.watch import Watch
 from mlos_sync.edge.workspace import find
 
@@ -415,76 +414,6 @@ def test_gaps_in_time(monkeypatch, then, words):
     monkeypatch.setattr(Clocks, "_read", staticmethod(lambda: then))
     assert clocks.gap() == words
     assert clocks.gap() is None
-
-
-TABLE = r"""22 1 8:1 / / rw - ext4 /dev/a rw
-23 22 0:30 / /home/ada/team rw - nfs4 server:/x rw
-24 22 0:31 / /home/ada/work/deep rw - 9p host rw
-25 22 0:32 / /home/ada/work/a\040b rw - fuse.sshfs x rw
-26 22 0:33 / /home/ada/work/plain rw - tmpfs x rw
-27 22 0:34 / /layers rw - overlay x rw
-28 22 0:35 / /layers/over rw - ext4 x rw
-"""
-
-
-@pytest.mark.parametrize(
-    ("root", "found"),
-    [
-        ("/home/ada/other", {}),
-        ("/home/ada/team/repo", {"/home/ada/team/repo": "nfs4 (network)"}),
-        ("/home/ada/team", {"/home/ada/team": "nfs4 (network)"}),
-        (
-            "/home/ada/work",
-            {
-                "/home/ada/work/deep": "9p (shared with the host)",
-                "/home/ada/work/a b": "fuse.sshfs (network or user space)",
-            },
-        ),
-        ("/layers/repo", {"/layers/repo": "overlay (overlay, whose lower layers may change unseen)"}),
-        ("/layers/over/repo", {}),
-    ],
-)
-def test_file_systems_that_tell_nothing(tmp_path, root, found):
-    """By the table of mounts, as proc(5) has it."""
-    (tmp_path / "table").write_text(TABLE)
-    assert mounts.silent(root, str(tmp_path / "table")) == found
-    assert mounts.silent(root, str(tmp_path / "none")) == {}
-
-
-@LINUX
-def test_an_overlay_is_polled(tmp_path):
-    """A change in a lower layer comes without an event: it is found, and told as what cannot be watched."""
-    for name in ("lower", "upper", "work", "merged"):
-        (tmp_path / name).mkdir()
-    made = workspace(tmp_path / "lower")
-    options = ",".join(f"{name}dir={tmp_path / name}" for name in ("lower", "upper", "work"))
-    jail = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
-            f'mount -t overlay overlay -o {options} {tmp_path / "merged"} && exec "$@"', "sh")  # fmt: skip
-    if subprocess.run([*jail, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("NOT TESTED: overlays cannot be mounted here")
-    script = (
-        "import sys, json\nfrom mlos_sync.app import watching\n"
-        "pace = watching.Pace(poll=0.5)\n"
-        "for look in watching.looks(sys.argv[1], pace=pace):\n"
-        "    print(json.dumps([list(look.report.changes.modified), look.reason] if look.report else str(look.problem)), flush=True)\n"
-    )
-    process = subprocess.Popen(
-        [*jail, sys.executable, "-c", script, str(tmp_path / "merged" / "repo")], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "HOME": str(tmp_path)},
-    )  # fmt: skip
-    try:
-        assert "the start" in process.stdout.readline()
-        (made / ".gitattributes").write_text("# changed below\n")
-        for line in process.stdout:
-            if ".gitattributes" in line:
-                assert "what cannot be watched" in line
-                break
-        else:
-            raise AssertionError("never seen")
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def test_the_naive_walk_is_what_it_is_compared_with(repo):

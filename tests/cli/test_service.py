@@ -1,5 +1,5 @@
-"""`service`: what would be written is shown, is what the managers read, and is written on yes alone. (No service manager runs
-where these tests do: that it starts the watcher was not tested; that the watcher tells it is ready is, in test_watching.)"""
+"""`service`: what would be written is shown, is what the managers read, and is written on yes alone. (A real systemd starts it
+in test_systemd; launchd was not there to be asked.)"""
 
 from __future__ import annotations
 
