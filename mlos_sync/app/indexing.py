@@ -7,7 +7,7 @@ import marshal
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from mlos_sync.app import dating
@@ -42,6 +42,7 @@ from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 GONE: Stat = (0, 0, 0, 0, 0)
 Progress = Callable[[int, int], None]
 FEW = 1000  # paths that are looked up one by one
+ALL = "."  # what stands for the whole tree among what was skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +148,12 @@ def prepare(
     reach: Reach = EVERYWHERE,
     *,
     accept_deletes: bool = False,
+    withholds: bool = False,
     progress: Progress | None = None,
     kept: hashing.Kept | None = None,
 ) -> Plan:
     """The plan of a sync. Reads and hashes files (by a worker that is `kept`, where there is one); writes nothing. Raises
-    RefusedError on a mass disappearance."""
+    RefusedError on a mass disappearance; one who `withholds` gets the plan without those files, and is told in `skipped`."""
     generation = store.get(index.db, "generation", "0")
     observed, comparison = survey(index, reach)
     result = Plan(generation, Changes())
@@ -173,8 +175,16 @@ def prepare(
         found = _origins(result, observed.absent | git.staged_away(root))
         old = git.blobs_at(root, "HEAD", found) if found else {}  # a file that was there before came from nowhere
         result.origins = {new: path for new, path in found.items() if new not in old}
-    if not accept_deletes:
-        _refuse_mass_disappearance(index, result, observed)
+    missed = [] if accept_deletes else _mass_disappearance(index, result, observed)
+    if missed:
+        words, hint = _missing(index, len(missed))
+        if not withholds:
+            raise RefusedError(words, hint)
+        lost = frozenset(missed)
+        result.changes = replace(
+            result.changes, deleted=tuple(path for path in result.changes.deleted if path not in lost)
+        )
+        result.skipped[ALL] = f"{words}: nothing is taken for gone ({hint})"
     return result
 
 
@@ -236,24 +246,30 @@ def object_format(index: Index) -> str:
     return git.run(index.workspace.root, "rev-parse", "--show-object-format").decode().strip() or "sha1"
 
 
-def _refuse_mass_disappearance(index: Index, result: Plan, observed: files.Observed) -> None:
-    """Git's own removals are no surprise: those paths are no longer in its index, and it keeps their contents."""
+def _mass_disappearance(index: Index, result: Plan, observed: files.Observed) -> list[str]:
+    """The files that are gone, where they are too many to be believed. Git's own removals are no surprise: those paths are
+    no longer in its index, and it keeps their contents."""
     deleted = result.changes.deleted
-    if len(deleted) <= MASS:
-        return
-    (known,) = index.db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
-    if not is_mass_disappearance(len(deleted), known):
-        return
+    if len(deleted) <= MASS or not is_mass_disappearance(len(deleted), _count(index)):
+        return []
     blobs = dict(index.db.execute("SELECT file_path, blob FROM artifacts WHERE file_path IS NOT NULL").fetchall())
     kept = git.existing(
         index.workspace.root, [blobs[path] for path in deleted if path not in observed.absent and blobs.get(path)]
     )
     surprising = [path for path in deleted if path in observed.absent or blobs.get(path) not in kept]
-    if is_mass_disappearance(len(surprising), known):
-        raise RefusedError(
-            f"{len(surprising)} of {known} artifacts have disappeared from disk, and git did not take them away",
-            "bring the files back, or, if they are meant to be gone: mlos-sync sync --accept-deletes",
-        )
+    return surprising if is_mass_disappearance(len(surprising), _count(index)) else []
+
+
+def _missing(index: Index, lost: int) -> tuple[str, str]:
+    return (
+        f"{lost} of {_count(index)} artifacts have disappeared from disk, and git did not take them away",
+        "bring the files back, or, if they are meant to be gone: mlos-sync sync --accept-deletes",
+    )
+
+
+def _count(index: Index) -> int:
+    (known,) = index.db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
+    return int(known)
 
 
 def apply(index: Index, result: Plan) -> None:

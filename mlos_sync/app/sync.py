@@ -48,11 +48,14 @@ def sync(
 ) -> Report:
     """Bring the index to the state of the work tree and the repository, as far as the reach goes. In the background git's
     index is left alone also where a hook that was killed did not finish its work on it: the lock may be what the user's
-    next command needs. `kept` is a hashing process that outlives this sync."""
+    next command needs; and a mass disappearance, about which nobody is there to be asked, keeps only itself from being
+    recorded. `kept` is a hashing process that outlives this sync."""
     with without_cycle_search():
         if not in_background:
             _finish_commits(index)
-        prepare = partial(indexing.prepare, accept_deletes=accept_deletes, progress=progress, kept=kept)
+        prepare = partial(
+            indexing.prepare, accept_deletes=accept_deletes, withholds=in_background, progress=progress, kept=kept
+        )
         return _sync(index, reach, _refuse_transient if in_background else None, prepare)
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from mlos_sync.app import covering, flagging, notifying, standing, whole
 from mlos_sync.app.clocks import Clocks
 from mlos_sync.app.hearing import Hearing
+from mlos_sync.app.indexing import ALL
 from mlos_sync.app.opening import Index, open_index
 from mlos_sync.app.standing import Lock, Standing
 from mlos_sync.app.sync import Report, TransientError, sync
@@ -87,7 +88,7 @@ def looks(
     """Sync now, then after every batch of hints, until it is `ended` (asked every two seconds). Raises SurroundingsError
     when another watcher runs here, and when the workspace was replaced by another.
 
-    A sync that fails (a lock held too long, a mass disappearance) is told and tried again.
+    A sync that fails (a lock held too long, a full disk) is told and tried again.
     """
     workspace = open_index(start).workspace
     with standing.only_one(workspace) as lock, contextlib.closing(_Watcher(workspace, lock, pace)) as watcher:
@@ -313,7 +314,7 @@ class _Watcher:
         if look.problem is not None:
             self._again(pending, look.problem)
         else:
-            self._done(pending, now)
+            self._done(pending, now, files_missing=look.report is not None and ALL in look.report.skipped)
         return look
 
     def _waits(self, waits_for: str, now: float) -> Look | None:
@@ -365,13 +366,15 @@ class _Watcher:
         self.pending = pending
         self.next_try = time.monotonic() + min(60.0, 0.5 * 2**self.failures)
 
-    def _done(self, pending: _Pending, began: float) -> None:
+    def _done(self, pending: _Pending, began: float, *, files_missing: bool) -> None:
         self.failures = 0
         now = time.monotonic()
         if self.compiles and self.workspace.config.views:
             self.to_compile, self.next_compile = True, max(self.next_compile, now + CALM)
         if pending.reason:
             self.next_all = now + max(self.pace.every, min(LONGEST, REST * (now - began)))
+        if files_missing:  # when they come back, their names alone do not tell that all are there
+            self.next_all = min(self.next_all, now + self.pace.every)
         self.next_poll = max(self.next_poll, now + 20 * (now - began))
         self.standing.behind = None
         self.standing.synced = iso(int(time.time() * 1000))

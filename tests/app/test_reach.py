@@ -143,6 +143,28 @@ def test_a_mass_disappearance_is_refused_here_too(repo, index):
     assert b"a/m1.md" in indexed(repo)
 
 
+def test_a_mass_disappearance_holds_up_nothing_else_in_the_background(repo, index):
+    """Nobody is there to be asked: it is told until it is over, and all else is recorded."""
+    for number in range(70):
+        (repo / "a" / f"m{number}.md").write_text(f"{number}\n")
+    sync(index)
+    shutil.move(repo / "a", repo.parent / "a")
+    (repo / "c" / "0.md").write_text("changed\n")
+    (repo / "new.md").write_text("new\n")
+    done = sync(index, in_background=True)
+    assert (done.changes.added, done.changes.modified, done.changes.deleted) == (("new.md",), ("c/0.md",), ())
+    assert "disappeared" in done.skipped["."] and "--accept-deletes" in done.skipped["."]
+    assert b"a/m1.md" in indexed(repo)
+    (repo / "c" / "0.md").write_text("again\n")
+    assert "." in sync(index, at("c/0.md"), in_background=True).skipped
+    shutil.move(repo.parent / "a", repo / "a")
+    assert sync(index, in_background=True).skipped == {}
+    shutil.rmtree(repo / "a")
+    sync(index, in_background=True)
+    done = sync(index, accept_deletes=True)
+    assert len(done.changes.deleted) >= 70 and done.skipped == {} and b"a/m1.md" not in indexed(repo)
+
+
 def test_what_a_user_names(index):
     """Paths that are nowhere are refused; the root is everything."""
     assert reach_of(index, ()) == reach_of(index, ("a", "")) == EVERYWHERE

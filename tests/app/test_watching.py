@@ -446,6 +446,25 @@ def words(processes):
             yield Path(f"/proc/{one}/cmdline").read_bytes()
 
 
+def test_a_mass_disappearance_holds_up_nothing_else(repo):
+    """It is told on the terminal and in `status`; all else is recorded; when the files are back nothing is told any more."""
+    (repo / "many").mkdir()
+    for number in range(120):
+        (repo / "many" / f"{number}.md").write_text(f"{number}\n")
+    config = repo / ".mlos" / "config.toml"
+    config.write_text(config.read_text() + "[watch]\nevery = 2\n")
+    with watching(repo) as watcher:
+        watcher.started()
+        (repo / "many").rename(repo.parent / "many")
+        look = watcher.until(lambda look: look["skipped"])
+        assert look["deleted"] == [] and "--accept-deletes" in look["skipped"][0]["reason"]
+        (repo / "notes" / "b.md").write_text("two\n")
+        assert "notes/b.md" in watcher.until(names)["added"]
+        assert "disappeared" in run(repo, "status").out and b"many/1.md" in indexed(repo)
+        (repo.parent / "many").rename(repo / "many")
+        watcher.eventually(lambda: "disappeared" not in run(repo, "status").out)
+
+
 def test_a_database_that_others_hold_is_waited_for(repo):
     """Another program's transaction is told and outlived; what was written meanwhile is found."""
     with watching(repo) as watcher:
