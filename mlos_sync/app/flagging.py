@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from mlos_sync.app.indexing import Plan
 from mlos_sync.app.opening import Index
 from mlos_sync.core import seal
@@ -32,12 +30,6 @@ def edited(index: Index) -> tuple[str, ...]:
 
 
 def is_edited(index: Index, path: str) -> bool:
-    """Whether a view's file has no whole seal. One that is a second name of the database is not opened: to close it again
-    would drop SQLite's locks."""
-    try:
-        if os.path.samestat(os.lstat(index.workspace.absolute(path)), os.stat(index.workspace.database)):
-            return True
-    except OSError:
-        return False
+    """Whether a view's file has no whole seal."""
     data = files.read(index.workspace, path)
     return data is not None and seal.check(data).state != seal.VALID

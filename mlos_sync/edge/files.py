@@ -152,7 +152,13 @@ def is_git_at_work(workspace: Workspace) -> bool:
 
 
 def read(workspace: Workspace, path: str) -> bytes | None:
-    """A regular file's bytes, links not followed; None when there is none."""
+    """A regular file's bytes, links not followed; None when there is none.
+
+    One that is a second name of the database is none: to close it again would drop the locks that SQLite holds in this
+    process (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    if _is_database(workspace, path):
+        return None
     try:
         descriptor = os.open(workspace.absolute(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -162,6 +168,17 @@ def read(workspace: Workspace, path: str) -> bytes | None:
         return None
     with open(descriptor, "rb") as file:
         return file.read()
+
+
+def _is_database(workspace: Workspace, path: str) -> bool:
+    with contextlib.suppress(OSError):
+        found = os.lstat(workspace.absolute(path))
+        if found.st_nlink > 1:
+            return any(
+                os.path.lexists(one) and os.path.samestat(found, os.stat(one))
+                for one in (workspace.database + end for end in ("", "-wal", "-shm"))
+            )
+    return False
 
 
 def write(root: str, path: str, data: bytes, mode: int = 0o644) -> None:

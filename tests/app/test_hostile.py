@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli import add, head, need, quick, run, save, workspace, write
+from cli import add, head, need, opened, quick, run, save, workspace, write
 from gitrepo import env_of, git
+
+from mlos_sync.app import flagging
+from mlos_sync.edge import files
 
 CANARIES = {
     "core.fsmonitor": "fsmonitor",
@@ -309,3 +312,27 @@ def test_tools_of_the_shims_are_not_found_in_the_work_tree(tmp_path):
     for arguments in (["add", "-A"], *(["commit", "-q", "--allow-empty", "-m", message] for message in messages)):
         subprocess.run([str(shutil.which("git")), *arguments], cwd=repo, env=env, check=True, capture_output=True)
     assert not log.exists(), log.read_text()
+
+
+@pytest.mark.parametrize("name", [".mlosignore", ".mlos/config.toml", "PROBLEM.md", "notes/other.md"])
+def test_a_second_name_of_the_database_costs_no_lock(tmp_path, name):
+    """Hard links of its three files in places that we read: a transaction of ours keeps others out all the same."""
+    repo = workspace(tmp_path)
+    run(repo, "sync")
+    (repo / "notes").mkdir()
+    with opened(repo) as index:
+        index.db.execute("BEGIN IMMEDIATE")
+        index.db.execute("UPDATE meta SET value = value")
+        for end in ("", "-wal", "-shm"):
+            (repo / name).unlink(missing_ok=True)
+            os.link(index.workspace.database + end, repo / name)
+            files.ignore_rule(index.workspace)
+            flagging.is_edited(index, name)
+            found = files.read(index.workspace, name)
+            code = (
+                f"import sqlite3; sqlite3.connect({index.workspace.database!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+            )
+            other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+            assert "database is locked" in other.stderr
+            assert found is None
+        index.db.execute("ROLLBACK")
