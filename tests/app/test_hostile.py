@@ -323,7 +323,7 @@ def test_a_second_name_of_the_database_costs_no_lock(tmp_path, name):
     with opened(repo) as index:
         index.db.execute("BEGIN IMMEDIATE")
         index.db.execute("UPDATE meta SET value = value")
-        for end in ("", "-wal", "-shm"):
+        for end in ("-shm", "-wal", ""):
             (repo / name).unlink(missing_ok=True)
             os.link(index.workspace.database + end, repo / name)
             files.ignore_rule(index.workspace)
