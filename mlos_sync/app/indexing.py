@@ -16,6 +16,7 @@ from mlos_sync.core import transcripts
 from mlos_sync.core.changes import (
     EMPTY,
     EVERYWHERE,
+    FEW,
     MASS,
     Changes,
     Comparison,
@@ -41,7 +42,6 @@ from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 
 GONE: Stat = (0, 0, 0, 0, 0)
 Progress = Callable[[int, int], None]
-FEW = 1000  # paths that are looked up one by one
 ALL = "."  # what stands for the whole tree among what was skipped
 
 

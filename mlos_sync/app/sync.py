@@ -16,7 +16,7 @@ from mlos_sync.app.collecting import Collected
 from mlos_sync.app.folding import refold
 from mlos_sync.app.indexing import Plan, Progress
 from mlos_sync.app.opening import Index, actor, alone
-from mlos_sync.core.changes import EVERYWHERE, Changes, Reach
+from mlos_sync.core.changes import EVERYWHERE, FEW, Changes, Reach
 from mlos_sync.core.vocabulary import ANNOTATED
 from mlos_sync.edge import files, hashing, operations, store
 from mlos_sync.edge.memory import without_cycle_search
@@ -63,7 +63,7 @@ def reach_of(index: Index, scope: tuple[str, ...]) -> Reach:
     """What a user asked for: these files and folders, or everything (so many that a walk is cheaper, too). Raises UsageError
     for one that is nowhere."""
     indexing.check_scope(index, scope)
-    is_all = not scope or "" in scope or len(scope) > indexing.FEW
+    is_all = not scope or "" in scope or len(scope) > FEW
     return EVERYWHERE if is_all else Reach(frozenset(path.rstrip("/") for path in scope))
 
 

@@ -22,12 +22,12 @@ from mlos_sync.app.indexing import ALL
 from mlos_sync.app.opening import Index, open_index
 from mlos_sync.app.standing import Lock, Standing
 from mlos_sync.app.sync import Report, TransientError, sync
-from mlos_sync.core.changes import EVERYWHERE, Reach
+from mlos_sync.core.changes import EVERYWHERE, FEW, Reach
 from mlos_sync.core.paths import JOURNAL, from_text
 from mlos_sync.core.times import iso
 from mlos_sync.edge import operations
 from mlos_sync.edge.hashing import Kept
-from mlos_sync.edge.hints import MOST, Batch
+from mlos_sync.edge.hints import Batch
 from mlos_sync.edge.workspace import MARKER, Pace, Workspace
 from mlos_sync.errors import MlosError, SurroundingsError
 
@@ -183,7 +183,7 @@ class _Watcher:
         polled = self.hearing.coverage.polled
         self.next_poll = time.monotonic() + self.pace.poll
         self.pending.beside |= bool(self.hearing.coverage.unheard)
-        if "" in polled or len(polled) > MOST:
+        if "" in polled or len(polled) > FEW:
             self.pending.all("what cannot be watched")
         elif polled:
             self._add(set(polled))
@@ -241,7 +241,7 @@ class _Watcher:
         elif not pending.reason:
             pending.beside |= any(path.startswith(JOURNAL) or f"{path}/" == JOURNAL for path in paths)
             pending.paths |= {path for path in paths if not path.startswith(JOURNAL)}
-            if len(pending.paths) > MOST:
+            if len(pending.paths) > FEW:
                 pending.all("much changed at once")
 
     def _rescan(self, reason: str) -> None:

@@ -28,6 +28,10 @@ class Bounded(io.TextIOBase):
         self._handler = _Quiet(path, maxBytes=MOST, backupCount=1, encoding="utf-8", errors="backslashreplace")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
 
+    def fileno(self) -> int:
+        """Of the file that is written to now. Raises OSError where none is open."""
+        return self._handler.stream.fileno() if self._handler.stream else super().fileno()
+
     def write(self, text: str) -> int:
         """Each line with its time."""
         for line in text.splitlines():

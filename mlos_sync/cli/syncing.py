@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -59,7 +62,8 @@ def watch(
         from mlos_sync.cli.bounded import to_log
 
         to_log(log)
-    open_here().db.close()  # a missing index is built
+    index = open_here()  # a missing index is built
+    index.db.close()
     came: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
@@ -72,7 +76,8 @@ def watch(
             signal.signal(number, interrupt)
     try:
         for look in watching.looks(settings.folder, compiles=compiles, ended=lambda: bool(came)):
-            _tell(look, as_json=as_json)
+            if not _is_echo(look, index.workspace.absolute):
+                _tell(look, as_json=as_json)
     except KeyboardInterrupt:
         pass
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -150,6 +155,18 @@ def _watcher_lines(found: dict[str, Any]) -> list[str]:
         told = ", ".join(f"{reason} ({count})" for reason, count in sorted(rescans.items()))
         lines.append(f"          looked at everything again: {told}")
     return [*lines, *(f"          {words}" for words in (found["errors"] or [])[:2])]
+
+
+def _is_echo(look: Look, absolute: Callable[[str], bytes]) -> bool:
+    """Whether nothing but the file that our own lines go to has changed (`watch > log` in the workspace): a line about that
+    would make another one, for ever."""
+    changes = look.report.changes if look.report is not None else None
+    if changes is None or len(changes.modified) != 1 or changes.added or changes.moved or changes.deleted:
+        return False
+    try:
+        return os.path.samestat(os.stat(absolute(changes.modified[0])), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):
+        return False
 
 
 def _tell(look: Look, *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from mlos_sync.core.paths import sort_key
 Stat = tuple[int, int, int, int, int]
 Stats = dict[str, dict[str, Stat]]  # folder ("" is the root) -> name -> stat
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of nothing: proves no move
+FEW = 1000  # names that are looked at one by one; for more, all is looked at
 MASS = 50  # more disappearances than this, and more than half of all, need a word from the user
 
 

@@ -1,4 +1,4 @@
-"""What a watcher's thread tells the one that works: names that something happened to, in bounded memory. Standard library.
+"""What a watcher's thread tells the one that works: names that something happened to, in bounded memory.
 
 A hint is never believed, only taken as a reason to look. The reader's thread adds (a few instructions each, and it wakes
 nobody but for the first of a batch: 10,000 files written at once are 40,000 events); `batch` waits for quiet.
@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from mlos_sync.core.changes import FEW
+
 PROBE = "alive"  # the file that is touched to see whether events come
 COOKIE = "cookie-"  # how the names of files begin that are somebody's questions
-MOST = 1000  # names that are kept; beyond, all is looked at
 
 Accept = Callable[[str], bool]  # which names in a folder matter
 
@@ -63,7 +64,7 @@ class Hints:
                 self._names.add(name)
                 if is_folder:
                     self._folders.add(name)
-                if len(self._names) > MOST:
+                if len(self._names) > FEW:
                     self._lose("more changed at once than is worth looking at one by one")
             self._note()
             if name in self.urgent and not self._pressed:

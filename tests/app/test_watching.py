@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from cli import run, workspace
-from gitrepo import git
+from gitrepo import env_of, git
 from watched import Watcher, indexed, watching
 
 from mlos_sync.app import awaiting, covering, opening, setup, standing, status, sync, whole
@@ -413,6 +413,32 @@ def test_the_terminal_is_told_what_matters_alone(capsys):
     assert capsys.readouterr().out == ""
     syncing._tell(use_case.Look(nothing, reason="no event came", git=True), as_json=False)
     assert capsys.readouterr().out.startswith("no event came: 0 added")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--log",)])
+def test_what_it_prints_makes_it_print_no_more(repo, options):
+    """Its output goes to a file of the workspace: what it says of that is said once."""
+    out = repo / "watch.out"
+    words = [*options, str(out)] if "--log" in options else options
+    with out.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "mlos_sync", "-C", str(repo), "watch", *words],
+            stdout=file, stderr=file, env=env_of(repo),
+        )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        for name in ("one", "two", "three"):
+            (repo / "notes" / f"{name}.md").write_text(f"{name}\n")
+            while f"notes/{name}.md" not in out.read_text():
+                assert time.monotonic() < end
+                time.sleep(0.05)
+        time.sleep(3)
+        size = out.stat().st_size
+        time.sleep(3)
+        assert out.stat().st_size == size and len(out.read_text().splitlines()) < 30
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def test_a_look_at_everything_ends_with_the_watcher(repo):
