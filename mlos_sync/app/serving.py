@@ -75,6 +75,17 @@ def uninstall(service: Service) -> list[str]:
     return said + [words for command in service.ends[1:] if (words := _run(command))]
 
 
+def remove(workspace: Workspace) -> list[str]:
+    """Stop and take away what is installed for a worktree; the files that went."""
+    if "\n" in workspace.root:
+        return []  # `plan` makes none
+    service = plan(workspace)
+    if installed(service) is None:
+        return []
+    uninstall(service)
+    return [service.path]
+
+
 def state(workspace: Workspace, service: Service) -> dict[str, object]:
     """Whether it is installed, as planned or otherwise, and whether a watcher runs here."""
     there = installed(service)

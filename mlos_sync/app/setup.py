@@ -24,6 +24,7 @@ from mlos_sync.app import (
     journaling,
     leaving,
     merging,
+    serving,
 )
 from mlos_sync.app.firing import Standing
 from mlos_sync.app.indexing import Progress
@@ -276,11 +277,11 @@ def damaged_indexes(start: str) -> list[str]:
 
 
 def uninstall(start: str) -> list[str]:
-    """Give back everything but the journal: hooks, agents' settings, marked lines, database, pending log, config. Raises
-    SurroundingsError while this clone holds events that no commit has."""
+    """Give back everything but the journal: the service, hooks, agents' settings, marked lines, database, pending log,
+    config. Raises SurroundingsError while this clone holds events that no commit has."""
     workspace = find(start)
     _refuse_while_pending(workspace)
-    removed = leaving.remove(workspace) + agent_hooks.remove(workspace)
+    removed = serving.remove(workspace) + leaving.remove(workspace) + agent_hooks.remove(workspace)
     attributes = files.read(workspace, ATTRIBUTES)
     if attributes is not None and without_marks(attributes) != attributes:
         removed.append(ATTRIBUTES)

@@ -59,6 +59,15 @@ def test_it_is_shown_and_written_on_yes_alone(tmp_path, place):
     assert again.code == 2 and "no service is installed" in again.err
 
 
+def test_uninstall_takes_the_service_along(tmp_path, place):
+    """Or nobody could take it away any more: without a workspace there is no name for it."""
+    made = workspace(tmp_path)
+    path = Path(run(made, "service", "install", "--yes", "--json", ok=False).json["path"])
+    assert path.exists()
+    assert str(path) in run(made, "uninstall", "--json").json["removed"]
+    assert not path.exists()
+
+
 def test_two_worktrees_have_two_services(tmp_path):
     """Names tell them apart, also where the folders are called alike."""
     one, other = workspace(tmp_path / "one"), workspace(tmp_path / "other")

@@ -194,3 +194,15 @@ def test_systemd_does_not_start_it_where_the_workspace_has_gone(manager, tmp_pat
     manager.ask("systemctl", "--user", "start", unit)
     found = manager.shown(unit, "ActiveState", "ConditionResult", "NRestarts")
     assert found == {"ActiveState": "inactive", "ConditionResult": "no", "NRestarts": "0"}
+
+
+def test_uninstall_ends_the_service_too(manager, tmp_path):
+    """The unit is gone, its watcher has ended, and systemd knows nothing of it any more."""
+    repo = workspace(tmp_path)
+    unit = f"{serving.plan(find(str(repo)), 'systemd').name}.service"
+    manager.program(repo, "service", "install", "--yes")
+    process = int(manager.shown(unit, "MainPID")["MainPID"])
+    manager.program(repo, "uninstall")
+    found = manager.shown(unit, "LoadState", "ActiveState")
+    assert found == {"LoadState": "not-found", "ActiveState": "inactive"} and process > 0
+    assert manager.ask("kill", "-0", str(process), check=False).returncode != 0
