@@ -88,7 +88,7 @@ def looks(
     """Sync now, then after every batch of hints, until it is `ended` (asked every two seconds). Raises SurroundingsError
     when another watcher runs here, and when the workspace was replaced by another.
 
-    A sync that fails (a lock held too long, a full disk) is told and tried again.
+    A sync that fails (a lock held too long, a full disk) is told once, and tried again.
     """
     workspace = open_index(start).workspace
     with standing.only_one(workspace) as lock, contextlib.closing(_Watcher(workspace, lock, pace)) as watcher:
@@ -115,6 +115,7 @@ class _Watcher:
         self.next_all = self.next_poll = self.next_try = self.next_compile = 0.0
         self.next_notice = 0.0
         self.failures = 0
+        self.problem: str | None = None  # what failed last; it is told once
 
     @property
     def pace(self) -> Pace:
@@ -311,11 +312,12 @@ class _Watcher:
         except TransientError:  # git began while we looked: nothing was recorded
             self.pending = pending
             return None
-        if look.problem is not None:
-            self._again(pending, look.problem)
-        else:
+        if look.problem is None:
             self._done(pending, now, files_missing=look.report is not None and ALL in look.report.skipped)
-        return look
+            return look
+        is_known, self.problem = self.problem == look.problem.message, look.problem.message
+        self._again(pending, look.problem)
+        return None if is_known else look
 
     def _waits(self, waits_for: str, now: float) -> Look | None:
         """Ask again soon; whoever watches hears of what does not end by itself."""
@@ -367,7 +369,7 @@ class _Watcher:
         self.next_try = time.monotonic() + min(60.0, 0.5 * 2**self.failures)
 
     def _done(self, pending: _Pending, began: float, *, files_missing: bool) -> None:
-        self.failures = 0
+        self.failures, self.problem = 0, None
         now = time.monotonic()
         if self.compiles and self.workspace.config.views:
             self.to_compile, self.next_compile = True, max(self.next_compile, now + CALM)

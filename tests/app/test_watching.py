@@ -501,8 +501,10 @@ def test_a_database_that_others_hold_is_waited_for(repo):
             (repo / "notes" / "held.md").write_text("held\n")
             watcher.eventually(lambda: watcher.told()["errors"])
             assert watcher.told()["behind"]
+            watcher.eventually(lambda: len(watcher.told()["errors"]) == 2)
             other.execute("ROLLBACK")
         watcher.settled()
+        assert len([line for line in watcher.complaints if line.startswith("mlos-sync:")]) == 1
         assert watcher.process.poll() is None
 
 
