@@ -63,8 +63,8 @@ def _is_git(process: int) -> bool:
 
 def _runs_hook(root: str) -> bool:
     """Whether git runs a hook that comes before a commit, whoever's it is (husky's, lefthook's, overcommit's, a script): a
-    child of a git of this work tree with that name among its words. Many put unstaged edits aside meanwhile. Only Linux
-    tells."""
+    child of a git that works at the root, with that name among its words. Many put unstaged edits aside meanwhile. Only
+    Linux tells."""
     for process in _processes_in(root):
         with contextlib.suppress(OSError, ValueError, IndexError):
             with open(f"/proc/{process}/cmdline", "rb") as file:
@@ -72,7 +72,7 @@ def _runs_hook(root: str) -> bool:
             if any(word.rpartition(b"/")[2] in _BEFORE_COMMIT for word in words):
                 with open(f"/proc/{process}/stat", "rb") as file:
                     parent = int(file.read().rpartition(b")")[2].split()[1])
-                if _is_git(parent):
+                if _is_git(parent) and _works_in(parent, root):  # not in a work tree or repository below
                     return True
     return False
 

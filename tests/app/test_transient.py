@@ -137,6 +137,33 @@ def test_edits_that_a_hook_put_aside_are_not_seen_as_gone(repo, place):
         assert indexed(repo)[b"x.md"] == known
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="NOT TESTED: only Linux tells whose child a process is")
+def test_hooks_of_other_trees_are_none_of_ours(repo):
+    """A commit in a work tree, and in a repository, that lies below ours; and one in ours from a folder below."""
+    git(repo, "worktree", "add", "-q", "below", "other")
+    write(repo, ".gitignore", "below\n")
+    (repo / "sub").mkdir()
+    hooks = repo.parent / "hooks"
+    hooks.mkdir()
+    (hooks / "pre-commit").write_text("#!/bin/sh\nsleep 1\n")
+    (hooks / "pre-commit").chmod(0o755)
+
+    def seen(place, *words):
+        command = ["git", *words, "-c", f"core.hooksPath={hooks}", "commit", "-q", "--allow-empty", "-m", "x"]
+        process = subprocess.Popen(command, cwd=place, env=env_of(repo))
+        found = set()
+        while process.poll() is None:
+            found.add(operations.going_on(str(repo), str(repo / ".git")))
+            time.sleep(0.02)
+        assert process.returncode == 0
+        return found
+
+    assert "hooks of a commit" in seen(repo)
+    assert "hooks of a commit" in seen(repo / "sub")
+    assert "hooks of a commit" in seen(repo.parent, "-C", str(repo))
+    assert seen(repo / "below") == {None}
+
+
 def test_a_patch_of_pre_commit_is_known(repo, tmp_path, monkeypatch):
     """Where our own hook is not there: its cache has the patch of a process that lives and works here."""
     cache = tmp_path / "cache"
