@@ -31,6 +31,12 @@ from mlos_sync.edge.workspace import find
 PATIENCE = 60  # seconds after which something counts as never: no test asks for a time
 
 
+def listen() -> None:
+    """`nohup make test &` has these ignored, and so would we."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Watcher:
     """The process and its reports."""
 
@@ -39,7 +45,7 @@ class Watcher:
         self.process = subprocess.Popen(
             [*before, sys.executable, "-I", "-m", "mlos_sync", "-C", str(repo), "watch", "--json", *options],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env_of(repo),
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # `nohup make test` has it ignored, and so would we
+            preexec_fn=listen,
         )  # fmt: skip
         self.looks: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.seen: list[dict[str, Any]] = []
