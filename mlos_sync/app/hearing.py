@@ -14,7 +14,7 @@ from mlos_sync.edge.watch import Watch, why
 from mlos_sync.edge.workspace import Workspace
 from mlos_sync.errors import MlosError
 
-BEAT = 2.0  # seconds between two proofs that hints still come
+BEAT = 1.8  # seconds between two proofs that hints still come; as long as the watcher sleeps, or it would wake for each
 ANSWER = 1.0  # seconds that a proof may take
 ENDED = "watching had ended"
 MOUNTED = "a file system was mounted or taken away"

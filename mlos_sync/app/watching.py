@@ -32,7 +32,9 @@ from mlos_sync.edge.workspace import MARKER, Pace, Workspace
 from mlos_sync.errors import MlosError, SurroundingsError
 
 CACHE = 4000  # KiB of the database in memory: it is open as long as the watcher runs, and asks for little
-NAP = 2.0  # seconds that it sleeps at most, to see whether it shall end
+# Seconds that it sleeps at most, to see whether it shall end: one of 300 signals raised where Python drops what is raised, and
+# then this is how long the end takes; it shall be 2 s at most.
+NAP = 1.8
 MENDED = 5.0  # seconds after which what failed is tried again when something has changed
 LONGEST = 1800.0  # seconds between two looks at everything, however long one takes
 LONG = 5.0  # seconds that git works until those who watch hear of it
