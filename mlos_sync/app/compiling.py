@@ -103,11 +103,19 @@ def compile_views(index: Index, names: Iterable[str] = (), discard: bool = False
     )
 
 
-def freshen(index: Index) -> list[str]:
-    """Write the views that are out of date, and no other: neither one that was edited by hand, nor one that is not there.
-    Returns their paths. For a watcher, which asks nobody."""
+def freshen(index: Index, may_write: Callable[[], bool]) -> tuple[list[str], bool]:
+    """Write the views that are out of date, and no other: neither one that was edited by hand, also while we compile, nor one
+    that is not there; and none any more once `may_write`, which is asked before each, says no. Returns their paths, and
+    whether all were written. For a watcher, which asks nobody."""
     stale = [one for one in plan(index, writes=True) if one.state == STALE]
-    return [one.path for one in stale if write(index, one)]
+    written: list[str] = []
+    for one in stale:
+        if not may_write():
+            return written, False
+        with contextlib.suppress(RefusedError):  # somebody was faster
+            write(index, one)
+            written.append(one.path)
+    return written, len(written) == len(stale)
 
 
 def _unmerged(index: Index, planned: Iterable[Compiled]) -> set[str]:
@@ -205,10 +213,13 @@ def _compared(index: Index, source: Source, view: View, data: bytes | None) -> C
 
 
 def write(index: Index, one: Compiled) -> bytes:
-    """Put a view whose `data` is known where it belongs, whatever stands there. Returns the file's bytes."""
+    """Put a view whose `data` is known where it belongs. Returns the file's bytes. Raises RefusedError where the file is no
+    longer the one that was looked at: to compile many takes a second, and an edit of that second is an edit like any."""
     data = one.data or b""
     note_compiled(index.workspace.common, data)  # first: what stands on disk is known to be ours
     ended = _ended_alike(data, one.on_disk)
+    if files.read(index.workspace, one.path) != one.on_disk:
+        raise RefusedError(f"{shown(one.path)} was changed meanwhile, it was not written", "run it again")
     files.write(index.workspace.root, one.path, ended)
     return ended
 

@@ -16,7 +16,7 @@ from mlos_sync.edge.workspace import Workspace
 _LISTED = 20  # folders that are named where some are not watched
 # What else lies in the git directory changes with every command that only reads, or says nothing of the tree.
 _GIT_NAMES = frozenset(
-    ("HEAD", "ORIG_HEAD", "packed-refs", "shallow", "config", "config.worktree", "index", *operations.MARKS)
+    ("HEAD", "ORIG_HEAD", "packed-refs", "shallow", "config", "config.worktree", "index", "info", *operations.MARKS)
 )
 
 
@@ -29,6 +29,8 @@ class Coverage:
     silent: dict[str, str] = field(default_factory=dict)
     unheard: dict[str, str] = field(default_factory=dict)  # folders beside the tree that cannot be watched -> why
     private: tuple[str, ...] = ()  # where transcripts lie that git ignores, or that are outside
+    rules: frozenset[str] = frozenset()  # files by which git decides what counts, and what links among them lead to
+    forced: frozenset[str] = frozenset()  # paths that are tracked though a rule excludes them
 
     @property
     def polled(self) -> list[str]:
@@ -38,6 +40,23 @@ class Coverage:
     def is_private(self, name: str) -> bool:
         """Whether an absolute name is where private transcripts lie, or on the way there."""
         return any(f"{one}/".startswith(f"{name}/") or name.startswith(f"{one}/") for one in self.private)
+
+    def is_rule(self, name: str) -> bool:
+        """Whether an absolute name is one of git's rules, or on the way to one."""
+        return name in self.rules or any(one.startswith(f"{name}/") for one in self.rules)
+
+    def cover_rules(self, watch: Watch, workspace: Workspace) -> None:
+        """Watch the folders of git's rules for them alone, or the nearest folders that are there."""
+        wanted: dict[str, set[str]] = {}
+        for name in self.rules:
+            folder = os.path.dirname(name)
+            while not os.path.isdir(folder):
+                name, folder = folder, os.path.dirname(folder)
+            wanted.setdefault(folder, set()).add(os.path.basename(name))
+        for folder, names in wanted.items():
+            is_ours = is_inside(workspace, folder) or folder in (workspace.git_dir, workspace.common_dir)
+            if not is_ours and not self.is_private(folder):  # those are watched for more
+                self.unheard |= watch.cover([folder], names.__contains__)
 
     def cover_private(self, watch: Watch) -> set[str]:
         """Watch the folders of private transcripts, and where one is not there yet, the nearest that is. Returns them."""
@@ -87,8 +106,9 @@ def cover(watch: Watch, workspace: Workspace) -> Coverage:
     found = Coverage(private=tuple(private_folders(workspace)))
     for folder in dict.fromkeys((workspace.git_dir, workspace.common_dir, workspace.common)):
         found.unheard |= watch.cover([folder], _accept(workspace, folder))
-    found.unheard |= watch.cover([os.path.join(workspace.common_dir, "info")], "exclude".__eq__)
     found.unheard |= watch.cover(_folders_below(os.path.join(workspace.common_dir, "refs")))
+    found.rules, found.forced = _rules(workspace), forced(workspace)
+    found.cover_rules(watch, workspace)
     before = {one for one in watch.covered if is_inside(workspace, one)}
     wanted = _cover_tree(watch, workspace, ("",), found)
     for folder in before - wanted - found.cover_private(watch):
@@ -123,6 +143,19 @@ def owner(path: str) -> str:
     """The folder whose standing a path decides: what happens to `sub/.git` makes `sub` a repository of its own, or none."""
     parts = path.split("/")
     return "/".join(parts[: parts.index(".git")]) if ".git" in parts else path
+
+
+def forced(workspace: Workspace) -> frozenset[str]:
+    """The paths that are tracked though a rule excludes them."""
+    return frozenset(git.forced_paths(workspace.root))
+
+
+def _rules(workspace: Workspace) -> frozenset[str]:
+    names = git.rule_files(workspace.root)
+    names += [os.path.join(workspace.git_dir, one) for one in ("config", "config.worktree")]
+    names += [os.path.join(workspace.common_dir, one) for one in ("config", "info/exclude", "info/attributes")]
+    found = frozenset((*names, *map(os.path.realpath, names)))
+    return frozenset(one for one in found if not one.startswith("/dev/"))
 
 
 def private_folders(workspace: Workspace) -> list[str]:

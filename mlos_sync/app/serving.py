@@ -165,9 +165,10 @@ def _quoted(word: str) -> str:
 
 
 def _condition(path: str) -> str:
-    """The line that wants the workspace there. No quotes are read in it, specifiers are, and a backslash at its end would take
-    in the next line: then it is left out."""
-    return "" if "\\" in path or not path.isprintable() else f"ConditionPathExists={path.replace('%', '%%')}\n"
+    """The line that wants the workspace there. No quotes are read in it, specifiers are, a backslash at its end would take in the
+    next line, and blanks there are cut off: then it is left out."""
+    is_plain = path.isprintable() and path == path.strip() and "\\" not in path
+    return f"ConditionPathExists={path.replace('%', '%%')}\n" if is_plain else ""
 
 
 def _plain(text: str) -> str:

@@ -38,7 +38,7 @@ class Standing:
     root: str
     pid: int = field(default_factory=os.getpid)
     since: str = field(default_factory=lambda: iso(int(time.time() * 1000)))
-    state: str = "starting"  # then live, polling (nothing can be watched), waiting (for git), away (the root has gone)
+    state: str = "starting"  # then live, polling (nothing can be watched), waiting (for git), failing, away (the root)
     behind: str | None = None
     waits_for: str | None = None
     synced: str | None = None

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from mlos_sync.app import covering, flagging, notifying, standing, whole
+from mlos_sync.app import covering, flagging, notifying, presence, standing, whole
 from mlos_sync.app.clocks import Clocks
 from mlos_sync.app.hearing import Hearing
 from mlos_sync.app.indexing import ALL
@@ -29,7 +29,7 @@ from mlos_sync.edge import operations
 from mlos_sync.edge.hashing import Kept
 from mlos_sync.edge.hints import Batch
 from mlos_sync.edge.workspace import MARKER, Pace, Workspace
-from mlos_sync.errors import MlosError, SurroundingsError
+from mlos_sync.errors import MlosError
 
 CACHE = 4000  # KiB of the database in memory: it is open as long as the watcher runs, and asks for little
 # Seconds that it sleeps at most, to see whether it shall end: one of 300 signals raised where Python drops what is raised, and
@@ -42,6 +42,7 @@ SOON = 0.1  # seconds until it is asked again whether git is done
 CALM = 1.0  # seconds without a batch before views are compiled
 REST = 2000  # a look at everything waits for so many times what the last one took: 0.05 % of a processor
 ROUTINE = ("it was time", "what cannot be watched")  # reasons to look at everything of which nobody needs to hear
+_MOVES = frozenset(("HEAD", "ORIG_HEAD", *operations.MARKS))
 RULES = (".gitignore", ".mlosignore", ".gitattributes")
 
 
@@ -109,7 +110,7 @@ class _Watcher:
         self.hearing = Hearing(self.standing)
         self.clocks = Clocks()
         self.index: Index | None = None
-        self.root = _identity(workspace.root)
+        self.presence = presence.Presence(workspace, lock)
         self.identity: tuple[int, int] | None = None
         self.known: frozenset[str] = frozenset()  # views that are edited by hand and were told
         self.to_compile = False
@@ -200,7 +201,9 @@ class _Watcher:
         if batch.names is None:
             self._rescan(batch.lost)
         else:
-            if batch.folders and not self.hearing.extend(workspace, batch.folders):
+            # A `.git` that comes or goes, also where it is a file, makes its folder a repository of its own, or none.
+            folders = batch.folders | {name for name in batch.names if os.path.basename(name) == ".git"}
+            if folders and not self.hearing.extend(workspace, folders):
                 self._rescan("new folders could not be looked at")
             self._sort(batch.names)
         if pending:
@@ -217,16 +220,25 @@ class _Watcher:
             if covering.is_inside(workspace, name):
                 inside.add(covering.owner(from_text(name[len(workspace.root) + 1 :])))
             elif base == "index" and os.path.dirname(name) == workspace.git_dir:
-                pending.git = True
-                # What git tracks may count or count no more without being written (`git add -f`, `git rm --cached`).
-                self.next_all = min(self.next_all, time.monotonic() + self.pace.every)
+                inside |= self._retracked()
+            elif coverage.is_rule(name):
+                pending.all("git's configuration changed")
+                self.hearing.cover(workspace)
             elif name.startswith((workspace.git_dir, workspace.common_dir)):
                 pending.beside = True
-                pending.git |= not name.startswith((workspace.state, workspace.common))
-                if base in ("config", "config.worktree", "exclude"):
-                    pending.all("git's configuration changed")
-                    self.hearing.cover(workspace)
+                # These git writes when it moves the tree; a commit, or `git add`, writes others.
+                pending.git |= base in _MOVES or name.endswith("/refs/stash")
         self._add(inside)
+
+    def _retracked(self) -> frozenset[str]:
+        """What git tracks may count or count no more without being written (`git add -f`, `git rm --cached`)."""
+        self.next_all = min(self.next_all, time.monotonic() + self.pace.every)
+        before, now = self.hearing.coverage.forced, covering.forced(self.workspace)
+        if before != now:
+            self.hearing.cover(self.workspace)
+        if before - now:  # a look at some paths takes for granted that what is known counts
+            self.pending.all("what counts was changed")
+        return now - before
 
     def _date(self, began: float) -> None:
         """Since when something waits."""
@@ -256,42 +268,24 @@ class _Watcher:
     # --- whether the workspace is there
 
     def _check_root(self) -> str | None:
-        """That the workspace is still the one whose lock we hold. Where it has gone we wait for it to come back, and say so
-        once."""
-        there = os.path.lexists(os.path.join(self.workspace.root, MARKER))
-        if there and self.lock.is_ours():
-            root = _identity(self.workspace.root)
-            if root != self.root:
-                self.root = root
-                self.hearing.stop()  # its watches are on another folder
-                self._rescan("the root is another folder")
+        """Whether the workspace is there: while it is not, nothing is looked at, and that is said once."""
+        found = self.presence.check(self.workspace)
+        if found == presence.AWAY:
             if self.standing.state == "away":
-                self.standing.state = "live"
-                self.pending.reason = "the workspace came back"  # whatever else there is
-                self.pending.paths.clear()
-            return None
-        if os.path.isdir(self.workspace.git_dir) and not os.path.lexists(self.lock.name):
-            raise SurroundingsError(
-                "the git directory is another one now, or mlos-sync was taken out of it",
-                "if it shall be a workspace: mlos-sync init, then start the watcher again",
-            )
-        if there and os.path.lexists(self.lock.name):
-            raise SurroundingsError(
-                "the workspace was replaced by another copy of itself", "start the watcher again: mlos-sync watch"
-            )
-        if self.standing.state != "away":
+                return None
             self.hearing.stop()
             self._close_index()
-            self.standing.state = "away"
-            notice = self._away()
+            self.standing.state, notice = "away", presence.told(self.workspace)
             self.standing.failed(notice)
             return notice
+        if found == presence.ELSEWHERE:
+            self.hearing.stop()  # its watches are on another folder
+            self._rescan("the root is another folder")
+        if self.standing.state == "away":
+            self.standing.state = "live"
+            self.pending.reason = "the workspace came back"  # whatever else there is
+            self.pending.paths.clear()
         return None
-
-    def _away(self) -> str:
-        is_there = os.path.isdir(self.workspace.root) and os.path.isdir(self.workspace.git_dir)
-        words = f"this commit has no {MARKER}" if is_there else "the workspace went away"
-        return f"{words}: nothing is recorded until it is back"
 
     # --- what follows
 
@@ -325,7 +319,7 @@ class _Watcher:
         """Ask again soon; whoever watches hears of what does not end by itself."""
         if waits_for != self.standing.waits_for:
             self.next_notice = now + LONG
-        self.pending.git = True
+        self.pending.git |= waits_for not in operations.SHORT
         self.standing.state, self.standing.waits_for = "waiting", waits_for
         self.next_try = now + SOON
         if now < self.next_notice:
@@ -354,18 +348,23 @@ class _Watcher:
 
         self.to_compile = False
         try:
-            written = compiling.freshen(self._opened(anew=False))
+            written, is_done = compiling.freshen(self._opened(anew=False), self._is_quiet)
         except (MlosError, OSError, sqlite3.Error) as error:
             problem = whole.told(error)
             self.standing.failed(problem.message)
             return Look(None, problem)
-        self.next_compile = time.monotonic() + 10 * (time.monotonic() - now)
+        self.to_compile = not is_done
+        self.next_compile = time.monotonic() + max(CALM, 10 * (time.monotonic() - now))
         return Look(None, compiled=tuple(written)) if written else None
+
+    def _is_quiet(self) -> bool:
+        return operations.going_on(self.workspace.root, self.workspace.git_dir) is None
 
     def _again(self, pending: _Pending, problem: MlosError) -> None:
         """What was not looked at is looked at later, together with what comes until then."""
         self._close_index()
         self.failures += 1
+        self.standing.state = "failing"
         self.standing.failed(f"{problem.message} ({problem.hint})")
         self.pending = pending
         self.next_try = time.monotonic() + min(60.0, 0.5 * 2**self.failures)
@@ -390,24 +389,18 @@ class _Watcher:
     def _opened(self, *, anew: bool) -> Index:
         """The index, kept open from look to look. A database that was rebuilt meanwhile is another file; the config is read
         anew where all is looked at."""
-        if self.index is not None and not anew and self.identity == _identity(self.workspace.database):
+        if self.index is not None and not anew and self.identity == presence.identity(self.workspace.database):
             return self.index
         self._close_index()
         self.index = open_index(self.workspace.root)
         self.index.db.execute(f"PRAGMA cache_size = -{CACHE}")
-        self.workspace = self.index.workspace
-        self.identity = _identity(self.workspace.database)
+        before, self.workspace = self.workspace, self.index.workspace
+        if before.config != self.workspace.config:  # before the look: what counts by it is heard of from here on
+            self.hearing.cover(self.workspace)
+        self.identity = presence.identity(self.workspace.database)
         return self.index
 
     def _close_index(self) -> None:
         if self.index is not None:
             self.index.db.close()
         self.index = None
-
-
-def _identity(name: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(name, follow_symlinks=False)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

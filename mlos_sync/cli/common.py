@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -72,6 +73,14 @@ def put(stream: TextIO, text: str) -> None:
     except BrokenPipeError:
         silence(stream)
         raise SystemExit(0) from None
+
+
+def takes(stream: TextIO) -> bool:
+    """Whether a stream takes a line now."""
+    try:
+        return bool(select.select([], [stream], [], 0)[1])
+    except (OSError, ValueError):  # no descriptor of its own: it never waits
+        return True
 
 
 def silence(stream: TextIO) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlos_sync.cli import hooks
-from mlos_sync.cli.common import Json, open_here, say, settings
+from mlos_sync.cli.common import Json, open_here, say, settings, silence, takes
 
 if TYPE_CHECKING:
     from mlos_sync.app.sync import Report
@@ -77,11 +78,15 @@ def watch(
     try:
         for look in watching.looks(settings.folder, compiles=compiles, ended=lambda: bool(came)):
             if not _is_echo(look, index.workspace.absolute):
-                _tell(look, as_json=as_json)
+                with contextlib.suppress(OSError):  # a full disk below our output is no reason to stop
+                    _tell(look, as_json=as_json)
     except KeyboardInterrupt:
         pass
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it ends already
+    for stream in (sys.stdout, sys.stderr):
+        if not takes(stream):  # a full pipe, a terminal after Ctrl-S: whoever waits there would wait for ever
+            silence(stream)
     say("stopped", error=True)
 
 
@@ -135,6 +140,7 @@ def _watcher_lines(found: dict[str, Any]) -> list[str]:
         "live": "live",
         "waiting": f"waits for {found['waits_for']}",
         "away": "the workspace went away",
+        "failing": "tries again what failed",
         "polling": "hears of nothing, looks from time to time",
         "stopped": f"stopped (kill -CONT {found['pid']} lets it go on)",
     }

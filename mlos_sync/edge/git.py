@@ -176,6 +176,23 @@ def untracked_paths(root: str, *scope: str) -> tuple[list[str], list[str]]:
     return [name for name in names if not name.endswith("/")], closed
 
 
+def forced_paths(root: str) -> list[str]:
+    """The tracked files that a rule of git excludes (`git add -f`)."""
+    return split_names(run(root, "ls-files", "-c", "-i", "-z", "--exclude-standard"))
+
+
+def rule_files(root: str) -> list[str]:
+    """The user's own files of git's rules for a work tree, there or not (git-config(1), gitignore(5), gitattributes(5));
+    absolute. Those of the repository lie in its git directory."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    named = os.environ.get("GIT_CONFIG_GLOBAL")
+    found = [named] if named else [os.path.expanduser("~/.gitconfig"), os.path.join(home, "git", "config")]
+    for key, usual in (("core.excludesFile", "ignore"), ("core.attributesFile", "attributes")):
+        values = config_values(root, key)
+        found.append(os.path.expanduser(values[-1]) if values else os.path.join(home, "git", usual))
+    return [os.path.join(root, one) for one in found]
+
+
 def ignored_folders(root: str, *scope: str) -> set[str]:
     """Folders, at or below some or anywhere, that git looks into for nothing but what is tracked: a rule excludes them."""
     out = run(

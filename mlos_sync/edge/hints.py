@@ -99,19 +99,23 @@ class Hints:
         self._proved.clear()
         return found
 
-    def batch(self, *, quiet: float, most: float, longest: float) -> Batch:
+    def batch(self, *, quiet: float, most: float, longest: float) -> Batch | None:
         """What happened until nothing did for `quiet` seconds, or `most` seconds since its first, or `quiet`
-        seconds since the first of an urgent name; an empty one after `longest` seconds. One that somebody waits for ends at
-        once."""
-        if self._wake.wait(longest):
-            while not self._hurry.is_set():
-                with self._lock:
-                    ends = [self._last + quiet, self._first + most]
-                    ends += [self._pressed + quiet] if self._pressed else []
-                left = min(ends) - time.monotonic()
-                if left <= 0:
-                    break
-                self._hurry.wait(left)
+        seconds since the first of an urgent name. One that somebody waits for ends at once. None where `longest` seconds bring
+        no end: what has come by then is kept."""
+        give_up = time.monotonic() + longest
+        if not self._wake.wait(longest):
+            return None
+        while not self._hurry.is_set():
+            with self._lock:
+                ends = [self._last + quiet, self._first + most]
+                ends += [self._pressed + quiet] if self._pressed else []
+            now = time.monotonic()
+            if min(ends) <= now:
+                break
+            if give_up <= now:
+                return None
+            self._hurry.wait(min(*ends, give_up) - now)
         with self._lock:
             lost = bool(self._lost)
             found = Batch(

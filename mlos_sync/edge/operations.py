@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Iterator
 
@@ -19,8 +20,15 @@ MARKS = {
 LOCKED, HOOKS = "git's index lock", "hooks of a commit"
 SHORT = (LOCKED, HOOKS)  # what ends by itself
 PATIENCE = 30.0  # seconds after which a lock that stands alone was left behind by a git that was killed
-_BEFORE_COMMIT = (b"pre-commit", b"pre-merge-commit")
-_WORDS, _PATH = 4, 4096  # `/usr/bin/env`, an interpreter and its option come before the hook's own name
+_MUCH = 1 << 20  # bytes that are read of what the system tells of a process
+# Hooks of messages come when the others are done, and git's editor may stay open for an hour. What comes after the commit
+# puts nothing aside.
+_MESSAGE = re.compile(rb"(COMMIT_EDITMSG|MERGE_MSG|/post-commit)(\0|'|\"| |$)")
+# What git does that writes no index, and may stay open for long in a pager.
+_READING = frozenset(
+    (b"log", b"show", b"diff", b"difftool", b"blame", b"annotate", b"grep", b"cat-file", b"ls-files", b"ls-tree", b"shortlog",
+     b"reflog", b"rev-list", b"rev-parse", b"help", b"fetch", b"push", b"fsmonitor--daemon")
+)  # fmt: skip
 _COMMIT = 3600.0  # seconds that hooks of one commit may take
 
 
@@ -38,42 +46,51 @@ def going_on(root: str, git_dir: str) -> str | None:
     return None
 
 
-def _processes_in(root: str) -> Iterator[int]:
-    """The processes whose current folder is in a work tree, as far as we may see; none where the system does not tell."""
-    inside = f"{os.path.realpath(root)}/"
+def _gits(root: str) -> Iterator[tuple[int, list[bytes]]]:
+    """(process, its words) of each git that works at the root of a work tree, as far as we may see; none where the system does
+    not tell. Git changes to that folder first, wherever it was started."""
+    place = os.path.realpath(root)
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc"):
             with contextlib.suppress(OSError):
-                if name.isdigit() and f"{os.readlink(f'/proc/{name}/cwd')}/".startswith(inside):
-                    yield int(name)
+                if name.isdigit() and os.readlink(f"/proc/{name}/cwd") == place and _read(name, "comm") == b"git\n":
+                    yield int(name), _read(name, "cmdline").split(b"\0")
+
+
+def _read(process: str, name: str) -> bytes:
+    with open(f"/proc/{process}/{name}", "rb") as file:
+        return file.read(_MUCH)
 
 
 def _is_git_alive(root: str, *, unknown: bool) -> bool:
-    """Whether a git of anybody's works in a work tree; `unknown` where the system does not tell."""
+    """Whether a git that may write works in a work tree; `unknown` where the system does not tell."""
     if not os.path.isdir("/proc/self"):
         return unknown
-    return any(_is_git(process) for process in _processes_in(root))
+    return any(_command(words) not in _READING for _, words in _gits(root))
 
 
-def _is_git(process: int) -> bool:
-    with contextlib.suppress(OSError), open(f"/proc/{process}/comm", "rb") as file:
-        return file.read().startswith(b"git")
-    return False
+def _command(words: list[bytes]) -> bytes:
+    """What git was asked to do, as far as options before it let one see."""
+    rest = iter(words[1:])
+    for word in rest:
+        if not word.startswith(b"-"):
+            return word
+        if word in (b"-c", b"-C"):
+            next(rest, None)
+    return b""
 
 
 def _runs_hook(root: str) -> bool:
-    """Whether git runs a hook that comes before a commit, whoever's it is (husky's, lefthook's, overcommit's, a script): a
-    child of a git that works at the root, with that name among its words. Many put unstaged edits aside meanwhile. Only
-    Linux tells."""
-    for process in _processes_in(root):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            with open(f"/proc/{process}/cmdline", "rb") as file:
-                words = file.read(4 * _PATH).split(b"\0")[:_WORDS]
-            if any(word.rpartition(b"/")[2] in _BEFORE_COMMIT for word in words):
-                with open(f"/proc/{process}/stat", "rb") as file:
-                    parent = int(file.read().rpartition(b")")[2].split()[1])
-                if _is_git(parent) and _works_in(parent, root):  # not in a work tree or repository below
-                    return True
+    """Whether git runs a hook of a commit or merge, whoever's it is (husky's, lefthook's, overcommit's, a script): a child to
+    which it has named the index that is to be committed, as it does for hooks and for its editor (git's `run_commit_hook`).
+    Many put unstaged edits aside meanwhile. Only Linux tells."""
+    for git, _ in _gits(root):
+        with contextlib.suppress(OSError):
+            for child in _read(f"{git}/task/{git}", "children").split():
+                with contextlib.suppress(OSError):
+                    words = _read(child.decode(), "cmdline")
+                    if b"GIT_INDEX_FILE=" in _read(child.decode(), "environ") and not _MESSAGE.search(words):
+                        return True
     return False
 
 

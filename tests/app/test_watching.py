@@ -13,17 +13,18 @@ import time
 from pathlib import Path
 
 import pytest
-from cli import run, workspace
+from cli import need, opened, run, workspace
 from gitrepo import env_of, git
 from watched import Watcher, indexed, watching
 
-from mlos_sync.app import awaiting, covering, opening, setup, standing, status, sync, whole
+from mlos_sync.app import awaiting, compiling, covering, opening, setup, standing, status, sync, whole
 from mlos_sync.app import watching as use_case
 from mlos_sync.cli import syncing
 from mlos_sync.core.changes import Changes
-from mlos_sync.edge import files
+from mlos_sync.edge import files, operations
 from mlos_sync.edge.hints import Hints
 from mlos_sync.edge.workspace import find
+from mlos_sync.errors import RefusedError
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_a_stop_does_not_wait_for_a_large_file(repo):
     with (repo / "large.bin").open("wb") as file:
         file.truncate(3 << 30)
     with watching(repo) as watcher:
-        watcher.eventually(lambda: children(watcher.process.pid))
+        watcher.eventually(lambda: b"hash_worker" in b"".join(words(children(watcher.process.pid))))
         worker = children(watcher.process.pid)
         assert watcher.end() == 0
         index = indexed(repo)
@@ -225,6 +226,36 @@ def test_a_view_does_not_wait_for_a_writer_that_never_rests():
     finally:
         rest.set()
         writer.join()
+
+
+@pytest.mark.parametrize("meanwhile", ["edit", "merge"])
+def test_what_happens_while_it_compiles_is_not_overwritten(repo, monkeypatch, meanwhile):
+    """To compile many views takes a second: an edit of that second is an edit, and git that begins then is not disturbed."""
+    run(repo, "compile")
+    need(repo, "It makes the view stale", status="active")
+    before = (repo / "PROBLEM.md").read_bytes()
+    by_hand = before + b"by hand\n"
+
+    def compiled(source, view):
+        if view.path != "PROBLEM.md":  # which was looked at
+            if meanwhile == "edit":
+                (repo / "PROBLEM.md").write_bytes(by_hand)
+            else:
+                (repo / ".git" / "MERGE_HEAD").write_text("0" * 40 + "\n")
+        return compile_view(source, view)
+
+    compile_view = compiling.compile_view
+    monkeypatch.setattr(compiling, "compile_view", compiled)
+    with opened(repo) as index:
+        root, git_dir = index.workspace.root, index.workspace.git_dir
+        written, is_done = compiling.freshen(index, lambda: operations.going_on(root, git_dir) is None)
+        assert "PROBLEM.md" not in written and not is_done
+        assert (repo / "PROBLEM.md").read_bytes() == (by_hand if meanwhile == "edit" else before)
+        if meanwhile == "edit":
+            (repo / "PROBLEM.md").write_bytes(before)
+            with pytest.raises(RefusedError, match="changed meanwhile"):
+                compiling.compile_views(index)
+            assert (repo / "PROBLEM.md").read_bytes() == by_hand
 
 
 def test_it_compiles_what_is_out_of_date_and_nothing_else(repo):

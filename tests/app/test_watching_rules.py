@@ -1,0 +1,269 @@
+"""What changes what counts, or comes without an event of its own, reaches a watcher and those who ask it at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cli import run, workspace
+from gitrepo import env_of, git
+from watched import indexed, listen, watching
+
+from mlos_sync.edge import operations
+from mlos_sync.edge.hints import Hints
+
+
+@pytest.fixture
+def repo(tmp_path):
+    """A committed workspace with a folder."""
+    made = workspace(tmp_path)
+    (made / "notes").mkdir()
+    (made / "notes" / "a.md").write_text("one\n")
+    git(made, "add", "--all")
+    git(made, "commit", "-q", "-m", "first")
+    return made
+
+
+def test_a_folder_that_the_config_takes_in_is_heard_of(repo):
+    """From the look on that reads the new config, not from the next one."""
+    config = repo / ".mlos" / "config.toml"
+    before = config.read_text()
+    assert "\nignore = []\n" in before
+    config.write_text(before.replace("\nignore = []\n", '\nignore = ["build/"]\n'))
+    (repo / "build").mkdir()
+    (repo / "build" / "a.md").write_text("a\n")
+    with watching(repo) as watcher:
+        watcher.started()
+        config.write_text(before)
+        watcher.until(lambda look: "build/a.md" in look["added"])
+        (repo / "build" / "b.md").write_text("b\n")
+        assert watcher.until(lambda look: "build/b.md" in look["added"])["reason"] is None
+
+
+def test_what_git_tracks_against_its_rules_is_found_at_once(repo):
+    """`git add -f` and `git rm --cached` write no file of the tree: they are heard of by git's index, and folders are watched."""
+    (repo / ".gitignore").write_text("*.out\nbuild/\n")
+    (repo / "x.out").write_text("x\n")
+    (repo / "build").mkdir()
+    (repo / "build" / "y.md").write_text("y\n")
+    with watching(repo) as watcher:
+        watcher.started()
+        git(repo, "add", "-f", "x.out", "build/y.md")
+        assert run(repo, "status", "--wait", "--json").json["fresh"] is True
+        assert {b"x.out", b"build/y.md"} <= indexed(repo).keys()
+        (repo / "build" / "y.md").write_text("y again\n")
+        assert watcher.until(lambda look: "build/y.md" in look["modified"])["reason"] is None
+        git(repo, "rm", "-q", "--cached", "x.out")
+        run(repo, "status", "--wait")
+        assert b"x.out" not in indexed(repo)
+
+
+def test_a_work_tree_without_its_git_file_is_heard_of(repo):
+    """A `.git` that is a file makes a repository of its own, too; without it the folder is one of ours."""
+    git(repo, "worktree", "add", "-q", "plain", "-b", "plain")
+    with watching(repo) as watcher:
+        watcher.started()
+        (repo / "plain" / ".git").unlink()
+        watcher.until(lambda look: "plain/notes/a.md" in look["added"])
+        (repo / "plain" / "new.md").write_text("new\n")
+        (repo / "plain" / "notes" / "b.md").write_text("new\n")
+        watcher.eventually(lambda: {b"plain/new.md", b"plain/notes/b.md"} <= indexed(repo).keys())
+        assert watcher.told()["batches"] <= 4  # by events, not by a look at everything
+
+
+@pytest.mark.parametrize("place", ["home", "info", "linked"])
+def test_rules_of_the_users_own_are_heard_of(repo, tmp_path, monkeypatch, place):
+    """The user's ignore file, also one that is a link to another folder's, and the repository's own in a folder that came later."""
+    config = Path(env_of(repo)["XDG_CONFIG_HOME"])
+    (repo / "a.tmp").write_text("a\n")
+    file = config / "git" / "ignore"
+    if place == "info":
+        file = repo / ".git" / "info" / "exclude"
+        for one in file.parent.iterdir():
+            one.unlink()
+        file.parent.rmdir()
+    if place == "linked":
+        (tmp_path / "dotfiles").mkdir()
+        (tmp_path / "dotfiles" / "ignore").write_text("")
+        file.parent.mkdir(parents=True)
+        file.symlink_to(tmp_path / "dotfiles" / "ignore")
+        file = tmp_path / "dotfiles" / "ignore"
+    with watching(repo) as watcher:
+        watcher.started()
+        assert b"a.tmp" in indexed(repo)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        time.sleep(0.5)
+        file.write_text("*.tmp\n")
+        look = watcher.until(lambda look: "a.tmp" in look["deleted"])
+        assert look["reason"] == "git's configuration changed"
+
+
+def test_a_batch_of_git_alone_claims_nothing(repo):
+    """Neither `git add` nor a commit moves the tree: an edit before and after is an edit; a checkout is git's."""
+    git(repo, "branch", "other")
+    with watching(repo) as watcher:
+        watcher.started()
+        (repo / "n.md").write_text("n\n")
+        git(repo, "add", "--all")
+        assert watcher.until(lambda look: look["added"])["git"] is False
+        git(repo, "commit", "-q", "-m", "n")
+        time.sleep(1)
+        (repo / "notes" / "a.md").write_text("edited\n")
+        assert watcher.until(lambda look: look["modified"])["git"] is False
+        git(repo, "commit", "-q", "-a", "-m", "edited")
+        git(repo, "switch", "-q", "other")
+        assert watcher.until(lambda look: look["modified"])["git"] is True
+
+
+def test_a_long_quiet_time_is_no_standing_still(repo):
+    """Nor does it keep the watcher from its proofs."""
+    config = repo / ".mlos" / "config.toml"
+    config.write_text(config.read_text() + "[watch]\nquiet = 9\nmost = 20\n")
+    with watching(repo) as watcher:
+        watcher.started()
+        (repo / "notes" / "a.md").write_text("edited\n")
+        assert watcher.until(lambda look: look["modified"])["reason"] is None
+        assert watcher.told()["rescans"] == {}
+
+
+def test_hints_are_kept_where_a_wait_ends_before_they_do():
+    """What has come stays for the next call."""
+    hints = Hints()
+    hints.add("/w/a")
+    assert hints.batch(quiet=0.2, most=9, longest=0.01) is None
+    assert hints.batch(quiet=0.2, most=9, longest=9).names == {"/w/a"}
+    assert hints.batch(quiet=0.2, most=9, longest=0.01) is None
+
+
+def test_one_that_fails_is_not_asked(repo):
+    """It says so, and a question is answered by a sync."""
+    import contextlib
+    import sqlite3
+
+    from mlos_sync.edge.workspace import find
+
+    with watching(repo) as watcher:
+        watcher.started()
+        with contextlib.closing(sqlite3.connect(find(str(repo)).database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            (repo / "held.md").write_text("held\n")
+            watcher.eventually(lambda: watcher.told()["state"] == "failing")
+            assert "tries again what failed" in run(repo, "status").out
+            other.execute("ROLLBACK")
+        watcher.eventually(lambda: watcher.told()["state"] == "live")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_one_whose_output_nobody_takes_ends_all_the_same(repo, number):
+    """Both streams are one pipe, and it is full: there is nobody to say goodbye to."""
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-m", "mlos_sync", "-C", str(repo), "watch"],
+        stdout=writing, stderr=writing, env=env_of(repo), preexec_fn=listen,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while b"the start" not in os.read(reading, 1 << 16):
+            assert time.monotonic() < end
+        os.set_blocking(writing, False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(writing, b"x" * 512)
+        os.set_blocking(writing, True)
+        (repo / "notes" / "b.md").write_text("a line about this finds no room\n")
+        while b"notes/b.md" not in indexed(repo):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_full_disk_below_its_output_is_no_reason_to_stop(repo):
+    """It goes on; whoever asks hears of it by `status`."""
+    with open("/dev/full", "wb") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "mlos_sync", "-C", str(repo), "watch"],
+            stdout=full,
+            stderr=full,
+            env=env_of(repo),
+        )
+    try:
+        end = time.monotonic() + 60
+        for name in ("one", "two"):
+            (repo / "notes" / f"{name}.md").write_text("x\n")
+            while f"notes/{name}.md".encode() not in indexed(repo):
+                assert process.poll() is None and time.monotonic() < end
+                time.sleep(0.05)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+LINUX = pytest.mark.skipif(not Path("/proc/self").exists(), reason="NOT TESTED: only Linux tells what processes do")
+
+
+@LINUX
+@pytest.mark.parametrize("form", ["exec", "env"])
+def test_a_hook_in_whatever_form_is_known(repo, form):
+    """One that became another program, and one whose name comes late among its words."""
+    hooks = repo.parent / "hooks"
+    hooks.mkdir()
+    (hooks / "work.py").write_text("import time\ntime.sleep(1.5)\n")
+    first = "#!/usr/bin/env -S python3 -B -s -E -u\nimport time\ntime.sleep(1.5)\n"
+    text = first if form == "env" else f"#!/bin/sh\nexec python3 {hooks}/work.py\n"
+    (hooks / "pre-commit").write_text(text)
+    (hooks / "pre-commit").chmod(0o755)
+    command = ["git", "-c", f"core.hooksPath={hooks}", "commit", "-q", "--allow-empty", "-m", "log"]
+    process = subprocess.Popen(command, cwd=repo, env=env_of(repo))
+    seen = set()
+    while process.poll() is None:
+        seen.add(operations.going_on(str(repo), str(repo / ".git")))
+        time.sleep(0.02)
+    assert process.returncode == 0 and "hooks of a commit" in seen
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("words", "program"),
+    [
+        (["-c", "core.pager=sleep 2; true", "-p", "log"], "GIT_PAGER"),
+        (["difftool", "-y", "-x", "sleep 2; true", "hooks/pre-commit"], "GIT_EXTERNAL_DIFF"),
+        (["commit", "--allow-empty", "-q"], "GIT_EDITOR"),
+    ],
+)
+def test_git_that_waits_for_somebody_to_read_or_write_holds_up_nothing(repo, words, program):
+    """A log in its pager, a file named like a hook in a tool, an editor that is open for an hour; with a lock left behind."""
+    (repo / "hooks").mkdir()
+    (repo / "hooks" / "pre-commit").write_text("one\n")
+    git(repo, "add", "--all")
+    git(repo, "commit", "-q", "-m", "hooks")
+    (repo / "hooks" / "pre-commit").write_text("two\n")
+    lock = repo / ".git" / "index.lock"
+    env = env_of(repo) | ({"GIT_EDITOR": "sleep 2; echo said >"} if program == "GIT_EDITOR" else {})
+    if program == "GIT_PAGER":
+        lock.touch()
+        old = time.time() - operations.PATIENCE - 1
+        os.utime(lock, (old, old))
+    terminal, other = os.openpty()  # git starts a pager for nothing else
+    process = subprocess.Popen(["git", *words], cwd=repo, env=env, stdin=other, stdout=other, stderr=other)
+    time.sleep(0.7)
+    seen = set()
+    while process.poll() is None:
+        if program == "GIT_EDITOR" and (lock.exists() or (repo / ".git" / "COMMIT_EDITMSG").read_text() == "said\n"):
+            continue
+        seen.add(operations.going_on(str(repo), str(repo / ".git")))
+        time.sleep(0.05)
+    os.close(terminal)
+    os.close(other)
+    assert seen == {None}
