@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from mlos_sync.core.paths import JOURNAL, from_text
 from mlos_sync.edge import files, git, mounts, operations
@@ -54,9 +55,11 @@ class Coverage:
                 name, folder = folder, os.path.dirname(folder)
             wanted.setdefault(folder, set()).add(os.path.basename(name))
         for folder, names in wanted.items():
-            is_ours = is_inside(workspace, folder) or folder in (workspace.git_dir, workspace.common_dir)
-            if not is_ours and not self.is_private(folder):  # those are watched for more
-                self.unheard |= watch.cover([folder], names.__contains__)
+            if not is_inside(workspace, folder) and folder not in (workspace.git_dir, workspace.common_dir):
+                self.unheard |= watch.cover([folder], partial(self._matters, folder, names))
+
+    def _matters(self, folder: str, names: set[str], name: str) -> bool:
+        return name in names or self.is_private(f"{folder}/{name}")  # both may lie in the home folder
 
     def cover_private(self, watch: Watch) -> set[str]:
         """Watch the folders of private transcripts, and where one is not there yet, the nearest that is. Returns them."""

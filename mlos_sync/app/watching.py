@@ -219,16 +219,21 @@ class _Watcher:
             base = os.path.basename(name)
             if covering.is_inside(workspace, name):
                 inside.add(covering.owner(from_text(name[len(workspace.root) + 1 :])))
+                if name in coverage.rules:  # the tree is the home folder, say
+                    self._ruled()
             elif base == "index" and os.path.dirname(name) == workspace.git_dir:
                 inside |= self._retracked()
             elif coverage.is_rule(name):
-                pending.all("git's configuration changed")
-                self.hearing.cover(workspace)
+                self._ruled()
             elif name.startswith((workspace.git_dir, workspace.common_dir)):
                 pending.beside = True
                 # These git writes when it moves the tree; a commit, or `git add`, writes others.
                 pending.git |= base in _MOVES or name.endswith("/refs/stash")
         self._add(inside)
+
+    def _ruled(self) -> None:
+        self.pending.all("git's configuration changed")
+        self.hearing.cover(self.workspace)
 
     def _retracked(self) -> frozenset[str]:
         """What git tracks may count or count no more without being written (`git add -f`, `git rm --cached`)."""

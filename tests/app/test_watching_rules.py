@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from cli import run, workspace
+from cli import run, sql, workspace
 from gitrepo import env_of, git
+from transcribed import markdown, wrote
 from watched import indexed, listen, watching
 
 from mlos_sync.edge import operations
@@ -76,12 +77,15 @@ def test_a_work_tree_without_its_git_file_is_heard_of(repo):
         assert watcher.told()["batches"] <= 4  # by events, not by a look at everything
 
 
-@pytest.mark.parametrize("place", ["home", "info", "linked"])
+@pytest.mark.parametrize("place", ["home", "info", "linked", "beside-private"])
 def test_rules_of_the_users_own_are_heard_of(repo, tmp_path, monkeypatch, place):
     """The user's ignore file, also one that is a link to another folder's, and the repository's own in a folder that came later."""
     config = Path(env_of(repo)["XDG_CONFIG_HOME"])
     (repo / "a.tmp").write_text("a\n")
     file = config / "git" / "ignore"
+    if place == "beside-private":
+        (config / "logs").mkdir(parents=True)
+        git(repo, "config", "mlos-sync.transcripts", str(config / "logs"))
     if place == "info":
         file = repo / ".git" / "info" / "exclude"
         for one in file.parent.iterdir():
@@ -101,6 +105,12 @@ def test_rules_of_the_users_own_are_heard_of(repo, tmp_path, monkeypatch, place)
         file.write_text("*.tmp\n")
         look = watcher.until(lambda look: "a.tmp" in look["deleted"])
         assert look["reason"] == "git's configuration changed"
+        if place == "beside-private":
+            (config / "logs" / "2026-02-16_13-04-52Z-plan.md").write_text(
+                markdown("0b6f3f0e-52f0-4a6b-9a39-5a7f0f3c1d11", wrote("/p/notes/a.md", "0\n"))
+            )
+            watcher.eventually(lambda: sql(repo, "SELECT path FROM transcripts WHERE kept = 'private'"))
+            assert watcher.told()["rescans"] == {}
 
 
 def test_a_batch_of_git_alone_claims_nothing(repo):
