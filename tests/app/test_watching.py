@@ -24,7 +24,7 @@ from mlos_sync.core.changes import Changes
 from mlos_sync.edge import files, operations
 from mlos_sync.edge.hints import Hints
 from mlos_sync.edge.workspace import find
-from mlos_sync.errors import RefusedError
+from mlos_sync.errors import RefusedError, SurroundingsError
 
 
 @pytest.fixture
@@ -463,9 +463,9 @@ def test_what_it_prints_makes_it_print_no_more(repo, options):
             while f"notes/{name}.md" not in out.read_text():
                 assert time.monotonic() < end
                 time.sleep(0.05)
-        time.sleep(3)
+        time.sleep(1.5)
         size = out.stat().st_size
-        time.sleep(3)
+        time.sleep(1)
         assert out.stat().st_size == size and len(out.read_text().splitlines()) < 30
     finally:
         process.terminate()
@@ -522,6 +522,19 @@ def test_a_mass_disappearance_holds_up_nothing_else(repo):
         watcher.eventually(lambda: "disappeared" not in run(repo, "status").out)
 
 
+def test_what_fails_again_is_told_once(repo, monkeypatch):
+    """And each time in what it says of itself; nobody asks such a one."""
+    calls = []
+
+    def failing(*_, **__):
+        calls.append(1)
+        raise SurroundingsError("no room", "make some")
+
+    monkeypatch.setattr(use_case, "sync", failing)
+    found = list(use_case.looks(str(repo), ended=lambda: len(calls) == 3))
+    assert [look.problem.message for look in found] == ["no room"]
+
+
 def test_a_database_that_others_hold_is_waited_for(repo):
     """Another program's transaction is told and outlived; what was written meanwhile is found."""
     with watching(repo) as watcher:
@@ -532,10 +545,11 @@ def test_a_database_that_others_hold_is_waited_for(repo):
             (repo / "notes" / "held.md").write_text("held\n")
             watcher.eventually(lambda: watcher.told()["errors"])
             assert watcher.told()["behind"]
-            watcher.eventually(lambda: len(watcher.told()["errors"]) == 2)
+            watcher.eventually(lambda: watcher.told()["state"] == "failing")
+            assert "tries again what failed" in run(repo, "status").out
             other.execute("ROLLBACK")
         watcher.settled()
-        assert len([line for line in watcher.complaints if line.startswith("mlos-sync:")]) == 1
+        watcher.eventually(lambda: watcher.told()["state"] == "live")
         assert watcher.process.poll() is None
 
 
