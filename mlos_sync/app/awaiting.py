@@ -20,6 +20,7 @@ from mlos_sync.errors import SurroundingsError
 
 PATIENCE = 30.0  # seconds; a watcher that looks at everything may take that long
 STEP = 0.005
+PAUSE = 0.1  # seconds until it is asked again whether git is done: that looks at all processes
 
 
 def settle(index: Index, patience: float = PATIENCE) -> str:
@@ -28,13 +29,14 @@ def settle(index: Index, patience: float = PATIENCE) -> str:
     if _is_answered(index, patience):
         return "watcher"
     workspace, end = index.workspace, time.monotonic() + patience
-    while going_on := operations.going_on(workspace.root, workspace.git_dir):
+    in_hook = "GIT_INDEX_FILE" in os.environ  # git waits for us: to wait for git would be for ever
+    while not in_hook and (going_on := operations.going_on(workspace.root, workspace.git_dir)):
         if going_on not in operations.SHORT or time.monotonic() > end:
             raise SurroundingsError(
                 f"{going_on} is going on: nothing is recorded until it is done",
                 "finish it; or take the files as they are now: mlos-sync sync",
             )
-        time.sleep(STEP)
+        time.sleep(PAUSE)
     sync(index)
     return "sync"
 

@@ -151,14 +151,14 @@ def _path_of(name: str, root: str) -> str:
 def _files(
     folder: str, found: Collected, is_wanted: bool, told: Callable[[str], str]
 ) -> Iterator[tuple[str, os.stat_result]]:
-    """The regular files of a folder and those below, links not followed; of a file itself."""
+    """The regular files of a folder and those below, links not followed, what git keeps there left out; of a file itself."""
     waiting = [folder]
     while waiting:
         name = waiting.pop()
         try:
             seen = os.lstat(name)
             if stat.S_ISDIR(seen.st_mode):
-                waiting += sorted((os.path.join(name, one) for one in os.listdir(name)), reverse=True)
+                waiting += sorted((os.path.join(name, one) for one in os.listdir(name) if one != ".git"), reverse=True)
             elif stat.S_ISREG(seen.st_mode):
                 yield name, seen
             elif name == folder and is_wanted:

@@ -81,7 +81,7 @@ def compile_views(index: Index, names: Iterable[str] = (), discard: bool = False
 
     Raises RefusedError, before anything is written, when one was edited by hand; `discard` overwrites it and keeps
     the edit in the git directory; `resolve` does that with those that a merge left in conflict, and tells git that they are
-    merged.
+    merged. One that somebody edits in the meantime is left to him, and the error comes when the others are written.
     """
     planned = plan(index, names, writes=True)
     unmerged = _unmerged(index, planned) if resolve else set()
@@ -90,12 +90,19 @@ def compile_views(index: Index, names: Iterable[str] = (), discard: bool = False
     for one in planned:
         if one in edited or one.path in unmerged:
             keep(index, one)
-    written = {}
+    written, refused = {}, None
     for one in planned:
-        if one.data is not None and (one.state != CURRENT or one.path in unmerged):
+        if one.data is None or (one.state == CURRENT and one.path not in unmerged):
+            continue
+        try:
             written[one.path] = write(index, one)
-        if one.data is not None and one.path in unmerged:
+        except RefusedError as error:
+            refused = error
+            continue
+        if one.path in unmerged:
             git.stage_blob(index.workspace.root, one.path, git.write_blob(index.workspace.root, one.data))
+    if refused is not None:
+        raise refused
     return Outcome(
         written,
         [one.path for one in planned if one.state == CURRENT and one.path not in unmerged],
@@ -218,9 +225,12 @@ def write(index: Index, one: Compiled) -> bytes:
     data = one.data or b""
     note_compiled(index.workspace.common, data)  # first: what stands on disk is known to be ours
     ended = _ended_alike(data, one.on_disk)
-    if files.read(index.workspace, one.path) != one.on_disk:
-        raise RefusedError(f"{shown(one.path)} was changed meanwhile, it was not written", "run it again")
-    files.write(index.workspace.root, one.path, ended)
+
+    def check() -> None:
+        if files.read(index.workspace, one.path) != one.on_disk:
+            raise RefusedError(f"{shown(one.path)} was changed meanwhile, it was not written", "run it again")
+
+    files.write(index.workspace.root, one.path, ended, check=check)
     return ended
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 from mlos_sync.core.paths import JOURNAL, from_text
 from mlos_sync.edge import files, git, mounts, operations
@@ -17,7 +16,7 @@ from mlos_sync.edge.workspace import Workspace
 _LISTED = 20  # folders that are named where some are not watched
 # What else lies in the git directory changes with every command that only reads, or says nothing of the tree.
 _GIT_NAMES = frozenset(
-    ("HEAD", "ORIG_HEAD", "packed-refs", "shallow", "config", "config.worktree", "index", "info", *operations.MARKS)
+    ("HEAD", "ORIG_HEAD", "packed-refs", "shallow", "config", "config.worktree", "index", *operations.MARKS)
 )
 
 
@@ -30,7 +29,7 @@ class Coverage:
     silent: dict[str, str] = field(default_factory=dict)
     unheard: dict[str, str] = field(default_factory=dict)  # folders beside the tree that cannot be watched -> why
     private: tuple[str, ...] = ()  # where transcripts lie that git ignores, or that are outside
-    rules: frozenset[str] = frozenset()  # files by which git decides what counts, and what links among them lead to
+    rules: tuple[str, ...] = ()  # the user's files, anywhere, by which git decides what counts
     forced: frozenset[str] = frozenset()  # paths that are tracked though a rule excludes them
 
     @property
@@ -42,25 +41,6 @@ class Coverage:
         """Whether an absolute name is where private transcripts lie, or on the way there."""
         return any(f"{one}/".startswith(f"{name}/") or name.startswith(f"{one}/") for one in self.private)
 
-    def is_rule(self, name: str) -> bool:
-        """Whether an absolute name is one of git's rules, or on the way to one."""
-        return name in self.rules or any(one.startswith(f"{name}/") for one in self.rules)
-
-    def cover_rules(self, watch: Watch, workspace: Workspace) -> None:
-        """Watch the folders of git's rules for them alone, or the nearest folders that are there."""
-        wanted: dict[str, set[str]] = {}
-        for name in self.rules:
-            folder = os.path.dirname(name)
-            while not os.path.isdir(folder):
-                name, folder = folder, os.path.dirname(folder)
-            wanted.setdefault(folder, set()).add(os.path.basename(name))
-        for folder, names in wanted.items():
-            if not is_inside(workspace, folder) and folder not in (workspace.git_dir, workspace.common_dir):
-                self.unheard |= watch.cover([folder], partial(self._matters, folder, names))
-
-    def _matters(self, folder: str, names: set[str], name: str) -> bool:
-        return name in names or self.is_private(f"{folder}/{name}")  # both may lie in the home folder
-
     def cover_private(self, watch: Watch) -> set[str]:
         """Watch the folders of private transcripts, and where one is not there yet, the nearest that is. Returns them."""
         found: set[str] = set()
@@ -69,7 +49,7 @@ class Coverage:
             while not os.path.lexists(there):
                 there = os.path.dirname(there)
             inside = set(_folders_below(there)) if there == folder else {there}
-            self.unheard |= watch.cover(one for one in inside if not watch.has(one))
+            self.unheard |= watch.cover(inside)  # also where a repository of its own was watched for its `.git` alone
             found |= inside
         return found
 
@@ -109,14 +89,14 @@ def cover(watch: Watch, workspace: Workspace) -> Coverage:
     found = Coverage(private=tuple(private_folders(workspace)))
     for folder in dict.fromkeys((workspace.git_dir, workspace.common_dir, workspace.common)):
         found.unheard |= watch.cover([folder], _accept(workspace, folder))
+    found.unheard |= watch.cover([os.path.join(workspace.common_dir, "info")], "exclude".__eq__)
     found.unheard |= watch.cover(_folders_below(os.path.join(workspace.common_dir, "refs")))
-    found.rules, found.forced = _rules(workspace), forced(workspace)
-    found.cover_rules(watch, workspace)
     before = {one for one in watch.covered if is_inside(workspace, one)}
     wanted = _cover_tree(watch, workspace, ("",), found)
     for folder in before - wanted - found.cover_private(watch):
         watch.uncover(folder)
     found.count(watch, workspace)
+    found.rules, found.forced = tuple(_rules(workspace)), forced(workspace)
     found.silent = {_path(workspace, place): kind for place, kind in mounts.silent(workspace.root).items()}
     return found
 
@@ -153,19 +133,17 @@ def forced(workspace: Workspace) -> frozenset[str]:
     return frozenset(git.forced_paths(workspace.root))
 
 
-def _rules(workspace: Workspace) -> frozenset[str]:
-    names = git.rule_files(workspace.root)
-    names += [os.path.join(workspace.git_dir, one) for one in ("config", "config.worktree")]
-    names += [os.path.join(workspace.common_dir, one) for one in ("config", "info/exclude", "info/attributes")]
-    found = frozenset((*names, *map(os.path.realpath, names)))
-    return frozenset(one for one in found if not one.startswith("/dev/"))
+def _rules(workspace: Workspace) -> list[str]:
+    inside = [os.path.join(workspace.common_dir, "info", one) for one in ("exclude", "attributes")]
+    return git.rule_files(workspace.root) + inside
 
 
 def private_folders(workspace: Workspace) -> list[str]:
     """Where transcripts lie that git ignores, or that are outside: absolute names."""
     named = [one for one in git.config_values(workspace.root, "mlos-sync.transcripts") if one]
     folders = [os.path.join(workspace.root, os.path.expanduser(one)) for one in named]
-    return folders + [os.path.join(workspace.root, one) for one in workspace.config.transcripts.folders]
+    folders += [os.path.join(workspace.root, one) for one in workspace.config.transcripts.folders]
+    return [os.path.normpath(one) for one in folders]
 
 
 def _accept(workspace: Workspace, folder: str) -> Callable[[str], bool]:
@@ -248,7 +226,8 @@ def _folders_in(name: str, path: str) -> list[str] | None:
 def _folders_below(top: str) -> Iterator[str]:
     if os.path.isfile(top):
         yield os.path.dirname(top)
-    for folder, _, _ in os.walk(top):
+    for folder, inside, _ in os.walk(top):
+        inside[:] = [one for one in inside if one != ".git"]
         yield folder
 
 

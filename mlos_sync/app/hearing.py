@@ -17,6 +17,8 @@ from mlos_sync.errors import MlosError
 BEAT = 1.8  # seconds between two proofs that hints still come; as long as the watcher sleeps, or it would wake for each
 ANSWER = 1.0  # seconds that a proof may take
 ENDED = "watching had ended"
+RULED = "git's rules changed"
+OWED = "what is to be watched could be asked again"
 MOUNTED = "a file system was mounted or taken away"
 
 
@@ -30,6 +32,8 @@ class Hearing:
         self._standing = standing
         self._watch: Watch | None = None
         self._mounts = ""
+        self._rules: list[object] = []
+        self._owes = False  # git or the system failed while folders were asked for
 
     def check(self, workspace: Workspace) -> str | None:
         """Begin to watch, and every few seconds prove that hints come. Returns why all must be looked at."""
@@ -46,8 +50,17 @@ class Hearing:
             self.stop()
             self._start(workspace)
             return ENDED
+        if self._owes:
+            self.cover(workspace)
+            return None if self._owes else OWED
         before, self._mounts = self._mounts, mounts.table()
-        return MOUNTED if before != self._mounts else None
+        return MOUNTED if before != self._mounts else RULED if self.is_ruled_anew() else None
+
+    def is_ruled_anew(self) -> bool:
+        """Whether one of the user's files of git's rules is another than it was. They may lie anywhere, in folders that are
+        ignored, unreadable, or behind links, so they are looked at: a dozen calls."""
+        before, self._rules = self._rules, [_signature(name) for name in self.coverage.rules]
+        return before != self._rules
 
     def cover(self, workspace: Workspace) -> None:
         """Watch all that matters now."""
@@ -59,7 +72,9 @@ class Hearing:
                 self.hints.urgent = frozenset(
                     os.path.join(workspace.root, view.path) for view in workspace.config.views
                 )
+            self._rules, self._owes = [_signature(name) for name in self.coverage.rules], False
         except (MlosError, OSError) as error:
+            self._owes = True
             self._standing.failed(str(error))
         self._standing.coverage = self.coverage.told()
 
@@ -103,3 +118,11 @@ class Hearing:
             return
         self.hints, self._mounts = hints, mounts.table()
         self.cover(workspace)
+
+
+def _signature(name: str) -> object:
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

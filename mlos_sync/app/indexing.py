@@ -175,7 +175,9 @@ def prepare(
         found = _origins(result, observed.absent | git.staged_away(root))
         old = git.blobs_at(root, "HEAD", found) if found else {}  # a file that was there before came from nowhere
         result.origins = {new: path for new, path in found.items() if new not in old}
-    missed = [] if accept_deletes else _mass_disappearance(index, result, observed)
+    # What was withheld once stays so until all is there, piece by piece as it may come back, or somebody has said that it went.
+    is_withheld = withholds and ALL in _skipped(index.db)
+    missed = [] if accept_deletes else _mass_disappearance(index, result, observed, is_known=is_withheld)
     if missed:
         words, hint = _missing(index, len(missed))
         if not withholds:
@@ -184,7 +186,8 @@ def prepare(
         result.changes = replace(
             result.changes, deleted=tuple(path for path in result.changes.deleted if path not in lost)
         )
-        result.skipped[ALL] = f"{words}: nothing is taken for gone ({hint})"
+        if not (is_withheld and reach.paths is not None):  # some paths alone do not tell how many
+            result.skipped[ALL] = f"{words}: nothing is taken for gone ({hint})"
     return result
 
 
@@ -246,18 +249,18 @@ def object_format(index: Index) -> str:
     return git.run(index.workspace.root, "rev-parse", "--show-object-format").decode().strip() or "sha1"
 
 
-def _mass_disappearance(index: Index, result: Plan, observed: files.Observed) -> list[str]:
-    """The files that are gone, where they are too many to be believed. Git's own removals are no surprise: those paths are
-    no longer in its index, and it keeps their contents."""
+def _mass_disappearance(index: Index, result: Plan, observed: files.Observed, *, is_known: bool) -> list[str]:
+    """The files that are gone, where they are too many to be believed, or are what is left of such. Git's own removals are no
+    surprise: those paths are no longer in its index, and it keeps their contents."""
     deleted = result.changes.deleted
-    if len(deleted) <= MASS or not is_mass_disappearance(len(deleted), _count(index)):
+    if not is_known and (len(deleted) <= MASS or not is_mass_disappearance(len(deleted), _count(index))):
         return []
     blobs = dict(index.db.execute("SELECT file_path, blob FROM artifacts WHERE file_path IS NOT NULL").fetchall())
     kept = git.existing(
         index.workspace.root, [blobs[path] for path in deleted if path not in observed.absent and blobs.get(path)]
     )
     surprising = [path for path in deleted if path in observed.absent or blobs.get(path) not in kept]
-    return surprising if is_mass_disappearance(len(surprising), _count(index)) else []
+    return surprising if is_known or is_mass_disappearance(len(surprising), _count(index)) else []
 
 
 def _missing(index: Index, lost: int) -> tuple[str, str]:

@@ -46,7 +46,7 @@ def publish_for_commit() -> None:
 
     On a branch of before the workspace the records wait: there is nothing to put them into.
     """
-    if not os.path.lexists(MARKER):  # git starts hooks at the root
+    if not (os.path.lexists(MARKER) or git.tracked_paths(os.getcwd(), MARKER)):  # git starts hooks at the root
         return
     index_file = os.environ.get("GIT_INDEX_FILE")
     absolute = os.path.abspath(index_file) if index_file else None

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from mlos_sync.app import covering, flagging, notifying, presence, standing, whole
 from mlos_sync.app.clocks import Clocks
-from mlos_sync.app.hearing import Hearing
+from mlos_sync.app.hearing import RULED, Hearing
 from mlos_sync.app.indexing import ALL
 from mlos_sync.app.opening import Index, open_index
 from mlos_sync.app.standing import Lock, Standing
@@ -114,6 +114,7 @@ class _Watcher:
         self.identity: tuple[int, int] | None = None
         self.known: frozenset[str] = frozenset()  # views that are edited by hand and were told
         self.to_compile = False
+        self.covers = False  # whether what is to be watched is another than before
         self.kept = Kept()
         self.next_all = self.next_poll = self.next_try = self.next_compile = 0.0
         self.next_notice = 0.0
@@ -163,7 +164,7 @@ class _Watcher:
         due += [self.next_all] if not self.pending.reason else []
         due += [self.next_poll] if self.hearing.coverage.polled else []
         due += [self.next_try] if self.pending else []
-        due += [self.next_compile] if self.to_compile and not self.pending else []
+        due += [max(self.next_compile, self.next_try)] if self.to_compile and not self.pending else []
         left = max(0.0, min(due) - time.monotonic())
         return self.hearing.hints.batch(quiet=self.pace.quiet, most=self.pace.most, longest=min(left, NAP))
 
@@ -196,8 +197,10 @@ class _Watcher:
         """Sort hints: paths of the tree, and what git did."""
         pending, workspace = self.pending, self.workspace
         pending.asked |= batch.asked
-        if batch.asked:
-            self._poll()  # what was written there made no event, and is asked for all the same
+        if batch.asked:  # what made no event is asked for all the same
+            self._poll()
+            if self.hearing.is_ruled_anew():
+                self._rescan(RULED)
         if batch.names is None:
             self._rescan(batch.lost)
         else:
@@ -206,6 +209,9 @@ class _Watcher:
             if folders and not self.hearing.extend(workspace, folders):
                 self._rescan("new folders could not be looked at")
             self._sort(batch.names)
+        if self.covers:
+            self.covers = False
+            self.hearing.cover(workspace)
         if pending:
             self._date(time.time() - (time.monotonic() - batch.began))
             if self.failures:  # what failed may be mended
@@ -219,28 +225,27 @@ class _Watcher:
             base = os.path.basename(name)
             if covering.is_inside(workspace, name):
                 inside.add(covering.owner(from_text(name[len(workspace.root) + 1 :])))
-                if name in coverage.rules:  # the tree is the home folder, say
-                    self._ruled()
             elif base == "index" and os.path.dirname(name) == workspace.git_dir:
                 inside |= self._retracked()
-            elif coverage.is_rule(name):
-                self._ruled()
             elif name.startswith((workspace.git_dir, workspace.common_dir)):
                 pending.beside = True
-                # These git writes when it moves the tree; a commit, or `git add`, writes others.
-                pending.git |= base in _MOVES or name.endswith("/refs/stash")
+                # These git writes when it moves this tree; a commit, or `git add`, writes others.
+                pending.git |= (base in _MOVES and os.path.dirname(name) == workspace.git_dir) or base == "stash"
+                if base in ("config", "config.worktree", "exclude"):
+                    pending.all("git's configuration changed")
+                    self.covers = True
         self._add(inside)
-
-    def _ruled(self) -> None:
-        self.pending.all("git's configuration changed")
-        self.hearing.cover(self.workspace)
 
     def _retracked(self) -> frozenset[str]:
         """What git tracks may count or count no more without being written (`git add -f`, `git rm --cached`)."""
         self.next_all = min(self.next_all, time.monotonic() + self.pace.every)
-        before, now = self.hearing.coverage.forced, covering.forced(self.workspace)
-        if before != now:
-            self.hearing.cover(self.workspace)
+        before = self.hearing.coverage.forced
+        try:
+            now = covering.forced(self.workspace)
+        except (MlosError, OSError) as error:  # an index that is damaged just now, a root that has gone
+            self.standing.failed(str(error))
+            now = frozenset()
+        self.covers |= before != now
         if before - now:  # a look at some paths takes for granted that what is known counts
             self.pending.all("what counts was changed")
         return now - before
@@ -257,7 +262,7 @@ class _Watcher:
             self._rescan("the root changed")
         elif any(path == MARKER or path.rpartition("/")[2] in RULES for path in paths):
             pending.all("what counts was changed")
-            self.hearing.cover(self.workspace)
+            self.covers = True
         elif not pending.reason:
             pending.beside |= any(path.startswith(JOURNAL) or f"{path}/" == JOURNAL for path in paths)
             pending.paths |= {path for path in paths if not path.startswith(JOURNAL)}
@@ -372,7 +377,7 @@ class _Watcher:
         self.standing.state = "failing"
         self.standing.failed(f"{problem.message} ({problem.hint})")
         self.pending = pending
-        self.next_try = time.monotonic() + min(60.0, 0.5 * 2**self.failures)
+        self.next_try = time.monotonic() + min(60.0, 0.5 * 2 ** min(self.failures, 7))
 
     def _done(self, pending: _Pending, began: float, *, files_missing: bool) -> None:
         self.failures, self.problem = 0, None

@@ -181,8 +181,9 @@ def _is_database(workspace: Workspace, path: str) -> bool:
     return False
 
 
-def write(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
-    """Write a file beside its place, make it durable and move it in; an existing file's mode is kept.
+def write(root: str, path: str, data: bytes, mode: int = 0o644, *, check: Callable[[], None] = lambda: None) -> None:
+    """Write a file beside its place, make it durable and move it in; an existing file's mode is kept. `check` is called in
+    the moment before, and what it raises leaves the place as it is.
 
     Raises SurroundingsError when a folder on the way is a link (nothing is written outside) or the disk refuses.
     """
@@ -200,6 +201,7 @@ def write(root: str, path: str, data: bytes, mode: int = 0o644) -> None:
                 file.flush()
                 os.fchmod(descriptor, mode)
                 os.fsync(descriptor)
+            check()
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):

@@ -20,6 +20,7 @@ MARKS = {
 LOCKED, HOOKS = "git's index lock", "hooks of a commit"
 SHORT = (LOCKED, HOOKS)  # what ends by itself
 PATIENCE = 30.0  # seconds after which a lock that stands alone was left behind by a git that was killed
+_GIT = (b"git\n", b".git-wrapped\n")  # the second is what some systems make of it
 _MUCH = 1 << 20  # bytes that are read of what the system tells of a process
 # Hooks of messages come when the others are done, and git's editor may stay open for an hour. What comes after the commit
 # puts nothing aside.
@@ -27,7 +28,8 @@ _MESSAGE = re.compile(rb"(COMMIT_EDITMSG|MERGE_MSG|/post-commit)(\0|'|\"| |$)")
 # What git does that writes no index, and may stay open for long in a pager.
 _READING = frozenset(
     (b"log", b"show", b"diff", b"difftool", b"blame", b"annotate", b"grep", b"cat-file", b"ls-files", b"ls-tree", b"shortlog",
-     b"reflog", b"rev-list", b"rev-parse", b"help", b"fetch", b"push", b"fsmonitor--daemon")
+     b"reflog", b"rev-list", b"rev-parse", b"help", b"fetch", b"push", b"branch", b"tag", b"config", b"gc", b"repack",
+     b"maintenance", b"fsmonitor--daemon")
 )  # fmt: skip
 _COMMIT = 3600.0  # seconds that hooks of one commit may take
 
@@ -53,7 +55,7 @@ def _gits(root: str) -> Iterator[tuple[int, list[bytes]]]:
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc"):
             with contextlib.suppress(OSError):
-                if name.isdigit() and os.readlink(f"/proc/{name}/cwd") == place and _read(name, "comm") == b"git\n":
+                if name.isdigit() and os.readlink(f"/proc/{name}/cwd") == place and _read(name, "comm") in _GIT:
                     yield int(name), _read(name, "cmdline").split(b"\0")
 
 
@@ -84,12 +86,14 @@ def _runs_hook(root: str) -> bool:
     """Whether git runs a hook of a commit or merge, whoever's it is (husky's, lefthook's, overcommit's, a script): a child to
     which it has named the index that is to be committed, as it does for hooks and for its editor (git's `run_commit_hook`).
     Many put unstaged edits aside meanwhile. Only Linux tells."""
-    for git, _ in _gits(root):
+    for git, words in _gits(root):
+        if _command(words) in _READING:
+            continue
         with contextlib.suppress(OSError):
             for child in _read(f"{git}/task/{git}", "children").split():
                 with contextlib.suppress(OSError):
-                    words = _read(child.decode(), "cmdline")
-                    if b"GIT_INDEX_FILE=" in _read(child.decode(), "environ") and not _MESSAGE.search(words):
+                    is_told = b"\0GIT_INDEX_FILE=" in b"\0" + _read(child.decode(), "environ")
+                    if is_told and not _MESSAGE.search(_read(child.decode(), "cmdline")):
                         return True
     return False
 

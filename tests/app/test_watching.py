@@ -228,6 +228,25 @@ def test_a_view_does_not_wait_for_a_writer_that_never_rests():
         writer.join()
 
 
+def test_an_edit_while_a_view_is_made_durable_is_not_overwritten(repo, monkeypatch):
+    """That takes as long as the disk takes."""
+    run(repo, "compile")
+    need(repo, "It makes the view stale", status="active")
+    fsync, by_hand = os.fsync, (repo / "PROBLEM.md").read_bytes() + b"by hand\n"
+
+    def slow(descriptor):
+        (repo / "PROBLEM.md").write_bytes(by_hand)
+        fsync(descriptor)
+
+    with opened(repo) as index:
+        monkeypatch.setattr(os, "fsync", slow)
+        written, is_done = compiling.freshen(index, lambda: True)
+        monkeypatch.undo()
+    assert "PROBLEM.md" not in written and not is_done
+    assert (repo / "PROBLEM.md").read_bytes() == by_hand
+    assert not list(repo.glob(".mlos-*"))
+
+
 @pytest.mark.parametrize("meanwhile", ["edit", "merge"])
 def test_what_happens_while_it_compiles_is_not_overwritten(repo, monkeypatch, meanwhile):
     """To compile many views takes a second: an edit of that second is an edit, and git that begins then is not disturbed."""

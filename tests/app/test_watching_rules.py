@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from gitrepo import env_of, git
 from transcribed import markdown, wrote
 from watched import indexed, listen, watching
 
+from mlos_sync.app import standing
 from mlos_sync.edge import operations
 from mlos_sync.edge.hints import Hints
 
@@ -77,15 +79,11 @@ def test_a_work_tree_without_its_git_file_is_heard_of(repo):
         assert watcher.told()["batches"] <= 4  # by events, not by a look at everything
 
 
-@pytest.mark.parametrize("place", ["home", "info", "linked", "beside-private"])
-def test_rules_of_the_users_own_are_heard_of(repo, tmp_path, monkeypatch, place):
-    """The user's ignore file, also one that is a link to another folder's, and the repository's own in a folder that came later."""
-    config = Path(env_of(repo)["XDG_CONFIG_HOME"])
+@pytest.mark.parametrize("place", ["home", "info", "linked", "ignored", "named-later"])
+def test_rules_of_the_users_own_are_heard_of(repo, tmp_path, place):
+    """The user's ignore file, wherever it lies: also behind a link, in a folder that is ignored, or that came later."""
+    file = Path(env_of(repo)["XDG_CONFIG_HOME"]) / "git" / "ignore"
     (repo / "a.tmp").write_text("a\n")
-    file = config / "git" / "ignore"
-    if place == "beside-private":
-        (config / "logs").mkdir(parents=True)
-        git(repo, "config", "mlos-sync.transcripts", str(config / "logs"))
     if place == "info":
         file = repo / ".git" / "info" / "exclude"
         for one in file.parent.iterdir():
@@ -97,20 +95,148 @@ def test_rules_of_the_users_own_are_heard_of(repo, tmp_path, monkeypatch, place)
         file.parent.mkdir(parents=True)
         file.symlink_to(tmp_path / "dotfiles" / "ignore")
         file = tmp_path / "dotfiles" / "ignore"
+    if place == "ignored":
+        (repo / ".gitignore").write_text("/mine/\n")
+        file = repo / "mine" / "rules"
+        git(repo, "config", "core.excludesFile", str(file))
     with watching(repo) as watcher:
         watcher.started()
         assert b"a.tmp" in indexed(repo)
+        if place == "named-later":
+            file = tmp_path / "named"
+            git(repo, "config", "core.excludesFile", str(file))
+            watcher.until(lambda look: look["reason"] == "git's configuration changed")
         file.parent.mkdir(parents=True, exist_ok=True)
-        time.sleep(0.5)
         file.write_text("*.tmp\n")
-        look = watcher.until(lambda look: "a.tmp" in look["deleted"])
-        assert look["reason"] == "git's configuration changed"
-        if place == "beside-private":
-            (config / "logs" / "2026-02-16_13-04-52Z-plan.md").write_text(
-                markdown("0b6f3f0e-52f0-4a6b-9a39-5a7f0f3c1d11", wrote("/p/notes/a.md", "0\n"))
+        if place == "home":  # whoever asks need not wait for the next beat
+            run(repo, "status", "--wait")
+            assert b"a.tmp" not in indexed(repo)
+        else:
+            assert "a.tmp" in watcher.until(lambda look: look["deleted"])["deleted"]
+
+
+PRIVATE = "SELECT count(*) FROM transcripts WHERE kept = 'private'"
+
+
+def test_private_transcripts_are_heard_of_under_any_name_of_their_folder(repo, tmp_path):
+    """With a slash at its end, as a shell completes it; and in a repository of its own."""
+    folder = tmp_path / "logs"
+    (folder / "p").mkdir(parents=True)
+    git(repo, "config", "mlos-sync.transcripts", f"{folder}/")
+    own = repo / ".specstory" / "history"
+    own.mkdir(parents=True)
+    (repo / ".gitignore").write_text(".specstory/\n")
+    git(own, "init", "-q")
+    with watching(repo) as watcher:
+        watcher.started()
+        for number, place in enumerate((folder / "p", own), 1):
+            name = f"2026-02-1{number}_13-04-52Z-plan.md"
+            (place / name).write_text(
+                markdown(f"0b6f3f0e-52f0-4a6b-9a39-5a7f0f3c1d1{number}", wrote("/p/notes/a.md", "0\n"))
             )
-            watcher.eventually(lambda: sql(repo, "SELECT path FROM transcripts WHERE kept = 'private'"))
-            assert watcher.told()["rescans"] == {}
+            watcher.eventually(lambda number=number: sql(repo, PRIVATE).strip() == str(number))
+        assert watcher.told()["rescans"] == {}
+
+
+def test_a_git_that_fails_ends_nothing(repo):
+    """An index that is damaged for a while, a syntax error in git's configuration: told, and outlived."""
+    index = repo / ".git" / "index"
+    whole = index.read_bytes()
+    with watching(repo) as watcher:
+        watcher.started()
+        index.write_bytes(b"garbage")
+        watcher.eventually(lambda: watcher.told()["errors"])
+        index.write_bytes(whole)
+        config = repo / ".git" / "config"
+        before = config.read_text()
+        config.write_text(before + "[broken\n")
+        time.sleep(1)
+        config.write_text(before)
+        (repo / "new").mkdir()
+        (repo / "new" / "a.md").write_text("a\n")
+        watcher.settled()
+        watcher.eventually(lambda: watcher.told()["state"] == "live")
+        (repo / "new" / "b.md").write_text("b\n")
+        watcher.settled()
+
+
+def test_a_root_that_was_deleted_is_waited_for(repo, tmp_path):
+    """Nothing but that is said; put back from a copy it is another workspace, whose lock nobody holds."""
+    with watching(repo) as watcher:
+        watcher.started()
+        shutil.copytree(repo, tmp_path / "copy", symlinks=True)
+        shutil.rmtree(repo)
+        watcher.eventually_noticed("the workspace went away")
+        (tmp_path / "copy").rename(repo)
+        assert watcher.process.wait(timeout=60) == 3
+        assert "replaced by another copy" in "".join(watcher.complaints)
+
+
+def test_it_does_not_spin_where_views_wait_for_git(repo):
+    """With `--compile`, while a commit's hook works and nothing else is to be done."""
+    hooks = repo.parent / "hooks"
+    hooks.mkdir()
+    (hooks / "pre-commit").write_text("#!/bin/sh\nsleep 5\n")
+    (hooks / "pre-commit").chmod(0o755)
+    run(repo, "compile")
+    with watching(repo, "--compile") as watcher:
+        watcher.started()
+        (repo / "notes" / "a.md").write_text("edited\n")
+        watcher.until(lambda look: look.get("modified"))
+        command = ["git", "-c", f"core.hooksPath={hooks}", "commit", "-q", "-a", "-m", "x"]
+        process = subprocess.Popen(command, cwd=repo, env=env_of(repo))
+        time.sleep(1.5)
+        before = spent(watcher.process.pid)
+        time.sleep(2)
+        assert spent(watcher.process.pid) - before < 0.7  # one that spins takes all of it
+        assert process.wait() == 0
+
+
+def spent(process):
+    """Processor seconds."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_hook_that_asks_is_answered(repo):
+    """Git waits for it: to wait for git would be for ever."""
+    hooks = repo.parent / "hooks"
+    hooks.mkdir()
+    words = f"'{sys.executable}' -I -m mlos_sync why notes/a.md --wait"
+    (hooks / "pre-commit").write_text(f"#!/bin/sh\n{words} >'{repo.parent}/said' || exit 1\n")
+    (hooks / "pre-commit").chmod(0o755)
+    with watching(repo) as watcher:
+        watcher.started()
+        git(repo, "-c", f"core.hooksPath={hooks}", "commit", "-q", "--allow-empty", "-m", "x")
+        assert "notes/a.md" in (repo.parent / "said").read_text()
+
+
+def test_a_head_that_another_work_tree_moves_is_none_of_this_one(repo):
+    """The work trees of a repository share a folder, in which the first one's HEAD lies."""
+    git(repo, "branch", "topic")
+    git(repo, "worktree", "add", "-q", str(repo.parent / "linked"), "-b", "linked")
+    linked = repo.parent / "linked"
+    run(linked, "sync")
+    with watching(linked) as watcher:
+        watcher.started()
+        git(repo, "switch", "-q", "topic")
+        (linked / "notes" / "a.md").write_text("by hand\n")
+        assert watcher.until(lambda look: look["modified"])["git"] is False
+
+
+def test_failures_without_end_are_borne(repo):
+    """A full disk over the week-end."""
+    from mlos_sync.app import watching as use_case
+    from mlos_sync.edge.workspace import find
+    from mlos_sync.errors import SurroundingsError
+
+    here = find(str(repo))
+    with standing.only_one(here) as lock:
+        watcher = use_case._Watcher(here, lock, None)
+        for _ in range(1100):
+            watcher._again(use_case._Pending(), SurroundingsError("full", "wait"))
+        assert watcher.next_try <= time.monotonic() + 60
+        watcher.close()
 
 
 def test_a_batch_of_git_alone_claims_nothing(repo):
@@ -232,6 +358,7 @@ def test_a_hook_in_whatever_form_is_known(repo, form):
         (["-c", "core.pager=sleep 2; true", "-p", "log"], "GIT_PAGER"),
         (["difftool", "-y", "-x", "sleep 2; true", "hooks/pre-commit"], "GIT_EXTERNAL_DIFF"),
         (["commit", "--allow-empty", "-q"], "GIT_EDITOR"),
+        (["-p", "-c", "core.pager=sleep 2; true", "log"], "GIT_INDEX_FILE"),
     ],
 )
 def test_git_that_waits_for_somebody_to_read_or_write_holds_up_nothing(repo, words, program):
@@ -243,6 +370,8 @@ def test_git_that_waits_for_somebody_to_read_or_write_holds_up_nothing(repo, wor
     (repo / "hooks" / "pre-commit").write_text("two\n")
     lock = repo / ".git" / "index.lock"
     env = env_of(repo) | ({"GIT_EDITOR": "sleep 2; echo said >"} if program == "GIT_EDITOR" else {})
+    if program == "GIT_INDEX_FILE":
+        env[program] = ".git/index"
     if program == "GIT_PAGER":
         lock.touch()
         old = time.time() - operations.PATIENCE - 1
