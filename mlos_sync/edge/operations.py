@@ -56,7 +56,9 @@ def _gits(root: str) -> Iterator[tuple[int, list[bytes]]]:
         for name in os.listdir("/proc"):
             with contextlib.suppress(OSError):
                 if name.isdigit() and os.readlink(f"/proc/{name}/cwd") == place and _read(name, "comm") in _GIT:
-                    yield int(name), _read(name, "cmdline").split(b"\0")
+                    words = _read(name, "cmdline").split(b"\0")
+                    if words != [b""]:  # as of one that is just ending
+                        yield int(name), words
 
 
 def _read(process: str, name: str) -> bytes:
