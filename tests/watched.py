@@ -129,6 +129,12 @@ class Watcher:
         return self.process.wait(timeout=PATIENCE)
 
 
+def spent(process: int) -> float:
+    """Processor seconds."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def indexed(repo: Path) -> dict[bytes, str]:
     """Path -> hash, as the database says; read as any program would."""
     state = Path(find(str(repo)).database)

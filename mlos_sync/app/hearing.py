@@ -59,7 +59,7 @@ class Hearing:
     def is_ruled_anew(self) -> bool:
         """Whether one of the user's files of git's rules is another than it was. They may lie anywhere, in folders that are
         ignored, unreadable, or behind links, so they are looked at: a dozen calls."""
-        before, self._rules = self._rules, [_signature(name) for name in self.coverage.rules]
+        before, self._rules = self._rules, self._signed()
         return before != self._rules
 
     def cover(self, workspace: Workspace) -> None:
@@ -72,7 +72,7 @@ class Hearing:
                 self.hints.urgent = frozenset(
                     os.path.join(workspace.root, view.path) for view in workspace.config.views
                 )
-            self._rules, self._owes = [_signature(name) for name in self.coverage.rules], False
+            self._rules, self._owes = self._signed(), False
         except (MlosError, OSError) as error:
             self._owes = True
             self._standing.failed(str(error))
@@ -94,6 +94,9 @@ class Hearing:
         if self._watch is not None:
             self._watch.close()
         self._watch = self.hints = None
+
+    def _signed(self) -> list[object]:
+        return [_signature(name) for name in self.coverage.rules]
 
     def _is_answered(self, hints: Hints) -> bool:
         assert self._watch is not None  # noqa: S101 - the caller has its hints

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from mlos_sync.app import dating
+from mlos_sync.app import dating, missing
 from mlos_sync.app.opening import Index, writing
 from mlos_sync.core import transcripts
 from mlos_sync.core.changes import (
     EMPTY,
     EVERYWHERE,
     FEW,
-    MASS,
     Changes,
     Comparison,
     Hashed,
@@ -27,7 +26,6 @@ from mlos_sync.core.changes import (
     by_folder,
     compare,
     is_covered,
-    is_mass_disappearance,
     plan,
 )
 from mlos_sync.core.frontmatter import FrontmatterError
@@ -175,20 +173,24 @@ def prepare(
         found = _origins(result, observed.absent | git.staged_away(root))
         old = git.blobs_at(root, "HEAD", found) if found else {}  # a file that was there before came from nowhere
         result.origins = {new: path for new, path in found.items() if new not in old}
-    # What was withheld once stays so until all is there, piece by piece as it may come back, or somebody has said that it went.
-    is_withheld = withholds and ALL in _skipped(index.db)
-    missed = [] if accept_deletes else _mass_disappearance(index, result, observed, is_known=is_withheld)
-    if missed:
-        words, hint = _missing(index, len(missed))
-        if not withholds:
-            raise RefusedError(words, hint)
-        lost = frozenset(missed)
-        result.changes = replace(
-            result.changes, deleted=tuple(path for path in result.changes.deleted if path not in lost)
-        )
-        if not (is_withheld and reach.paths is not None):  # some paths alone do not tell how many
-            result.skipped[ALL] = f"{words}: nothing is taken for gone ({hint})"
+    if not accept_deletes:
+        _hold_back(index, result, observed, withholds=withholds, is_partial=reach.paths is not None)
     return result
+
+
+def _hold_back(index: Index, result: Plan, observed: files.Observed, *, withholds: bool, is_partial: bool) -> None:
+    """Leave files out of what was deleted that nobody can believe to be, or refuse all. What was withheld once stays so until
+    all is there, piece by piece as it may come back, or somebody has said that it went."""
+    is_known = withholds and ALL in _skipped(index.db)
+    missed = missing.disappeared(index, result.changes.deleted, observed.absent, is_known=is_known)
+    if not missed:
+        return
+    words, hint = missing.told(index, len(missed))
+    if not withholds:
+        raise RefusedError(words, hint)
+    result.changes = replace(result.changes, deleted=tuple(p for p in result.changes.deleted if p not in missed))
+    if not (is_known and is_partial):  # some paths alone do not tell how many
+        result.skipped[ALL] = f"{words}: nothing is taken for gone ({hint})"
 
 
 def _take(result: Plan, path: str, answer: Hashed) -> None:
@@ -247,32 +249,6 @@ def object_format(index: Index) -> str:
     if known:
         return known
     return git.run(index.workspace.root, "rev-parse", "--show-object-format").decode().strip() or "sha1"
-
-
-def _mass_disappearance(index: Index, result: Plan, observed: files.Observed, *, is_known: bool) -> list[str]:
-    """The files that are gone, where they are too many to be believed, or are what is left of such. Git's own removals are no
-    surprise: those paths are no longer in its index, and it keeps their contents."""
-    deleted = result.changes.deleted
-    if not is_known and (len(deleted) <= MASS or not is_mass_disappearance(len(deleted), _count(index))):
-        return []
-    blobs = dict(index.db.execute("SELECT file_path, blob FROM artifacts WHERE file_path IS NOT NULL").fetchall())
-    kept = git.existing(
-        index.workspace.root, [blobs[path] for path in deleted if path not in observed.absent and blobs.get(path)]
-    )
-    surprising = [path for path in deleted if path in observed.absent or blobs.get(path) not in kept]
-    return surprising if is_known or is_mass_disappearance(len(surprising), _count(index)) else []
-
-
-def _missing(index: Index, lost: int) -> tuple[str, str]:
-    return (
-        f"{lost} of {_count(index)} artifacts have disappeared from disk, and git did not take them away",
-        "bring the files back, or, if they are meant to be gone: mlos-sync sync --accept-deletes",
-    )
-
-
-def _count(index: Index) -> int:
-    (known,) = index.db.execute("SELECT count(*) FROM artifacts WHERE file_path IS NOT NULL").fetchone()
-    return int(known)
 
 
 def apply(index: Index, result: Plan) -> None:

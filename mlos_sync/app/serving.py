@@ -77,12 +77,11 @@ def uninstall(service: Service) -> list[str]:
 
 def remove(workspace: Workspace) -> list[str]:
     """Stop and take away what is installed for a worktree; the files that went."""
-    if "\n" in workspace.root:
-        return []  # `plan` makes none
-    service = plan(workspace)
-    if installed(service) is None:
+    try:
+        service = plan(workspace)
+        uninstall(service)
+    except UsageError:  # there is none
         return []
-    uninstall(service)
     return [service.path]
 
 

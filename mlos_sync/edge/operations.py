@@ -55,10 +55,15 @@ def _gits(root: str) -> Iterator[tuple[int, list[bytes]]]:
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc"):
             with contextlib.suppress(OSError):
-                if name.isdigit() and os.readlink(f"/proc/{name}/cwd") == place and _read(name, "comm") in _GIT:
+                if name.isdigit() and _folder_of(name) == place and _read(name, "comm") in _GIT:
                     words = _read(name, "cmdline").split(b"\0")
                     if words != [b""]:  # as of one that is just ending
                         yield int(name), words
+
+
+def _folder_of(process: str) -> str:
+    """Where a process works. Raises OSError where it has gone, is another user's, or the system does not tell."""
+    return os.readlink(f"/proc/{process}/cwd")
 
 
 def _read(process: str, name: str) -> bytes:
@@ -126,11 +131,11 @@ def _has_stashed(root: str) -> bool:
     except OSError:
         return False
     processes = [name.rpartition("-")[2] for name in names]
-    return any(one.isdigit() and is_alive(int(one)) and _works_in(int(one), root) for one in processes)
+    return any(one.isdigit() and is_alive(int(one)) and _works_in(one, root) for one in processes)
 
 
-def _works_in(process: int, root: str) -> bool:
+def _works_in(process: str, root: str) -> bool:
     try:
-        return os.path.realpath(f"/proc/{process}/cwd") == os.path.realpath(root)
+        return _folder_of(process) == os.path.realpath(root)
     except OSError:
         return True  # nobody can tell

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -14,10 +13,10 @@ from pathlib import Path
 
 import naive
 import pytest
-from cli import run, workspace
+from cli import run, save, workspace, write
 from gitrepo import git
 from transcribed import markdown, wrote
-from watched import indexed, watching
+from watched import indexed, spent, watching
 
 from mlos_sync.app import covering, standing
 from mlos_sync.app import watching as use_case
@@ -33,10 +32,8 @@ def repo(tmp_path):
     """A committed workspace of forty folders."""
     made = workspace(tmp_path)
     for number in range(40):
-        (made / f"f{number:02}").mkdir()
-        (made / f"f{number:02}" / "a.md").write_text(f"{number}\n")
-    git(made, "add", "--all")
-    git(made, "commit", "-q", "-m", "first")
+        write(made, f"f{number:02}/a.md", f"{number}\n")
+    save(made, "first")
     return made
 
 
@@ -241,12 +238,6 @@ def test_a_start_in_the_middle_of_a_merge_is_quiet(repo):
         assert spent(watcher.process.pid) - before < 1  # one that spins takes all of it
         (repo / ".git" / "MERGE_HEAD").unlink()
         watcher.started()
-
-
-def spent(process):
-    """Processor seconds."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_root_that_was_copied_into_its_place_is_watched(tmp_path):

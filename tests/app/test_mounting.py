@@ -10,8 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from cli import workspace
-from gitrepo import git
+from cli import save, workspace, write
 from watched import Watcher, indexed
 
 from mlos_sync.edge import mounts
@@ -39,10 +38,8 @@ def repo(tmp_path):
     """A committed workspace of some folders, and an empty folder `mounted` beside it."""
     made = workspace(tmp_path)
     for number in range(6):
-        (made / f"f{number}").mkdir()
-        (made / f"f{number}" / "a.md").write_text(f"{number}\n")
-    git(made, "add", "--all")
-    git(made, "commit", "-q", "-m", "first")
+        write(made, f"f{number}/a.md", f"{number}\n")
+    save(made, "first")
     (tmp_path / "mounted").mkdir()
     return made
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli import need, opened, run, workspace
+from cli import need, opened, run, save, workspace, write
 from gitrepo import env_of, git
 from watched import Watcher, indexed, watching
 
@@ -31,10 +31,8 @@ from mlos_sync.errors import RefusedError, SurroundingsError
 def repo(tmp_path):
     """A committed workspace with a folder."""
     made = workspace(tmp_path)
-    (made / "notes").mkdir()
-    (made / "notes" / "a.md").write_text("one\n")
-    git(made, "add", "--all")
-    git(made, "commit", "-q", "-m", "first")
+    write(made, "notes/a.md", "one\n")
+    save(made, "first")
     return made
 
 

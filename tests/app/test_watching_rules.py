@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from cli import run, sql, workspace
+from cli import run, save, sql, workspace, write
 from gitrepo import env_of, git
 from transcribed import markdown, wrote
-from watched import indexed, listen, watching
+from watched import indexed, listen, spent, watching
 
 from mlos_sync.app import clocks, standing
 from mlos_sync.app import watching as watching_here
@@ -28,10 +28,8 @@ from mlos_sync.errors import SurroundingsError
 def repo(tmp_path):
     """A committed workspace with a folder."""
     made = workspace(tmp_path)
-    (made / "notes").mkdir()
-    (made / "notes" / "a.md").write_text("one\n")
-    git(made, "add", "--all")
-    git(made, "commit", "-q", "-m", "first")
+    write(made, "notes/a.md", "one\n")
+    save(made, "first")
     return made
 
 
@@ -193,12 +191,6 @@ def test_it_does_not_spin_where_views_wait_for_git(repo):
         time.sleep(1.5)
         assert spent(watcher.process.pid) - before < 0.6  # one that spins takes all of it
         assert process.wait() == 0
-
-
-def spent(process):
-    """Processor seconds."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_hook_that_asks_is_answered(repo):
