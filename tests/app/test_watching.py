@@ -172,8 +172,9 @@ def test_a_stop_does_not_wait_for_a_large_file(repo):
         file.truncate(3 << 30)
     with watching(repo) as watcher:
         watcher.eventually(lambda: b"hash_worker" in b"".join(words(children(watcher.process.pid))))
-        worker = children(watcher.process.pid)
-        assert watcher.end() == 0
+        beside = children(watcher.process.pid)  # a git may end there at the same time by itself
+        worker = [one for one in beside if b"hash_worker" in b"".join(words([one]))]
+        assert worker and watcher.end() == 0
         index = indexed(repo)
         assert b"large.bin" not in index  # it was not waited for
         assert not [one for one in worker if Path(f"/proc/{one}/stat").exists()]
