@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from bombs import HOSTILE  # noqa: E402
 
-from mlos_sync.app.indexing import describe  # noqa: E402
+from mlos_sync.app.planning import describe  # noqa: E402
 from mlos_sync.core import seal  # noqa: E402
 from mlos_sync.core.split import LIMIT  # noqa: E402
 

@@ -1,9 +1,10 @@
 """A watcher among people and agents at work: python benchmarks/soak.py [--seconds 300] [--check 30] [--seed 1]
 
-Five writers (an editor that saves beside and renames, an editor that truncates, a log that stays open, a tool that makes and
-removes folders, one that moves files about), git every thirty seconds (commit, branch, merge, rebase, stash, reset), with
-pauses. At every check the writers stop, and the index must come to equal a naive walk; what the watcher uses is noted. In the
-end memory, descriptors and threads must be as they were after the first check. Exit 1 where that is not so.
+Six writers (an editor that saves beside and renames, an editor that truncates, a log that stays open, a tool that makes and
+removes folders, one that moves files about, one of files so large that they are looked at apart), git every thirty seconds
+(commit, branch, merge, rebase, stash, reset), with pauses. At every check the writers stop, and the index must come to equal
+a naive walk; what the watcher uses is noted. In the end memory, descriptors and threads must be as they were after the first
+check. Exit 1 where that is not so.
 """
 
 from __future__ import annotations
@@ -108,11 +109,11 @@ def usage(process: int) -> dict[str, float]:
 
 
 def work(repo: Path, seconds: float, git_at: float, dice: random.Random) -> float:
-    """Let the five write for a while, and git work now and then. Returns when git is to work next."""
+    """Let the six write for a while, and git work now and then. Returns when git is to work next."""
     stop = threading.Event()
     writers = [
         threading.Thread(target=writing, args=(job, repo, stop, random.Random(dice.random())))
-        for job in (renames, truncates, logs, folders, moves)
+        for job in (renames, truncates, logs, folders, moves, large)
     ]
     for one in writers:
         one.start()
@@ -179,6 +180,14 @@ def moves(repo: Path, dice: random.Random) -> None:
     else:
         other.parent.mkdir(parents=True, exist_ok=True)
         one.rename(other)
+
+
+def large(repo: Path, dice: random.Random) -> None:
+    if dice.random() < 0.1:
+        with (repo / "d1" / f"large{dice.randrange(2)}.bin").open("wb") as file:
+            file.truncate(dice.randrange(17, 64) << 20)  # beyond `watching.AT_ONCE`
+            file.seek(dice.randrange(16 << 20))
+            file.write(dice.randbytes(100))
 
 
 def operate(repo: Path, dice: random.Random) -> None:

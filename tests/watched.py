@@ -135,6 +135,29 @@ def spent(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def children(process: int | str) -> list[str]:
+    """The processes that another one has started and that still run."""
+    try:
+        return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return []
+
+
+def family(process: int | str) -> list[str]:
+    """The processes below another one, whoever started them."""
+    below = children(process)
+    return [*below, *(one for child in below for one in family(child))]
+
+
+def called(process: int | str, word: str) -> list[str]:
+    """Those of its family whose command line has a word."""
+    found = []
+    for one in family(process):
+        with contextlib.suppress(OSError):
+            found += [one] if word.encode() in Path(f"/proc/{one}/cmdline").read_bytes() else []
+    return found
+
+
 def indexed(repo: Path) -> dict[bytes, str]:
     """Path -> hash, as the database says; read as any program would."""
     state = Path(find(str(repo)).database)

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mlos_sync.app.indexing import Plan, object_format
 from mlos_sync.app.opening import Index, writing
+from mlos_sync.app.planning import LongError, Plan, object_format
 from mlos_sync.core import transcripts
 from mlos_sync.edge import git, store, transcribing
 from mlos_sync.edge.transcribing import Kept
@@ -45,15 +45,23 @@ class Collected:
         return bool(self.read or self.gone or self.moved or self.notes or self.touched)
 
 
-def collect(index: Index, plan: Plan, *, beside: bool = True) -> Collected:
+def collect(
+    index: Index, plan: Plan, *, beside: bool = True, before: Collected | None = None, at_most: int | None = None
+) -> Collected:
     """Find and read the transcripts that a plan has changed, and, where it is looked `beside` the work tree, an ignored folder
-    or a ref of git's."""
+    or a ref of git's. What was read `before`, and is the same still, is not read again. Raises LongError where more than
+    `at_most` bytes of private transcripts would be read."""
     db, root = index.db, index.workspace.root
     found = Collected()
     places = _of_plan(db, plan, found)
     private = dict(_private(index, found)) if beside else {}
     stats = _of_private(db, private, plan, found) if beside else {}
     places += [(path, private[path][0], _hash_of(db, path)) for path in stats]
+    found.read += _unchanged(before, plan, stats) if before is not None else []
+    taken = {one.path for one in found.read}
+    places = [place for place in places if place[0] not in taken]
+    if at_most is not None and sum(_size(stats[path]) for path, *_ in places if path in stats) > at_most:
+        raise LongError(frozenset())
     for path, read in transcribing.read_files(root, places, object_format(index)):
         if isinstance(read, str):
             found.unreadable[path] = f"transcript: {read}"
@@ -67,6 +75,21 @@ def collect(index: Index, plan: Plan, *, beside: bool = True) -> Collected:
             found.gone.append(path)  # a newer reader knows that it is none
     found.notes = _noted(index) if beside else None
     return found
+
+
+def _size(told: str) -> int:
+    """Bytes, of a stat as `_private` writes it."""
+    return int(told.partition(" ")[0])
+
+
+def _unchanged(before: Collected, plan: Plan, stats: dict[str, str]) -> list[Kept]:
+    """Of what was read before: files whose bytes the plan knows to be the same, private ones whose stat is."""
+    return [
+        one
+        for one in before.read
+        if (one.kept == "private" and stats.get(one.path) == one.stat)
+        or (one.kept == "file" and one.path in plan.hashed and plan.hashed[one.path].sha256 == one.read.sha256)
+    ]
 
 
 def _noted(index: Index) -> Notes | None:

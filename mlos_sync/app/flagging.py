@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mlos_sync.app.indexing import Plan
 from mlos_sync.app.opening import Index
+from mlos_sync.app.planning import Plan
 from mlos_sync.core import seal
 from mlos_sync.core.guard import quoted
 from mlos_sync.edge import files

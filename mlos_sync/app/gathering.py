@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from mlos_sync.app.annotations import Said, described
-from mlos_sync.app.indexing import Document, describe
+from mlos_sync.app.planning import Document, describe
 from mlos_sync.core import ids, views
 from mlos_sync.core.fold import fold
 from mlos_sync.core.journal import Event, trusted

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from mlos_sync.app import sessions, weighing
 from mlos_sync.app.collecting import CHECKPOINTS, NOTES
-from mlos_sync.app.indexing import object_format
 from mlos_sync.app.opening import Index
+from mlos_sync.app.planning import object_format
 from mlos_sync.core import transcripts
 from mlos_sync.core.transcripts.model import Problem, Session, gather
 from mlos_sync.edge import git, objects, store, transcribing

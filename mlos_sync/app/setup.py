@@ -24,11 +24,12 @@ from mlos_sync.app import (
     journaling,
     leaving,
     merging,
+    planning,
     serving,
 )
 from mlos_sync.app.firing import Standing
-from mlos_sync.app.indexing import Progress
 from mlos_sync.app.opening import Index, has_database, open_index, try_open
+from mlos_sync.app.planning import Progress
 from mlos_sync.app.sync import Report, sync
 from mlos_sync.core import journal
 from mlos_sync.core.times import iso
@@ -147,7 +148,7 @@ def rebuild(
     """
     old = try_open(workspace)
     try:
-        if old is not None and not _bears(indexing.prepare, old, accept_deletes=accept_deletes):
+        if old is not None and not _bears(planning.prepare, old, accept_deletes=accept_deletes):
             old.db.close()
             old = None
 

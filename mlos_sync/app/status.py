@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlos_sync.app import firing, freshness, indexing, journaling, publishing, standing
+from mlos_sync.app import firing, freshness, journaling, planning, publishing, standing
 from mlos_sync.app.opening import Index
 from mlos_sync.edge import store
 from mlos_sync.edge.workspace import Workspace
@@ -14,7 +14,7 @@ def status(index: Index) -> dict[str, Any]:
     """The plan that `sync` would carry out, by stat alone, and what stands in the index."""
     freshness.catch_up(index, thorough=True)
     db = index.db
-    observed, comparison = indexing.survey(index, trusting=True)
+    observed, comparison = planning.survey(index, trusting=True)
     known = {path for (path,) in db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")}
     added = [path for path in comparison.suspect if path not in known]
     modified = [path for path in comparison.suspect if path in known]

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from mlos_sync.app import collecting, deriving, flagging, freshness, indexing, looking, passing, publishing
+from mlos_sync.app import collecting, deriving, flagging, freshness, indexing, looking, passing, planning, publishing
 from mlos_sync.app.annotations import overlay
 from mlos_sync.app.collecting import Collected
 from mlos_sync.app.folding import refold
-from mlos_sync.app.indexing import Plan, Progress
 from mlos_sync.app.opening import Index, actor, alone
+from mlos_sync.app.planning import Plan, Progress
 from mlos_sync.core.changes import EVERYWHERE, FEW, Changes, Reach
 from mlos_sync.core.vocabulary import ANNOTATED
 from mlos_sync.edge import files, hashing, operations, store
@@ -45,24 +45,28 @@ def sync(
     progress: Progress | None = None,
     in_background: bool = False,
     kept: hashing.Kept | None = None,
+    at_most: int | None = None,
 ) -> Report:
     """Bring the index to the state of the work tree and the repository, as far as the reach goes. In the background git's
     index is left alone also where a hook that was killed did not finish its work on it: the lock may be what the user's
     next command needs; and a mass disappearance, about which nobody is there to be asked, keeps only itself from being
-    recorded. `kept` is a hashing process that outlives this sync."""
+    recorded. `kept` is a hashing process that outlives this sync. Raises LongError, and does nothing, where it would have to
+    read more than `at_most` bytes."""
     with without_cycle_search():
         if not in_background:
             _finish_commits(index)
         prepare = partial(
-            indexing.prepare, accept_deletes=accept_deletes, withholds=in_background, progress=progress, kept=kept
-        )
-        return _sync(index, reach, _refuse_transient if in_background else None, prepare)
+            planning.prepare, accept_deletes=accept_deletes, withholds=in_background, progress=progress, kept=kept,
+            at_most=at_most,
+        )  # fmt: skip
+        collect = partial(collecting.collect, beside=reach.beside, at_most=at_most)
+        return _sync(index, reach, _refuse_transient if in_background else None, prepare, collect)
 
 
 def reach_of(index: Index, scope: tuple[str, ...]) -> Reach:
     """What a user asked for: these files and folders, or everything (so many that a walk is cheaper, too). Raises UsageError
     for one that is nowhere."""
-    indexing.check_scope(index, scope)
+    planning.check_scope(index, scope)
     is_all = not scope or "" in scope or len(scope) > FEW
     return EVERYWHERE if is_all else Reach(frozenset(path.rstrip("/") for path in scope))
 
@@ -81,7 +85,7 @@ def _finish_commits(index: Index) -> None:
 def register(index: Index, written: Mapping[str, bytes]) -> None:
     """Take in files that we have just written ourselves: the same way, less the walk, and less the look at commits and
     records that the sync before it took; the next command takes one of its own."""
-    plan = indexing.of_written(index, written)
+    plan = planning.of_written(index, written)
     if plan is None:
         sync(index, Reach(frozenset(written), beside=False))
     else:
@@ -96,23 +100,28 @@ def _refuse_transient(index: Index) -> None:
 
 
 def _sync(
-    index: Index, reach: Reach, check: Callable[[Index], None] | None, prepare: Callable[[Index, Reach], Plan]
+    index: Index,
+    reach: Reach,
+    check: Callable[[Index], None] | None,
+    prepare: Callable[..., Plan],
+    collect: Callable[..., Collected],
 ) -> Report:
     began = time.monotonic()
     publishing.remove_leftovers(index.workspace.root)
     files.remove_leftovers(index.workspace.state)  # of a rebuild
     for view in index.workspace.config.views:
         files.remove_leftovers(os.path.dirname(os.path.join(index.workspace.root, view.path)))
-    indexing.check_root(index.workspace)
+    planning.check_root(index.workspace)
     plan = prepare(index, reach)
-    collected = collecting.collect(index, plan, beside=reach.beside)
+    collected = collect(index, plan)
     if is_settled(index, plan, collected, beside=reach.beside):
         return Report(plan.changes, problems(index), time.monotonic() - began)
     with alone(index):
         if store.get(index.db, "generation", "0") != plan.generation:
-            # Somebody else synced while we hashed: what was planned may be older than what stands. Plan again.
-            plan = prepare(index, reach)
-            collected = collecting.collect(index, plan, beside=reach.beside)
+            # Somebody else synced while we hashed: what was planned may be older than what stands. Plan again, and read
+            # only what changed since: others wait.
+            plan = prepare(index, reach, before=plan)
+            collected = collect(index, plan, before=collected)
         if check is not None:
             check(index)  # git may have begun while we read
         with store.transaction(index.db):

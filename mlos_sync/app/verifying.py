@@ -15,7 +15,7 @@ from mlos_sync.app.annotations import by_path
 from mlos_sync.app.compiling import text_of_template
 from mlos_sync.app.folding import refold
 from mlos_sync.app.gathering import Content, File, Records, Source, digest, document_of, file_of
-from mlos_sync.app.indexing import Document
+from mlos_sync.app.planning import Document
 from mlos_sync.app.reading import add_segment
 from mlos_sync.app.viewing import again, compile_view, is_withheld
 from mlos_sync.core import guard, journal, seal

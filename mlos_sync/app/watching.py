@@ -3,6 +3,9 @@
 Hints say where to look (`edge/watch`); what is found there is found by `sync`. Nothing is recorded while git or a hook has
 the work tree in its hands. Whether hints still come is proved by a probe every few seconds; where it fails, where the kernel
 says that it lost some, where a folder cannot be watched, the watcher says so and looks for itself.
+
+The loop takes hints, looks, and waits, in turn; what would keep it from that is looked at apart, by another process, and only
+one such look goes on at a time. Two looks at once are two syncs: the later one plans again what the earlier one changed.
 """
 
 from __future__ import annotations
@@ -15,20 +18,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from mlos_sync.app import covering, flagging, notifying, presence, standing, whole
+from mlos_sync.app import flagging, notifying, presence, standing
+from mlos_sync.app.apart import Apart, is_large, told
 from mlos_sync.app.clocks import Clocks
-from mlos_sync.app.hearing import RULED, Hearing
-from mlos_sync.app.indexing import ALL
+from mlos_sync.app.hearing import Hearing
 from mlos_sync.app.opening import Index, open_index
+from mlos_sync.app.pending import Inbox, Pending
+from mlos_sync.app.planning import ALL, LongError
 from mlos_sync.app.standing import Lock, Standing
 from mlos_sync.app.sync import Report, TransientError, sync
-from mlos_sync.core.changes import EVERYWHERE, FEW, Reach
-from mlos_sync.core.paths import JOURNAL, from_text
 from mlos_sync.core.times import iso
 from mlos_sync.edge import operations
 from mlos_sync.edge.hashing import Kept
 from mlos_sync.edge.hints import Batch
-from mlos_sync.edge.workspace import MARKER, Pace, Workspace
+from mlos_sync.edge.store import BusyError
+from mlos_sync.edge.workspace import Pace, Workspace
 from mlos_sync.errors import MlosError
 
 CACHE = 4000  # KiB of the database in memory: it is open as long as the watcher runs, and asks for little
@@ -41,9 +45,15 @@ LONG = 5.0  # seconds that git works until those who watch hear of it
 SOON = 0.1  # seconds until it is asked again whether git is done
 CALM = 1.0  # seconds without a batch before views are compiled
 REST = 2000  # a look at everything waits for so many times what the last one took: 0.05 % of a processor
-ROUTINE = ("it was time", "what cannot be watched")  # reasons to look at everything of which nobody needs to hear
-_MOVES = frozenset(("HEAD", "ORIG_HEAD", *operations.MARKS))
-RULES = (".gitignore", ".mlosignore", ".gitattributes")
+AT_ONCE = 16 << 20  # bytes that the loop reads itself: 50 ms of hashing, a quarter of a second of transcripts
+BACK = 5.0  # seconds after a look, while files are missed, until all is looked at: they may be coming back
+RETURNED = "files that had gone may be back"
+PASSING = (MlosError, OSError, sqlite3.Error)  # a look that ends so is tried again
+ROUTINE = (
+    "it was time",
+    "what cannot be watched",
+    RETURNED,
+)  # reasons to look at everything of which nobody needs to hear
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +72,13 @@ class Look:
 
 
 @dataclass(slots=True)
-class _Pending:
-    """What was not looked at yet."""
+class _Long:
+    """A look that goes on apart, what it looks at, and what waits until it is done."""
 
-    paths: set[str] = field(default_factory=set)
-    reason: str | None = None  # why all must be looked at
-    beside: bool = False
-    git: bool = False
-    asked: set[str] = field(default_factory=set)
-    began: float | None = None  # time.time() of the first
-
-    def __bool__(self) -> bool:
-        return bool(self.paths or self.reason or self.beside or self.asked)
-
-    @property
-    def reach(self) -> Reach:
-        return EVERYWHERE if self.reason else Reach(frozenset(self.paths), beside=self.beside)
-
-    def all(self, reason: str) -> None:
-        """All must be looked at."""
-        self.reason = self.reason or reason
-        self.paths.clear()
+    apart: Apart
+    pending: Pending
+    began: float
+    held: Pending = field(default_factory=Pending)
 
 
 def looks(
@@ -106,18 +102,20 @@ class _Watcher:
         self.workspace, self.lock, self.given = workspace, lock, pace
         self.compiles = False
         self.standing = Standing(workspace.root)
-        self.pending = _Pending()
         self.hearing = Hearing(self.standing)
+        self.inbox = Inbox(self.hearing, self.standing)
         self.clocks = Clocks()
         self.index: Index | None = None
         self.presence = presence.Presence(workspace, lock)
         self.identity: tuple[int, int] | None = None
         self.known: frozenset[str] = frozenset()  # views that are edited by hand and were told
         self.to_compile = False
-        self.covers = False  # whether what is to be watched is another than before
+        self.misses = False  # files have gone that nobody believes to be
         self.kept = Kept()
+        self.long: _Long | None = None
         self.next_all = self.next_poll = self.next_try = self.next_compile = 0.0
         self.next_notice = 0.0
+        self.took = 0.0  # seconds, by the last look at everything
         self.failures = 0
         self.problem: str | None = None  # what failed last; it is told once
 
@@ -128,25 +126,26 @@ class _Watcher:
 
     def close(self) -> None:
         """End the threads and processes that work for this one."""
+        self._abandon()
         self.hearing.stop()
         self._close_index()
         self.kept.stop()
 
     def looks(self, ended: Callable[[], bool]) -> Iterator[Look]:
         """See the function of that name."""
-        self.pending.all("the start")
-        self._date(time.time())
+        self.inbox.pending.all("the start")
+        self.inbox.pending.date(time.time())
         while not ended():
             notice = self._check_root()
             if notice:
-                self.lock.tell(self.standing)
+                self._tell()
                 yield Look(None, notice=notice)
             why = self.hearing.check(self.workspace) if self.standing.state != "away" else None
             if why:
-                self._rescan(why)
+                self.inbox.rescan(self.workspace, why)
             notifying.ready()
             look = self._act()
-            self.lock.tell(self.standing)
+            self._tell()
             if look is not None:
                 yield look
                 continue
@@ -158,124 +157,45 @@ class _Watcher:
         """Hints, or nothing until something else is due."""
         self.clocks.begin()
         if self.hearing.hints is None:
-            time.sleep(SOON if self.standing.state == "away" else NAP)
+            time.sleep(SOON if self.standing.state == "away" or self.long else NAP)
             return None
-        due = [self.hearing.next_beat]
-        due += [self.next_all] if not self.pending.reason else []
+        pending = self.inbox.pending
+        due = [self.hearing.next_beat, time.monotonic() + (SOON if self.long else NAP)]
+        due += [self.next_all] if self._may_look_at_all() else []
         due += [self.next_poll] if self.hearing.coverage.polled else []
-        due += [self.next_try] if self.pending else []
-        due += [max(self.next_compile, self.next_try)] if self.to_compile and not self.pending else []
+        due += [self.next_try] if pending else []
+        due += [max(self.next_compile, self.next_try)] if self._may_compile() else []
         left = max(0.0, min(due) - time.monotonic())
-        return self.hearing.hints.batch(quiet=self.pace.quiet, most=self.pace.most, longest=min(left, NAP))
+        return self.hearing.hints.batch(quiet=self.pace.quiet, most=self.pace.most, longest=left)
 
     def _take(self, batch: Batch | None) -> None:
         now = time.monotonic()
         if batch:
-            self._note(batch)
+            if batch.asked:
+                self._poll()
+                if self.misses:
+                    self.inbox.pending.all(RETURNED)
+            self.inbox.note(self.workspace, batch)
+            if self.inbox.pending and self.failures:  # what failed may be mended
+                self.next_try = min(self.next_try, time.monotonic() + MENDED)
         slept = self.clocks.gap()
         if slept:
-            self._rescan(slept)
+            self.inbox.rescan(self.workspace, slept)
         if self.standing.state == "away":
             return
         if now >= self.next_poll:
             self._poll()
-        if now >= self.next_all and not self.pending.reason:
-            self.pending.all("it was time")
+        if now >= self.next_all and self._may_look_at_all():
+            self.inbox.pending.all("it was time")
             self.hearing.cover(self.workspace)
 
+    def _may_look_at_all(self) -> bool:
+        """Whether that is not to be done anyhow."""
+        return not self.inbox.pending.reason and self.long is None
+
     def _poll(self) -> None:
-        """Look at what cannot be watched."""
-        polled = self.hearing.coverage.polled
         self.next_poll = time.monotonic() + self.pace.poll
-        self.pending.beside |= bool(self.hearing.coverage.unheard)
-        if "" in polled or len(polled) > FEW:
-            self.pending.all("what cannot be watched")
-        elif polled:
-            self._add(set(polled))
-
-    def _note(self, batch: Batch) -> None:
-        """Sort hints: paths of the tree, and what git did."""
-        pending, workspace = self.pending, self.workspace
-        pending.asked |= batch.asked
-        if batch.asked:  # what made no event is asked for all the same
-            self._poll()
-            if self.hearing.is_ruled_anew():
-                self._rescan(RULED)
-        if batch.names is None:
-            self._rescan(batch.lost)
-        else:
-            # A `.git` that comes or goes, also where it is a file, makes its folder a repository of its own, or none.
-            folders = batch.folders | {name for name in batch.names if os.path.basename(name) == ".git"}
-            if folders and not self.hearing.extend(workspace, folders):
-                self._rescan("new folders could not be looked at")
-            self._sort(batch.names)
-        if self.covers:
-            self.covers = False
-            self.hearing.cover(workspace)
-        if pending:
-            self._date(time.time() - (time.monotonic() - batch.began))
-            if self.failures:  # what failed may be mended
-                self.next_try = min(self.next_try, time.monotonic() + MENDED)
-
-    def _sort(self, names: frozenset[str]) -> None:
-        pending, workspace, coverage = self.pending, self.workspace, self.hearing.coverage
-        inside = set()
-        for name in names:
-            pending.beside |= coverage.is_private(name)
-            base = os.path.basename(name)
-            if covering.is_inside(workspace, name):
-                inside.add(covering.owner(from_text(name[len(workspace.root) + 1 :])))
-            elif base == "index" and os.path.dirname(name) == workspace.git_dir:
-                inside |= self._retracked()
-            elif name.startswith((workspace.git_dir, workspace.common_dir)):
-                pending.beside = True
-                # These git writes when it moves this tree; a commit, or `git add`, writes others.
-                pending.git |= (base in _MOVES and os.path.dirname(name) == workspace.git_dir) or base == "stash"
-                if base in ("config", "config.worktree", "exclude"):
-                    pending.all("git's configuration changed")
-                    self.covers = True
-        self._add(inside)
-
-    def _retracked(self) -> frozenset[str]:
-        """What git tracks may count or count no more without being written (`git add -f`, `git rm --cached`)."""
-        self.next_all = min(self.next_all, time.monotonic() + self.pace.every)
-        before = self.hearing.coverage.forced
-        try:
-            now = covering.forced(self.workspace)
-        except (MlosError, OSError) as error:  # an index that is damaged just now, a root that has gone
-            self.standing.failed(str(error))
-            now = frozenset()
-        self.covers |= before != now
-        if before - now:  # a look at some paths takes for granted that what is known counts
-            self.pending.all("what counts was changed")
-        return now - before
-
-    def _date(self, began: float) -> None:
-        """Since when something waits."""
-        if self.pending.began is None:
-            self.pending.began = began
-            self.standing.behind = iso(int(began * 1000))
-
-    def _add(self, paths: set[str]) -> None:
-        pending = self.pending
-        if "" in paths:
-            self._rescan("the root changed")
-        elif any(path == MARKER or path.rpartition("/")[2] in RULES for path in paths):
-            pending.all("what counts was changed")
-            self.covers = True
-        elif not pending.reason:
-            pending.beside |= any(path.startswith(JOURNAL) or f"{path}/" == JOURNAL for path in paths)
-            pending.paths |= {path for path in paths if not path.startswith(JOURNAL)}
-            if len(pending.paths) > FEW:
-                pending.all("much changed at once")
-
-    def _rescan(self, reason: str) -> None:
-        """Hints were lost: watches may be missing, too."""
-        self.pending.all(reason)
-        self.standing.rescans[reason] = self.standing.rescans.get(reason, 0) + 1
-        self.hearing.cover(self.workspace)
-
-    # --- whether the workspace is there
+        self.inbox.poll()
 
     def _check_root(self) -> str | None:
         """Whether the workspace is there: while it is not, nothing is looked at, and that is said once."""
@@ -283,53 +203,46 @@ class _Watcher:
         if found == presence.AWAY:
             if self.standing.state == "away":
                 return None
+            self._abandon()
             self.hearing.stop()
             self._close_index()
             self.standing.state, notice = "away", presence.told(self.workspace)
             self.standing.failed(notice)
             return notice
         if found == presence.ELSEWHERE:
+            self._abandon()
             self.hearing.stop()  # its watches are on another folder
-            self._rescan("the root is another folder")
+            self.inbox.rescan(self.workspace, "the root is another folder")
         if self.standing.state == "away":
             self.standing.state = "live"
-            self.pending.reason = "the workspace came back"  # whatever else there is
-            self.pending.paths.clear()
+            self.inbox.pending.reason = None  # whatever else there is
+            self.inbox.pending.all("the workspace came back")
         return None
 
     # --- what follows
 
     def _act(self) -> Look | None:
-        pending, now = self.pending, time.monotonic()
-        compiles = self.to_compile and not pending and now >= self.next_compile
-        if self.standing.state == "away" or now < self.next_try or not (pending or compiles):
+        now = time.monotonic()
+        if self.standing.state == "away":
+            return None
+        if self.long is not None and (look := self._ended(self.long)) is not None:
+            return look
+        compiles = self._may_compile() and now >= self.next_compile
+        if now < self.next_try or not (self.inbox.pending or compiles):
             return None
         waits_for = operations.going_on(self.workspace.root, self.workspace.git_dir)
         if waits_for:
             return self._waits(waits_for, now)
         self.standing.state = "live" if self.hearing.hints is not None else "polling"
         self.standing.waits_for = None
-        self.lock.tell(self.standing)
-        if compiles:
-            return self._compile(now)
-        self.pending = _Pending()
-        try:
-            look = self._look(pending)
-        except TransientError:  # git began while we looked: nothing was recorded
-            self.pending = pending
-            return None
-        if look.problem is None:
-            self._done(pending, now, files_missing=look.report is not None and ALL in look.report.skipped)
-            return look
-        is_known, self.problem = self.problem == look.problem.message, look.problem.message
-        self._again(pending, look.problem)
-        return None if is_known else look
+        self._tell()
+        return self._compile(now) if compiles else self._look(self.inbox.take(), now)
 
     def _waits(self, waits_for: str, now: float) -> Look | None:
         """Ask again soon; whoever watches hears of what does not end by itself."""
         if waits_for != self.standing.waits_for:
             self.next_notice = now + LONG
-        self.pending.git |= waits_for not in operations.SHORT
+        self.inbox.pending.git |= waits_for not in operations.SHORT
         self.standing.state, self.standing.waits_for = "waiting", waits_for
         self.next_try = now + SOON
         if now < self.next_notice:
@@ -337,20 +250,122 @@ class _Watcher:
         self.next_notice = math.inf
         return Look(None, notice=f"{waits_for} is going on: nothing is recorded until it is done")
 
-    def _look(self, pending: _Pending) -> Look:
+    def _look(self, pending: Pending, now: float) -> Look | None:
+        """Look at what is pending; at all of it apart, where it is much, and then at the views first: whoever edits one by
+        hand shall hear of it while he is at it."""
         try:
             index = self._opened(anew=pending.reason is not None)
-            if pending.reason and whole.is_worth_it(index):
-                report = whole.look(self.workspace.root)
-            else:
-                report = sync(index, pending.reach, in_background=True, kept=self.kept)
-            edited = frozenset(flagging.edited(index))
-            fresh, self.known = edited - self.known, edited
-            return Look(report, reason=pending.reason, git=pending.git, edited=tuple(sorted(fresh)))
-        except TransientError:
-            raise
-        except (MlosError, OSError, sqlite3.Error) as error:
-            return Look(None, whole.told(error))
+            if pending.reason and pending.views:
+                pending.views = False
+                self.inbox.pending = pending
+                views = Pending({view.path for view in self.workspace.config.views})
+                return self._judged(sync(index, views.reach, in_background=True, kept=self.kept), views, now)
+            if pending.reason and is_large(index):
+                self._look_apart(pending, now)
+                return None
+            report = sync(index, pending.reach, in_background=True, kept=self.kept, at_most=AT_ONCE)
+            return self._judged(report, pending, now)
+        except LongError as error:
+            self._look_apart(pending.without(error.paths), now)
+            self.inbox.pending = pending
+            return None
+        except PASSING as error:
+            return self._failed(error, pending)
+
+    def _look_apart(self, pending: Pending, now: float) -> None:
+        """By another process, now or when that has done what it is at."""
+        if self.long is None:
+            self.long = _Long(Apart(self.workspace.root, pending.reach), pending, now)
+        else:
+            self.long.held.join(pending)
+
+    def _ended(self, long: _Long) -> Look | None:
+        """What was looked at apart, when that is done."""
+        try:
+            report = long.apart.report()
+            if report is None:
+                return None
+            self._abandon(is_done=True)
+            return self._judged(report, long.pending, long.began)
+        except PASSING as error:
+            self._abandon(is_done=True)
+            return self._failed(error, long.pending)
+
+    def _abandon(self, *, is_done: bool = False) -> None:
+        """End the look that goes on apart; what it looked at is pending again, unless it is done."""
+        long, self.long = self.long, None
+        if long is None:
+            return
+        self.inbox.pending.join(long.held)
+        if not is_done:
+            long.apart.stop()
+            self.inbox.pending.join(long.pending)
+
+    def _judged(self, report: Report, pending: Pending, began: float) -> Look:
+        """What a look found, for those who watch."""
+        edited = frozenset(flagging.edited(self._opened(anew=False)))
+        fresh, self.known = edited - self.known, edited
+        self._done(pending, began, misses=ALL in report.skipped)
+        git = pending.git or (pending.reason is not None and self.inbox.pending.git)  # it came while we looked
+        return Look(report, reason=pending.reason, git=git, edited=tuple(sorted(fresh)))
+
+    def _failed(self, error: Exception, pending: Pending) -> Look | None:
+        """What was not looked at is looked at later, together with what comes until then. Told where it was not before."""
+        self.inbox.pending.join(pending)
+        if isinstance(error, TransientError):  # git began while we looked: nothing was recorded
+            return None
+        now = time.monotonic()
+        if isinstance(error, BusyError) and self.long is not None:  # it is ours that writes
+            self.next_try = now + SOON
+            return None
+        problem = told(error)
+        self._close_index()
+        self.failures += 1
+        self.standing.state = "failing"
+        self.standing.failed(f"{problem.message} ({problem.hint})")
+        self.next_try = now + min(60.0, 0.5 * 2 ** min(self.failures, 7))
+        is_known, self.problem = self.problem == problem.message, problem.message
+        return None if is_known else Look(None, problem)
+
+    def _done(self, pending: Pending, began: float, *, misses: bool) -> None:
+        now = time.monotonic()
+        if self.long is None:  # else what failed may be what is tried again beside this
+            self.failures, self.problem = 0, None
+        if self.compiles and self.workspace.config.views:
+            self.to_compile, self.next_compile = True, max(self.next_compile, now + CALM)
+        if pending.reason:
+            self.took = now - began
+            self.next_all = now + max(self.pace.every, min(LONGEST, REST * self.took))
+        self.misses = misses
+        if misses:  # when they come back, their names alone do not tell that all are there
+            soon = self.pace.every if pending.reason else min(self.pace.every, max(BACK, 20 * self.took))
+            self.next_all = min(self.next_all, now + soon)
+        self.next_poll = max(self.next_poll, now + 20 * (now - began))
+        self.standing.synced = iso(int(time.time() * 1000))
+        self.standing.batches += 1
+        self._answer(pending.asked)
+
+    def _answer(self, asked: set[str]) -> None:
+        """Tell those who wait that all is in the index that was written before they asked; later, where some of it is still
+        looked at, or waits for that."""
+        if self.long is not None:
+            (self.long.held or self.long.pending).asked.update(asked)
+            return
+        for name in asked:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(self.workspace.state, standing.COOKIES, name))
+
+    def _tell(self) -> None:
+        """Say in the lock how this one stands."""
+        waiting = [self.inbox.pending, *([self.long.pending, self.long.held] if self.long else [])]
+        began = min((one.began for one in waiting if one.began is not None), default=None)
+        self.standing.behind = None if began is None else iso(int(began * 1000))
+        self.lock.tell(self.standing)
+
+    # --- views
+
+    def _may_compile(self) -> bool:
+        return self.to_compile and not self.inbox.pending and self.long is None
 
     def _compile(self, now: float) -> Look | None:
         """Write the views that are out of date, now that the tree is quiet. What a compile says is wrong is told once."""
@@ -359,8 +374,8 @@ class _Watcher:
         self.to_compile = False
         try:
             written, is_done = compiling.freshen(self._opened(anew=False), self._is_quiet)
-        except (MlosError, OSError, sqlite3.Error) as error:
-            problem = whole.told(error)
+        except PASSING as error:
+            problem = told(error)
             self.standing.failed(problem.message)
             return Look(None, problem)
         self.to_compile = not is_done
@@ -370,31 +385,7 @@ class _Watcher:
     def _is_quiet(self) -> bool:
         return operations.going_on(self.workspace.root, self.workspace.git_dir) is None
 
-    def _again(self, pending: _Pending, problem: MlosError) -> None:
-        """What was not looked at is looked at later, together with what comes until then."""
-        self._close_index()
-        self.failures += 1
-        self.standing.state = "failing"
-        self.standing.failed(f"{problem.message} ({problem.hint})")
-        self.pending = pending
-        self.next_try = time.monotonic() + min(60.0, 0.5 * 2 ** min(self.failures, 7))
-
-    def _done(self, pending: _Pending, began: float, *, files_missing: bool) -> None:
-        self.failures, self.problem = 0, None
-        now = time.monotonic()
-        if self.compiles and self.workspace.config.views:
-            self.to_compile, self.next_compile = True, max(self.next_compile, now + CALM)
-        if pending.reason:
-            self.next_all = now + max(self.pace.every, min(LONGEST, REST * (now - began)))
-        if files_missing:  # when they come back, their names alone do not tell that all are there
-            self.next_all = min(self.next_all, now + self.pace.every)
-        self.next_poll = max(self.next_poll, now + 20 * (now - began))
-        self.standing.behind = None
-        self.standing.synced = iso(int(time.time() * 1000))
-        self.standing.batches += 1
-        for name in pending.asked:
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(self.workspace.state, standing.COOKIES, name))
+    # --- the index
 
     def _opened(self, *, anew: bool) -> Index:
         """The index, kept open from look to look. A database that was rebuilt meanwhile is another file; the config is read

@@ -26,13 +26,15 @@ def everything(_: str) -> bool:
 
 class Batch(NamedTuple):
     """What happened until it was quiet: `names` are absolute, None where there were too many or some were lost; `folders`
-    are those of them that came or went; `lost` says why all must be looked at; `asked` are cookies."""
+    are those of them that came or went; `lost` says why all must be looked at; `asked` are cookies; `pressed`: an urgent name
+    was among them, or may have been."""
 
     names: frozenset[str] | None
     folders: frozenset[str]
     lost: str
     asked: frozenset[str]
     began: float  # time.monotonic() of the first hint
+    pressed: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.names or self.names is None or self.asked)
@@ -120,7 +122,7 @@ class Hints:
             lost = bool(self._lost)
             found = Batch(
                 None if lost else frozenset(self._names), frozenset(self._folders), self._lost, frozenset(self._asked),
-                self._first or time.monotonic(),
+                self._first or time.monotonic(), lost or bool(self._pressed),
             )  # fmt: skip
             self._clear()
             if not self.failure:

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 from weakref import WeakSet
 
-from mlos_sync.edge.turns import PATIENCE as PATIENCE  # this module is where callers look for both
+from mlos_sync.edge.turns import PATIENCE as PATIENCE  # this module is where callers look for these
+from mlos_sync.edge.turns import BusyError as BusyError
 from mlos_sync.edge.turns import writer_lock as writer_lock
 from mlos_sync.errors import RefusedError, SurroundingsError
 

@@ -104,5 +104,9 @@ def _acquire(descriptor: int, deadline: float) -> None:
         pause = min(pause * 1.5, 0.02)
 
 
-def _busy() -> SurroundingsError:
-    return SurroundingsError("another mlos-sync is writing", "wait for it to end, then run the command again")
+class BusyError(SurroundingsError):
+    """Others hold the lock."""
+
+
+def _busy() -> BusyError:
+    return BusyError("another mlos-sync is writing", "wait for it to end, then run the command again")

@@ -8,7 +8,7 @@ import pytest
 from cli import assert_rebuild_is_equal, git, head, opened, save, sql, synced, with_two_files, write
 from transcribed import changed, log, made
 
-from mlos_sync.app import collecting, health, indexing, why
+from mlos_sync.app import collecting, health, planning, why
 
 BRANCH = "entire/checkpoints/v1"
 
@@ -92,7 +92,7 @@ def test_notes_are_read_once_and_follow_the_branch(repo):
     annotate(repo, note("src/app/new.py"), sha)
     synced(repo)
     with opened(repo) as index:
-        assert not collecting.collect(index, indexing.prepare(index))
+        assert not collecting.collect(index, planning.prepare(index))
     annotate(repo, note("src/app/new.py", session="s-2"), sha)
     synced(repo)
     assert [one[0] for one in explained(repo, "src/app/new.py")] == ["s-2"]

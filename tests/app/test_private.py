@@ -9,7 +9,7 @@ from cli import assert_rebuild_is_equal, clone, git, listed, opened, run, save, 
 from copies import copied
 from transcribed import edited, log, made, markdown, wrote
 
-from mlos_sync.app import collecting, health, indexing, why
+from mlos_sync.app import collecting, health, planning, why
 from mlos_sync.app.sharing import is_tellable, told_id, told_model, told_tool
 
 ONE = "0b6f3f0e-52f0-4a6b-9a39-5a7f0f3c1d11"
@@ -246,11 +246,11 @@ def test_a_private_transcript_that_was_only_touched_is_not_read_again(repo):
     synced(repo)
     (repo / PATH).write_bytes((repo / PATH).read_bytes())
     with opened(repo) as index:
-        found = collecting.collect(index, indexing.prepare(index))
+        found = collecting.collect(index, planning.prepare(index))
     assert found.read == [] and list(found.touched) == [PATH]
     synced(repo)
     with opened(repo) as index:
-        assert not collecting.collect(index, indexing.prepare(index))
+        assert not collecting.collect(index, planning.prepare(index))
 
 
 def test_a_folder_that_is_away_keeps_its_sessions(repo, tmp_path):

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from transcribed import changed, edited, log, looked, made, markdown, ran, wrote
 
-from mlos_sync.app import collecting, health, indexing, sessions
+from mlos_sync.app import collecting, health, planning, sessions
 from mlos_sync.core import transcripts
 
 HISTORY = ".specstory/history"
@@ -41,7 +41,7 @@ def two(*more):
 def to_read(repo):
     """The transcripts that a sync would read now."""
     with opened(repo) as index:
-        return [one.path for one in collecting.collect(index, indexing.prepare(index)).read]
+        return [one.path for one in collecting.collect(index, planning.prepare(index)).read]
 
 
 def health_of(repo):

@@ -17,11 +17,11 @@ from cli import need, opened, run, save, workspace, write
 from gitrepo import env_of, git
 from watched import Watcher, indexed, watching
 
-from mlos_sync.app import awaiting, compiling, covering, opening, setup, standing, status, sync, whole
+from mlos_sync.app import awaiting, compiling, covering, opening, setup, standing, status, sync
 from mlos_sync.app import watching as use_case
 from mlos_sync.cli import syncing
 from mlos_sync.core.changes import Changes
-from mlos_sync.edge import files, operations
+from mlos_sync.edge import operations
 from mlos_sync.edge.hints import Hints
 from mlos_sync.edge.workspace import find
 from mlos_sync.errors import RefusedError, SurroundingsError
@@ -164,28 +164,6 @@ def test_after_a_kill_the_next_start_needs_no_questions(repo):
     (repo / "notes" / "later.md").write_text("later\n")
     with watching(repo) as watcher:
         assert "notes/later.md" in watcher.until(names)["added"]
-
-
-def test_a_stop_does_not_wait_for_a_large_file(repo):
-    """A file of some gigabytes is being hashed: the signal ends that, and the process that does it, at once."""
-    with (repo / "large.bin").open("wb") as file:
-        file.truncate(3 << 30)
-    with watching(repo) as watcher:
-        watcher.eventually(lambda: b"hash_worker" in b"".join(words(children(watcher.process.pid))))
-        beside = children(watcher.process.pid)  # a git may end there at the same time by itself
-        worker = [one for one in beside if b"hash_worker" in b"".join(words([one]))]
-        assert worker and watcher.end() == 0
-        index = indexed(repo)
-        assert b"large.bin" not in index  # it was not waited for
-        assert not [one for one in worker if Path(f"/proc/{one}/stat").exists()]
-
-
-def children(process):
-    """The processes that another one has started and that still run."""
-    try:
-        return Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:
-        return []
 
 
 def test_a_hand_edit_of_a_view_is_flagged_and_left_alone(repo):
@@ -490,37 +468,6 @@ def test_what_it_prints_makes_it_print_no_more(repo, options):
         process.wait()
 
 
-def test_a_look_at_everything_ends_with_the_watcher(repo):
-    """Killed in the middle of it: the process that looks goes, too, and the next start is as any."""
-    (repo / "many").mkdir()
-    for number in range(whole.MANY + 1):
-        (repo / "many" / f"{number}.md").touch()
-    run(repo, "sync")
-    with (repo / "large.bin").open("wb") as file:
-        file.truncate(3 << 30)
-    with watching(repo) as watcher:
-        watcher.eventually(lambda: b"mlos_sync.app.whole" in b"".join(words(children(watcher.process.pid))))
-        (child,) = children(watcher.process.pid)
-        watcher.eventually(lambda: children(child))
-        family = [child, *children(child)]
-        watcher.send(signal.SIGKILL)
-        watcher.process.wait()
-        end = time.monotonic() + 60
-        while any(files.is_alive(int(one)) for one in family):
-            assert time.monotonic() < end
-            time.sleep(0.05)
-    (repo / "large.bin").unlink()
-    with watching(repo) as watcher:
-        watcher.settled()
-
-
-def words(processes):
-    """Their command lines."""
-    for one in processes:
-        with contextlib.suppress(OSError):
-            yield Path(f"/proc/{one}/cmdline").read_bytes()
-
-
 def test_a_mass_disappearance_holds_up_nothing_else(repo):
     """It is told on the terminal and in `status`; all else is recorded; when the files are back nothing is told any more."""
     (repo / "many").mkdir()
@@ -538,6 +485,21 @@ def test_a_mass_disappearance_holds_up_nothing_else(repo):
         assert "disappeared" in run(repo, "status").out and b"many/1.md" in indexed(repo)
         (repo.parent / "many").rename(repo / "many")
         watcher.eventually(lambda: "disappeared" not in run(repo, "status").out)
+
+
+def test_files_that_came_back_are_no_longer_told_to_whoever_asks(repo):
+    """However long it is until all is looked at by itself."""
+    (repo / "many").mkdir()
+    for number in range(120):
+        (repo / "many" / f"{number}.md").write_text(f"{number}\n")
+    config = repo / ".mlos" / "config.toml"
+    config.write_text(config.read_text() + "[watch]\nevery = 3600\n")
+    with watching(repo) as watcher:
+        watcher.started()
+        (repo / "many").rename(repo.parent / "many")
+        watcher.until(lambda look: look["skipped"])
+        (repo.parent / "many").rename(repo / "many")
+        assert "disappeared" not in run(repo, "status", "--wait").out
 
 
 def test_what_fails_again_is_told_once(repo, monkeypatch):

@@ -18,6 +18,7 @@ from watched import indexed, listen, spent, watching
 
 from mlos_sync.app import clocks, standing
 from mlos_sync.app import watching as watching_here
+from mlos_sync.app.pending import Pending
 from mlos_sync.edge import operations
 from mlos_sync.edge.hints import Hints
 from mlos_sync.edge.workspace import Pace, find
@@ -225,7 +226,7 @@ def test_failures_without_end_are_borne(repo):
     with standing.only_one(here) as lock:
         watcher = watching_here._Watcher(here, lock, None)
         for _ in range(1100):
-            watcher._again(watching_here._Pending(), SurroundingsError("full", "wait"))
+            watcher._failed(SurroundingsError("full", "wait"), Pending())
         assert watcher.next_try <= time.monotonic() + 60
         watcher.close()
 

@@ -9,7 +9,7 @@ import yaml
 from bombs import HOSTILE
 from borrowed import NAMES, cases
 
-from mlos_sync.app.indexing import describe
+from mlos_sync.app.planning import describe
 from mlos_sync.core import frontmatter, seal
 from mlos_sync.core.frontmatter import FrontmatterError, read, read_yaml, simple
 from mlos_sync.core.split import split

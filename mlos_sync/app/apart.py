@@ -1,0 +1,144 @@
+"""A look in a process of its own, beside the watcher: one that has much to read (a large tree, a large file) keeps nobody
+waiting, and what it needs (a map of all files, 200 MB for 100,000) is given back when it ends.
+
+Started as `python -I -m mlos_sync.app.apart ROOT`. It is told its reach in one line of JSON, and prints one JSON object: the
+report's fields, or `error` with message, hint and exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import asdict
+from typing import Any
+
+from mlos_sync.app.opening import Index, open_index
+from mlos_sync.app.sync import Report, TransientError, sync
+from mlos_sync.core.changes import EVERYWHERE, Changes, Reach
+from mlos_sync.errors import MlosError, SurroundingsError
+
+MANY = 3000  # files from which on a look at everything is worth a process
+_ENTRY = 80  # bytes of git's index that an entry takes at least
+_PIPE = 60_000  # bytes that a pipe takes though nobody reads yet: Linux's holds 65,536, macOS's grows to as many
+
+
+def is_large(index: Index) -> bool:
+    """Whether the tree has many files, by what git or the index knows of it."""
+    (most,) = index.db.execute("SELECT max(id) FROM artifacts").fetchone()
+    try:
+        size = os.stat(os.path.join(index.workspace.git_dir, "index")).st_size
+    except OSError:
+        size = 0
+    return (most or 0) > MANY or size > MANY * _ENTRY
+
+
+class Apart:
+    """The running process. It ends, and its transaction is rolled back, when this one does."""
+
+    def __init__(self, root: str, reach: Reach) -> None:
+        line = _line(reach)
+        if len(line) > _PIPE:
+            line = _line(EVERYWHERE)  # too many to be told: to look at more is no harm
+        self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `stop`
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-m", "mlos_sync.app.apart", root],
+                stdin=subprocess.PIPE, stdout=self._answer, process_group=0,
+            )  # fmt: skip
+        except BaseException:
+            self._answer.close()
+            raise
+        assert self._process.stdin is not None  # noqa: S101 - asked for
+        with contextlib.suppress(OSError):  # it has ended already, and `report` says so
+            self._process.stdin.write(line)
+            self._process.stdin.flush()  # and stays open as long as we live
+
+    def report(self) -> Report | None:
+        """What `sync` in the background would report, None while it is going on. Raises what `sync` would raise."""
+        if self._process.poll() is None:
+            return None
+        self._answer.seek(0)
+        said = self._answer.read()
+        self.stop()
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            raise SurroundingsError("the process that looked ended early", "it is tried again") from None
+        if "transient" in answer:
+            raise TransientError(*answer["transient"])
+        if "error" in answer:
+            raise _ToldError(*answer["error"])
+        changes: dict[str, Any] = {name: _tupled(value) for name, value in answer["changes"].items()}
+        return Report(Changes(**changes), answer["skipped"], answer["seconds"])
+
+    def stop(self) -> None:
+        """End it, wherever it is, and its own helpers with it."""
+        if self._process.returncode is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        assert self._process.stdin is not None  # noqa: S101 - asked for
+        with contextlib.suppress(OSError):  # what could not be written
+            self._process.stdin.close()
+        self._process.wait()
+        self._answer.close()
+
+
+def told(error: Exception) -> MlosError:
+    """An error of ours as it is; what is none and may pass, in words: a file that went meanwhile, a full disk, a database that
+    others hold."""
+    if isinstance(error, MlosError):
+        return error
+    if isinstance(error, OSError):
+        return SurroundingsError(f"{error.filename or 'the system'}: {error.strerror or error}", "it is tried again")
+    return SurroundingsError(f"the index: {error}", "it is tried again")
+
+
+class _ToldError(MlosError):
+    """An error of the other process."""
+
+    def __init__(self, message: str, hint: str, exit_code: int) -> None:
+        super().__init__(message, hint)
+        self.exit_code = exit_code
+
+
+def _line(reach: Reach) -> bytes:
+    paths = None if reach.paths is None else sorted(reach.paths)
+    return json.dumps({"paths": paths, "beside": reach.beside}).encode() + b"\n"
+
+
+def _tupled(value: object) -> object:
+    return tuple(_tupled(one) for one in value) if isinstance(value, list) else value
+
+
+def main() -> None:
+    """The other side."""
+    line = sys.stdin.buffer.readline()
+    if not line:  # who asked has gone already
+        return
+    asked = json.loads(line)
+    threading.Thread(target=_end_with_asker, daemon=True).start()
+    paths = None if asked["paths"] is None else frozenset(asked["paths"])
+    try:
+        report = sync(open_index(sys.argv[1]), Reach(paths, beside=asked["beside"]), in_background=True)
+        found: dict[str, object] = asdict(report)
+    except TransientError as error:
+        found = {"transient": [error.message, error.hint]}
+    except (MlosError, OSError, sqlite3.Error) as error:
+        problem = told(error)
+        found = {"error": [problem.message, problem.hint, problem.exit_code]}
+    sys.stdout.write(json.dumps(found))
+
+
+def _end_with_asker() -> None:
+    os.read(0, 1)  # not by `sys.stdin`, whose lock this thread would still hold when the program ends
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

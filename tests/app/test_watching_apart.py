@@ -1,0 +1,214 @@
+"""What takes long is looked at apart: by a process of its own, which holds up nothing and ends with the watcher."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import naive
+import pytest
+from cli import opened, run, save, workspace, write
+from gitrepo import git
+from watched import called, family, indexed, watching
+
+from mlos_sync.app import apart, collecting, planning
+from mlos_sync.app.sync import sync
+from mlos_sync.core.changes import Reach
+from mlos_sync.edge import files, hashing, transcribing
+
+APART = "mlos_sync.app.apart"
+SESSION = (
+    '{"type":"user","sessionId":"5e55","cwd":"/w","timestamp":"2026-01-02T03:04:05Z","uuid":"u1",'
+    '"message":{"role":"user","content":"hello"}}\n'
+)
+
+
+@pytest.fixture
+def repo(tmp_path):
+    """A committed workspace with a view."""
+    made = workspace(tmp_path)
+    write(made, "notes/a.md", "one\n")
+    run(made, "compile")
+    save(made, "first")
+    return made
+
+
+def large(repo, name="large.bin"):
+    """A file that takes seconds to hash, and no room."""
+    with (repo / name).open("wb") as file:
+        file.truncate(3 << 30)
+
+
+def many(repo):
+    """So many files that a look at everything is one of a large tree."""
+    (repo / "many").mkdir()
+    for number in range(apart.MANY + 1):
+        (repo / "many" / f"{number}.md").touch()
+    run(repo, "sync")
+
+
+@pytest.mark.parametrize("when", ["later", "at the start", "at the start of many"])
+def test_while_a_large_file_is_hashed_all_else_goes_on(repo, when):
+    """A view that is edited by hand is told, a note is recorded, before the large file is; then that, too."""
+    if when == "at the start of many":
+        many(repo)
+    if when != "later":
+        large(repo)
+    with watching(repo) as watcher:
+        if when == "later":
+            watcher.started()
+            large(repo)
+        watcher.eventually(lambda: called(watcher.process.pid, "hash_worker.py") and called(watcher.process.pid, APART))
+        (repo / "PROBLEM.md").write_text((repo / "PROBLEM.md").read_text() + "my own line\n")
+        write(repo, "notes/b.md", "two\n")
+        watcher.until(lambda look: "PROBLEM.md" in look.get("edited", []))
+        watcher.eventually(lambda: b"notes/b.md" in indexed(repo))
+        assert b"large.bin" not in indexed(repo)
+        watcher.until(lambda look: "large.bin" in look.get("added", []))
+        watcher.settled()
+        watcher.eventually(lambda: watcher.told()["behind"] is None)
+        assert [one["subject"] for one in run(repo, "status", "--json").json["observations"]] == ["PROBLEM.md"]
+
+
+def test_a_view_is_told_before_all_is_looked_at_again(repo):
+    """Also where so much came at once that one by one is too much, while another look goes on."""
+    many(repo)
+    large(repo)
+    with watching(repo) as watcher:
+        watcher.eventually(lambda: called(watcher.process.pid, APART))
+        for number in range(1200):
+            write(repo, f"notes/{number}.md", "three\n")
+        (repo / "PROBLEM.md").write_text((repo / "PROBLEM.md").read_text() + "my own line\n")
+        watcher.until(lambda look: "PROBLEM.md" in look.get("edited", []))
+        assert b"large.bin" not in indexed(repo)
+        watcher.settled()
+
+
+def test_a_question_includes_a_large_file(repo):
+    """Whoever waits is answered when it is hashed, however much is recorded meanwhile."""
+    with watching(repo) as watcher:
+        watcher.started()
+        large(repo)
+        watcher.eventually(lambda: called(watcher.process.pid, APART))
+        write(repo, "notes/b.md", "two\n")
+        run(repo, "status", "--wait")
+        assert {b"large.bin", b"notes/b.md"} <= indexed(repo).keys()
+
+
+def test_a_large_file_that_changes_meanwhile_is_looked_at_again(repo):
+    """And one that goes meanwhile is gone."""
+    with watching(repo) as watcher:
+        watcher.started()
+        large(repo)
+        large(repo, "other.bin")
+        watcher.eventually(lambda: called(watcher.process.pid, APART))
+        (repo / "large.bin").write_bytes(b"small\n")
+        (repo / "other.bin").unlink()
+        watcher.settled()
+        watcher.eventually(lambda: watcher.told()["behind"] is None)
+
+
+def test_what_is_begun_apart_is_not_recorded_amid_git(repo):
+    """A merge that begins while a large file is hashed: nothing is recorded until it is done."""
+    git(repo, "checkout", "-q", "-b", "side")
+    write(repo, "notes/a.md", "side\n")
+    git(repo, "commit", "-qam", "side")
+    git(repo, "checkout", "-q", "main")
+    write(repo, "notes/a.md", "main\n")
+    git(repo, "commit", "-qam", "main")
+    with watching(repo) as watcher:
+        watcher.started()
+        large(repo)
+        watcher.eventually(lambda: called(watcher.process.pid, APART))
+        git(repo, "merge", "side", check=False)
+        watcher.eventually(lambda: watcher.told()["waits_for"] and not called(watcher.process.pid, APART))
+        assert b"large.bin" not in indexed(repo)
+        git(repo, "merge", "--abort")
+        watcher.settled()
+
+
+def test_one_that_is_killed_is_begun_again(repo):
+    """By the system, for its memory, say: it is told, and tried again."""
+    with watching(repo) as watcher:
+        watcher.started()
+        large(repo)
+        watcher.eventually(lambda: called(watcher.process.pid, APART))
+        for one in called(watcher.process.pid, APART):
+            os.kill(int(one), signal.SIGKILL)
+        watcher.eventually(lambda: "ended early" in "".join(watcher.complaints))
+        watcher.settled()
+
+
+@pytest.mark.parametrize("size", ["large tree", "large file"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_it_ends_with_the_watcher(repo, size, number):
+    """At once, with the process that hashes for it; the next start is as any."""
+    if size == "large tree":
+        many(repo)
+    large(repo)
+    with watching(repo) as watcher:
+        watcher.eventually(lambda: called(watcher.process.pid, "hash_worker.py") and called(watcher.process.pid, APART))
+        mine = family(watcher.process.pid)
+        if number == signal.SIGTERM:
+            assert watcher.end() == 0
+        watcher.kill()
+        end = time.monotonic() + 60
+        while any(files.is_alive(int(one)) for one in mine):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert b"large.bin" not in indexed(repo)  # it was not waited for
+    (repo / "large.bin").unlink()
+    with watching(repo) as watcher:
+        watcher.settled()
+
+
+def test_what_two_syncs_read_at_once_is_read_once(repo, monkeypatch):
+    """The one that comes later plans again, while others wait for it; what it hashed and read before counts."""
+    write(repo, "talk.jsonl", SESSION)
+    write(repo, "notes/b.md", "two\n")
+    hashed, read = [], []
+    hash_files, read_files = hashing.hash_files, transcribing.read_files
+
+    def counted(root, paths, *more):
+        hashed.extend(paths)
+        return hash_files(root, paths, *more)
+
+    def followed(root, places, *more):
+        read.extend(path for path, *_ in places)
+        if places and len(read) == 1:  # somebody else is faster
+            time.sleep(0.1)
+            write(repo, "notes/b.md", "other\n")
+            with opened(repo) as index:
+                sync(index, Reach(frozenset({"notes/b.md"})))
+        return read_files(root, places, *more)
+
+    time.sleep(0.1)  # younger files are distrusted
+    monkeypatch.setattr(hashing, "hash_files", counted)
+    monkeypatch.setattr(transcribing, "read_files", followed)
+    with opened(repo) as index:
+        sync(index)
+    assert hashed.count("talk.jsonl") == 1 and read.count("talk.jsonl") == 1
+    assert indexed(repo) == naive.files(repo)
+    assert [one["session_id"] for one in run(repo, "transcripts", "--json").json["sessions"]] == ["5e55"]
+
+
+def test_how_much_is_read_is_known_before_it_is_read(repo, tmp_path):
+    """The largest files are named, as few as it takes; of private transcripts, that there are too many."""
+    for number, size in enumerate((10, 3000, 20, 2000)):
+        write(repo, f"f{number}", "x" * size)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "talk.jsonl").write_text(SESSION)
+    git(repo, "config", "mlos-sync.transcripts", str(tmp_path / "elsewhere"))
+    with opened(repo) as index:
+        with pytest.raises(planning.LongError) as told:
+            planning.prepare(index, at_most=2500)
+        assert told.value.paths == {"f1"}
+        with pytest.raises(planning.LongError) as told:
+            planning.prepare(index, at_most=0)
+        assert told.value.paths >= {"f0", "f1", "f2", "f3"}
+        plan = planning.prepare(index)
+        with pytest.raises(planning.LongError) as told:
+            collecting.collect(index, plan, at_most=10)
+        assert not told.value.paths
+        assert collecting.collect(index, plan).read
