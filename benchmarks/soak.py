@@ -184,10 +184,13 @@ def moves(repo: Path, dice: random.Random) -> None:
 
 def large(repo: Path, dice: random.Random) -> None:
     if dice.random() < 0.1:
-        with (repo / "d1" / f"large{dice.randrange(2)}.bin").open("wb") as file:
+        path = repo / "d1" / f"large{dice.randrange(2)}.bin"
+        beside = path.with_name(f".{path.name}.swp")  # to cut a file that `git add` has mapped kills git (SIGBUS)
+        with beside.open("wb") as file:
             file.truncate(dice.randrange(17, 64) << 20)  # beyond `watching.AT_ONCE`
             file.seek(dice.randrange(16 << 20))
             file.write(dice.randbytes(100))
+        beside.replace(path)
 
 
 def operate(repo: Path, dice: random.Random) -> None:
