@@ -255,6 +255,9 @@ class _Watcher:
         hand shall hear of it while he is at it."""
         try:
             index = self._opened(anew=pending.reason is not None)
+            if pending.views and self.long is not None and (seen := self._seen_edited(index)):
+                self.inbox.pending = pending
+                return Look(None, edited=seen)
             if pending.reason and pending.views:
                 pending.views = False
                 self.inbox.pending = pending
@@ -271,6 +274,14 @@ class _Watcher:
             return None
         except PASSING as error:
             return self._failed(error, pending)
+
+    def _seen_edited(self, index: Index) -> tuple[str, ...]:
+        """Views that are edited by hand and were not told: to be told before that is recorded, which may have to wait for all
+        that the other process writes."""
+        views = {view.path for view in self.workspace.config.views} - self.known
+        found = tuple(sorted(path for path in views if flagging.is_edited(index, path)))
+        self.known |= set(found)
+        return found
 
     def _look_apart(self, pending: Pending, now: float) -> None:
         """By another process, now or when that has done what it is at."""

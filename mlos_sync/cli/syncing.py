@@ -187,12 +187,17 @@ def _tell(look: Look, *, as_json: bool) -> None:
             lines = _lines(result)
             why = ([reason] if reason else []) + (["git moved the tree"] if look.git and look.report.changes else [])
             lines[-1] = f"{', '.join(why)}: {lines[-1]}" if why else lines[-1]
-            say([*(f"edited by hand: {path} (mlos-sync adopt, or compile --discard)" for path in look.edited), *lines],
-                result, as_json)  # fmt: skip
+            say([*_edited(look), *lines], result, as_json)
+    elif look.edited:
+        say(_edited(look), {"edited": look.edited}, as_json)
     if look.notice:
         say(look.notice, {"notice": look.notice}, as_json)
     if look.compiled:
         say([f"compiled {path}" for path in look.compiled], {"compiled": look.compiled}, as_json)
+
+
+def _edited(look: Look) -> list[str]:
+    return [f"edited by hand: {path} (mlos-sync adopt, or compile --discard)" for path in look.edited]
 
 
 def _result(report: Report) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
+import threading
 import time
 
 import naive
@@ -15,7 +18,8 @@ from watched import called, family, indexed, watching
 from mlos_sync.app import apart, collecting, planning
 from mlos_sync.app.sync import sync
 from mlos_sync.core.changes import Reach
-from mlos_sync.edge import files, hashing, transcribing
+from mlos_sync.edge import files, hashing, store, transcribing
+from mlos_sync.edge.workspace import find
 
 APART = "mlos_sync.app.apart"
 SESSION = (
@@ -35,9 +39,27 @@ def repo(tmp_path):
 
 
 def large(repo, name="large.bin"):
-    """A file that takes seconds to hash, and no room."""
+    """A file that takes half a second to hash, and no room."""
     with (repo / name).open("wb") as file:
-        file.truncate(3 << 30)
+        file.truncate(1 << 29)
+
+
+@contextlib.contextmanager
+def held_up(watcher):
+    """The process that hashes for the other one stands still, so that this takes as long as we want."""
+    worker = watcher.eventually(
+        lambda: [one for other in called(watcher.process.pid, APART) for one in called(other, "hash_worker.py")]
+    )
+    signalled(worker, signal.SIGSTOP)
+    yield
+    signalled(worker, signal.SIGCONT)
+
+
+def signalled(processes, number):
+    """Send each a signal, where it still runs."""
+    for one in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(one), number)
 
 
 def many(repo):
@@ -59,12 +81,12 @@ def test_while_a_large_file_is_hashed_all_else_goes_on(repo, when):
         if when == "later":
             watcher.started()
             large(repo)
-        watcher.eventually(lambda: called(watcher.process.pid, "hash_worker.py") and called(watcher.process.pid, APART))
-        (repo / "PROBLEM.md").write_text((repo / "PROBLEM.md").read_text() + "my own line\n")
-        write(repo, "notes/b.md", "two\n")
-        watcher.until(lambda look: "PROBLEM.md" in look.get("edited", []))
-        watcher.eventually(lambda: b"notes/b.md" in indexed(repo))
-        assert b"large.bin" not in indexed(repo)
+        with held_up(watcher):
+            (repo / "PROBLEM.md").write_text((repo / "PROBLEM.md").read_text() + "my own line\n")
+            write(repo, "notes/b.md", "two\n")
+            watcher.until(lambda look: "PROBLEM.md" in look.get("edited", []))
+            watcher.eventually(lambda: b"notes/b.md" in indexed(repo))
+            assert b"large.bin" not in indexed(repo) and watcher.told()["behind"]
         watcher.until(lambda look: "large.bin" in look.get("added", []))
         watcher.settled()
         watcher.eventually(lambda: watcher.told()["behind"] is None)
@@ -76,13 +98,33 @@ def test_a_view_is_told_before_all_is_looked_at_again(repo):
     many(repo)
     large(repo)
     with watching(repo) as watcher:
-        watcher.eventually(lambda: called(watcher.process.pid, APART))
-        for number in range(1200):
-            write(repo, f"notes/{number}.md", "three\n")
-        (repo / "PROBLEM.md").write_text((repo / "PROBLEM.md").read_text() + "my own line\n")
-        watcher.until(lambda look: "PROBLEM.md" in look.get("edited", []))
-        assert b"large.bin" not in indexed(repo)
+        with held_up(watcher):
+            for number in range(1200):
+                write(repo, f"notes/{number}.md", "three\n")
+            (repo / "PROBLEM.md").write_text((repo / "PROBLEM.md").read_text() + "my own line\n")
+            watcher.until(lambda look: "PROBLEM.md" in look.get("edited", []))
+            assert b"large.bin" not in indexed(repo)
         watcher.settled()
+
+
+def test_a_view_is_told_before_it_can_be_recorded(repo):
+    """While the other process writes all that it found nobody else can; the line on the terminal waits for none of it."""
+    with watching(repo) as watcher:
+        watcher.started()
+        large(repo)
+        with held_up(watcher), store.writer_lock(find(str(repo)).common):  # in the place of that process
+            (repo / "PROBLEM.md").write_text((repo / "PROBLEM.md").read_text() + "my own line\n")
+            watcher.until(lambda look: "PROBLEM.md" in look.get("edited", []))
+            assert not observed(repo)
+        watcher.eventually(lambda: observed(repo) == ["PROBLEM.md"])
+        watcher.settled()
+    assert sum("PROBLEM.md" in look.get("edited", []) for look in watcher.seen) == 1
+
+
+def observed(repo):
+    """Of views, as any program reads them."""
+    with contextlib.closing(sqlite3.connect(f"file:{find(str(repo)).database}?mode=ro", uri=True)) as db:
+        return [path for (path,) in db.execute("SELECT subject FROM observations WHERE kind = 'view'")]
 
 
 def test_a_question_includes_a_large_file(repo):
@@ -90,9 +132,13 @@ def test_a_question_includes_a_large_file(repo):
     with watching(repo) as watcher:
         watcher.started()
         large(repo)
-        watcher.eventually(lambda: called(watcher.process.pid, APART))
-        write(repo, "notes/b.md", "two\n")
-        run(repo, "status", "--wait")
+        with held_up(watcher):
+            write(repo, "notes/b.md", "two\n")
+            asked = threading.Thread(target=run, args=(repo, "status", "--wait"))
+            asked.start()
+            watcher.eventually(lambda: b"notes/b.md" in indexed(repo))
+            assert asked.is_alive()
+        asked.join()
         assert {b"large.bin", b"notes/b.md"} <= indexed(repo).keys()
 
 
@@ -102,9 +148,9 @@ def test_a_large_file_that_changes_meanwhile_is_looked_at_again(repo):
         watcher.started()
         large(repo)
         large(repo, "other.bin")
-        watcher.eventually(lambda: called(watcher.process.pid, APART))
-        (repo / "large.bin").write_bytes(b"small\n")
-        (repo / "other.bin").unlink()
+        with held_up(watcher):
+            (repo / "large.bin").write_bytes(b"small\n")
+            (repo / "other.bin").unlink()
         watcher.settled()
         watcher.eventually(lambda: watcher.told()["behind"] is None)
 
@@ -120,9 +166,10 @@ def test_what_is_begun_apart_is_not_recorded_amid_git(repo):
     with watching(repo) as watcher:
         watcher.started()
         large(repo)
-        watcher.eventually(lambda: called(watcher.process.pid, APART))
-        git(repo, "merge", "side", check=False)
-        watcher.eventually(lambda: watcher.told()["waits_for"] and not called(watcher.process.pid, APART))
+        with held_up(watcher):
+            git(repo, "merge", "side", check=False)
+            watcher.eventually(lambda: watcher.told()["waits_for"])
+        watcher.eventually(lambda: not called(watcher.process.pid, APART))
         assert b"large.bin" not in indexed(repo)
         git(repo, "merge", "--abort")
         watcher.settled()
@@ -133,9 +180,8 @@ def test_one_that_is_killed_is_begun_again(repo):
     with watching(repo) as watcher:
         watcher.started()
         large(repo)
-        watcher.eventually(lambda: called(watcher.process.pid, APART))
-        for one in called(watcher.process.pid, APART):
-            os.kill(int(one), signal.SIGKILL)
+        with held_up(watcher):
+            signalled(called(watcher.process.pid, APART), signal.SIGKILL)
         watcher.eventually(lambda: "ended early" in "".join(watcher.complaints))
         watcher.settled()
 
@@ -148,11 +194,11 @@ def test_it_ends_with_the_watcher(repo, size, number):
         many(repo)
     large(repo)
     with watching(repo) as watcher:
-        watcher.eventually(lambda: called(watcher.process.pid, "hash_worker.py") and called(watcher.process.pid, APART))
-        mine = family(watcher.process.pid)
-        if number == signal.SIGTERM:
-            assert watcher.end() == 0
-        watcher.kill()
+        with held_up(watcher):
+            mine = family(watcher.process.pid)
+            if number == signal.SIGTERM:
+                assert watcher.end() == 0
+            watcher.kill()
         end = time.monotonic() + 60
         while any(files.is_alive(int(one)) for one in mine):
             assert time.monotonic() < end
