@@ -11,7 +11,7 @@ import time
 
 import naive
 import pytest
-from cli import opened, run, save, workspace, write
+from cli import PROCESS, opened, run, save, workspace, write
 from gitrepo import git
 from watched import called, family, indexed, watching
 
@@ -134,7 +134,7 @@ def test_a_question_includes_a_large_file(repo):
         large(repo)
         with held_up(watcher):
             write(repo, "notes/b.md", "two\n")
-            asked = threading.Thread(target=run, args=(repo, "status", "--wait"))
+            asked = threading.Thread(target=run, args=(repo, "status", "--wait"), kwargs={"before": PROCESS})
             asked.start()
             watcher.eventually(lambda: b"notes/b.md" in indexed(repo))
             assert asked.is_alive()
