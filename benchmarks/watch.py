@@ -1,4 +1,4 @@
-"""What the watcher costs: python benchmarks/watch.py [--files 100000] [--edits 1000] [--idle 60] [--keep DIR]
+"""What the watcher costs: python benchmarks/watch.py [--files 100000] [--edits 1000] [--idle 60] [--views 20] [--keep DIR]
 
 On a committed workspace of small files, with a watcher as its users start it:
 
@@ -6,6 +6,8 @@ On a committed workspace of small files, with a watcher as its users start it:
   configured quiet time; median, 99 of 100, and most;
 - burst: 10,000 files written at once, and a checkout that swaps 10,000 files: until the index equals the new state, against a
   plain `sync` of the same change in a copy (in turns);
+- views: from a hand edit of a view, while a file of 1.5 GB is hashed (a workspace of its own), until the observation is in the
+  database; as often as `--views` says;
 - idle: processor time and resident memory over a while without a change (`--idle 3600` for an hour).
 """
 
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3, help="of bursts")
     parser.add_argument("--idle", type=float, default=60, help="seconds")
+    parser.add_argument("--views", type=int, default=20, help="edits of a view while a large file is hashed")
     parser.add_argument("--keep", help="use this folder and keep it")
     given = parser.parse_args()
     os.environ.update(GIT_AUTHOR_NAME="Ada", GIT_AUTHOR_EMAIL="a@example.org", GIT_COMMITTER_NAME="Ada")
@@ -52,6 +55,8 @@ def main() -> None:
         finally:
             ended(watcher)
         burst(repo, given.rounds)
+        with tempfile.TemporaryDirectory(prefix="mlos-sync-bench-") as beside:
+            views(Path(beside) / "repo", given.views)
 
 
 def prepared(repo: Path, files: int) -> Path:
@@ -112,6 +117,41 @@ def latency(repo: Path, edits: int) -> None:
     print(
         f"latency beyond the quiet time of {QUIET} s, {len(beyond)} edits: median {statistics.median(beyond):.0f} ms,"
         f" 99 of 100 within {ordered[int(len(ordered) * 0.99) - 1]:.0f} ms, most {ordered[-1]:.0f} ms"
+    )
+
+
+def views(repo: Path, edits: int) -> None:
+    repo.mkdir()
+    git(repo, "init", "-q")
+    subprocess.run([*TOOL, "init"], cwd=repo, check=True, capture_output=True)
+    subprocess.run([*TOOL, "compile"], cwd=repo, check=True, capture_output=True)
+    clean, large = (repo / "PROBLEM.md").read_text(), repo / "large.bin"
+    process, took, late = started(repo), [], 0
+    CLEANUP.callback(ended, process)
+    with contextlib.closing(opened(repo)) as db:
+
+        def row(sql: str) -> tuple[str] | None:
+            found: tuple[str] | None = db.execute(f"SELECT {sql}").fetchone()
+            return found
+
+        of_large = "content_hash FROM artifacts WHERE file_path = 'large.bin'"
+        for number in range(edits):
+            before = row(of_large)
+            with large.open("wb") as file:
+                file.truncate((1536 << 20) + number)
+            time.sleep(0.6)  # it is being hashed
+            (repo / "PROBLEM.md").write_text(clean + "by hand\n")
+            began = time.perf_counter()
+            while row("subject FROM observations WHERE kind = 'view'") is None:
+                time.sleep(0.002)
+            took.append(time.perf_counter() - began)
+            late += row(of_large) != before
+            (repo / "PROBLEM.md").write_text(clean)
+            subprocess.run([*TOOL, "status", "--wait"], cwd=repo, check=True, capture_output=True)
+    ended(process)
+    print(
+        f"a view edited while 1.5 GB are hashed, {edits} edits: flagged after {statistics.median(took):.2f} s (median),"
+        f" most {max(took):.2f} s; {late} of them when that was hashed"
     )
 
 
