@@ -16,12 +16,15 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import asdict
 from typing import Any
 
 from mlos_sync.app.opening import Index, open_index
+from mlos_sync.app.pending import Pending
 from mlos_sync.app.sync import Report, TransientError, sync
 from mlos_sync.core.changes import EVERYWHERE, Changes, Reach
+from mlos_sync.edge.workspace import Workspace
 from mlos_sync.errors import MlosError, SurroundingsError
 
 MANY = 3000  # files from which on a look at everything is worth a process
@@ -40,30 +43,94 @@ def is_large(index: Index) -> bool:
 
 
 class Apart:
-    """The running process. It ends, and its transaction is rolled back, when this one does."""
+    """What is looked at by another process: one look after the other, of all that came until then."""
 
-    def __init__(self, root: str, reach: Reach) -> None:
+    def __init__(self) -> None:
+        self.waiting = Pending()
+        self.under_way: Pending | None = None
+        self.began = 0.0  # time.monotonic() of the look that goes on
+        self._process: _Process | None = None
+        self._next_try = self._rested = 0.0
+        self._failures = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a look shall begin. A large file that is written all the time takes half of a processor at most, but nobody
+        who asks is made to wait for that."""
+        now = time.monotonic()
+        is_rested = now >= self._rested or bool(self.waiting.asked or self.waiting.reason)
+        return self.under_way is None and bool(self.waiting) and now >= self._next_try and is_rested
+
+    def begin(self, workspace: Workspace) -> None:
+        """Look at what waits. Raises OSError where no process can be had."""
+        self._process = _Process(workspace, self.waiting.reach)
+        self.under_way, self.waiting, self.began = self.waiting, Pending(), time.monotonic()
+
+    def report(self) -> Report | None:
+        """What the look found, None while it goes on, or none does. Raises what `sync` would raise; then what it looked at
+        waits again, as it does after `abandon`."""
+        if self._process is None or self.under_way is None or not self._process.has_ended():
+            return None
+        try:
+            report = self._process.report()
+        except TransientError:
+            self.abandon()
+            raise
+        except BaseException:
+            self.failed()
+            raise
+        self._process, self.under_way, self._failures = None, None, 0
+        now = time.monotonic()
+        self._rested = now + (now - self.began)
+        return report
+
+    def abandon(self) -> None:
+        """End the look that goes on."""
+        if self._process is not None:
+            self._process.stop()
+        if self.under_way is not None:
+            self.waiting.join(self.under_way)
+        self._process = self.under_way = None
+
+    def failed(self) -> None:
+        """It is tried again, later each time."""
+        self.abandon()
+        self._failures += 1
+        self._next_try = time.monotonic() + later(self._failures)
+
+
+def later(failures: int) -> float:
+    """Seconds until what failed so often is tried again."""
+    return float(min(60.0, 0.5 * 2 ** min(failures, 7)))
+
+
+class _Process:
+    """It. It ends, and its transaction is rolled back, when this one does."""
+
+    def __init__(self, workspace: Workspace, reach: Reach) -> None:
         line = _line(reach)
         if len(line) > _PIPE:
             line = _line(EVERYWHERE)  # too many to be told: to look at more is no harm
-        self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `stop`
+        self._answer = tempfile.TemporaryFile(dir=workspace.state)  # noqa: SIM115 - closed by `stop`
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-m", "mlos_sync.app.apart", root],
+                [sys.executable, "-I", "-m", "mlos_sync.app.apart", workspace.root],
                 stdin=subprocess.PIPE, stdout=self._answer, process_group=0,
             )  # fmt: skip
         except BaseException:
             self._answer.close()
             raise
         assert self._process.stdin is not None  # noqa: S101 - asked for
-        with contextlib.suppress(OSError):  # it has ended already, and `report` says so
+        with contextlib.suppress(OSError):  # it has ended already, and what it reports is told
             self._process.stdin.write(line)
             self._process.stdin.flush()  # and stays open as long as we live
 
-    def report(self) -> Report | None:
-        """What `sync` in the background would report, None while it is going on. Raises what `sync` would raise."""
-        if self._process.poll() is None:
-            return None
+    def has_ended(self) -> bool:
+        """Whether there is a report, or an error."""
+        return self._process.poll() is not None
+
+    def report(self) -> Report:
+        """What `sync` in the background reports. Raises what it raises."""
         self._answer.seek(0)
         said = self._answer.read()
         self.stop()
@@ -79,9 +146,10 @@ class Apart:
         return Report(Changes(**changes), answer["skipped"], answer["seconds"])
 
     def stop(self) -> None:
-        """End it, wherever it is, and its own helpers with it."""
-        if self._process.returncode is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+        """End it, wherever it is, and its own helpers with it: they outlive it where the system has killed it."""
+        if self._process.returncode != 0:
+            with contextlib.suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         assert self._process.stdin is not None  # noqa: S101 - asked for
         with contextlib.suppress(OSError):  # what could not be written
             self._process.stdin.close()
@@ -132,7 +200,11 @@ def main() -> None:
     except (MlosError, OSError, sqlite3.Error) as error:
         problem = told(error)
         found = {"error": [problem.message, problem.hint, problem.exit_code]}
-    sys.stdout.write(json.dumps(found))
+    try:
+        sys.stdout.write(json.dumps(found))
+        sys.stdout.flush()
+    except OSError:  # a full disk: what was recorded is found by the next look
+        os._exit(1)
 
 
 def _end_with_asker() -> None:

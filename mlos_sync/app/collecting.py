@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlos_sync.app.opening import Index, writing
-from mlos_sync.app.planning import LongError, Plan, object_format
+from mlos_sync.app.planning import LOCKED, Plan, object_format
 from mlos_sync.core import transcripts
 from mlos_sync.edge import git, store, transcribing
 from mlos_sync.edge.transcribing import Kept
@@ -40,6 +40,7 @@ class Collected:
     unlisted: dict[str, str] = field(default_factory=dict)
     touched: dict[str, str] = field(default_factory=dict)
     notes: Notes | None = None
+    left: bool = False  # whether some were left out, as they would have taken long to read
 
     def __bool__(self) -> bool:
         return bool(self.read or self.gone or self.moved or self.notes or self.touched)
@@ -49,19 +50,23 @@ def collect(
     index: Index, plan: Plan, *, beside: bool = True, before: Collected | None = None, at_most: int | None = None
 ) -> Collected:
     """Find and read the transcripts that a plan has changed, and, where it is looked `beside` the work tree, an ignored folder
-    or a ref of git's. What was read `before`, and is the same still, is not read again. Raises LongError where more than
-    `at_most` bytes of private transcripts would be read."""
+    or a ref of git's. Where that would be more than `at_most` bytes beyond what the plan read, those are left out. What was
+    collected `before`, for an earlier plan, is not read again: others wait now, and what changed since is found again."""
     db, root = index.db, index.workspace.root
     found = Collected()
     places = _of_plan(db, plan, found)
     private = dict(_private(index, found)) if beside else {}
     stats = _of_private(db, private, plan, found) if beside else {}
     places += [(path, private[path][0], _hash_of(db, path)) for path in stats]
-    found.read += _unchanged(before, plan, stats) if before is not None else []
-    taken = {one.path for one in found.read}
-    places = [place for place in places if place[0] not in taken]
-    if at_most is not None and sum(_size(stats[path]) for path, *_ in places if path in stats) > at_most:
-        raise LongError(frozenset())
+    wanted = {path for path, *_ in places}
+    found.read += [one for one in before.read if one.path in wanted] if before is not None else []
+    wanted -= {one.path for one in found.read}
+    unread = [name for path, name, _ in places if path in wanted and path not in plan.hashed]
+    limit = at_most if before is None or at_most is not None else LOCKED
+    if limit is not None and sum(map(_size, (os.path.join(root, name) for name in unread))) > limit:
+        found.left = at_most is not None
+        wanted &= plan.hashed.keys()
+    places = [place for place in places if place[0] in wanted]
     for path, read in transcribing.read_files(root, places, object_format(index)):
         if isinstance(read, str):
             found.unreadable[path] = f"transcript: {read}"
@@ -77,19 +82,11 @@ def collect(
     return found
 
 
-def _size(told: str) -> int:
-    """Bytes, of a stat as `_private` writes it."""
-    return int(told.partition(" ")[0])
-
-
-def _unchanged(before: Collected, plan: Plan, stats: dict[str, str]) -> list[Kept]:
-    """Of what was read before: files whose bytes the plan knows to be the same, private ones whose stat is."""
-    return [
-        one
-        for one in before.read
-        if (one.kept == "private" and stats.get(one.path) == one.stat)
-        or (one.kept == "file" and one.path in plan.hashed and plan.hashed[one.path].sha256 == one.read.sha256)
-    ]
+def _size(name: str) -> int:
+    try:
+        return os.lstat(name).st_size
+    except OSError:  # it went meanwhile
+        return 0
 
 
 def _noted(index: Index) -> Notes | None:

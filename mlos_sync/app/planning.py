@@ -25,19 +25,18 @@ from mlos_sync.core.frontmatter import FrontmatterError
 from mlos_sync.core.frontmatter import read as read_frontmatter
 from mlos_sync.core.split import split
 from mlos_sync.edge import files, git, hashing, store
+from mlos_sync.edge.hash_worker import LIMIT
 from mlos_sync.edge.workspace import Workspace
 from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 
 Progress = Callable[[int, int], None]
+AT_ONCE = (
+    16 << 20
+)  # bytes that may be read while somebody waits: 50 ms of hashing, a quarter of a second of transcripts
+LOCKED = 64 << 20  # bytes that are read while others wait for the lock
+EACH = 8192  # bytes that could be read while a file is opened and recorded
+BUSY = "busy: it changes while it is read"
 ALL = "."  # what stands for the whole tree among what was skipped
-
-
-class LongError(Exception):
-    """A look would read more than the caller has time for; `paths` are the largest of it, without which it would not."""
-
-    def __init__(self, paths: frozenset[str]) -> None:
-        super().__init__(f"{len(paths)} files are large")
-        self.paths = paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,7 @@ class Plan:
     origins: dict[str, str] = field(
         default_factory=dict
     )  # new path -> tracked path that is missing, of the same content
+    left: frozenset[str] = frozenset()  # what was left out, as it would have taken long to read
 
 
 def describe(path: str, head: bytes) -> Document | None:
@@ -117,10 +117,13 @@ def prepare(
     at_most: int | None = None,
     before: Plan | None = None,
 ) -> Plan:
-    """The plan of a sync. Reads and hashes files (by a worker that is `kept`, where there is one); writes nothing. What a plan
-    made `before` hashed, and what is unchanged since by its stat, is not read again. Raises RefusedError on a mass
-    disappearance (one who `withholds` gets the plan without those files, and is told in `skipped`), and LongError where more
-    than `at_most` bytes would be read."""
+    """The plan of a sync. Reads and hashes files (by a worker that is `kept`, where there is one); writes nothing. Where that
+    would be more than `at_most` bytes, the largest are left out. Raises RefusedError on a mass disappearance; one who
+    `withholds` gets the plan without those files, and is told in `skipped`.
+
+    A plan made `before` counts, as it was dear and others wait now: what it hashed, and what is unchanged since by its stat,
+    is not read again. More than `LOCKED` bytes that came or changed since are as good as busy.
+    """
     generation = store.get(index.db, "generation", "0")
     observed, comparison = survey(index, reach)
     result = Plan(generation, Changes())
@@ -129,18 +132,24 @@ def prepare(
     seen = observed.unknown | observed.odd | observed.remarks
     result.skipped |= {path: reason for path, reason in seen.items() if reason != files.SPARSE}
     root, algorithm = index.workspace.root, object_format(index)
+    known = _known_hashes(index.db, comparison)
     sizes = _unread(result, observed, comparison, before)
-    if at_most is not None and sum(sizes.values()) > at_most:
-        raise LongError(_largest(sizes, at_most))
-    total = len(sizes)
-    for number, (path, answer) in enumerate(hashing.hash_files(root, list(sizes), algorithm, kept), 1):
+    left = _left(index, comparison, sizes, known, at_most if before is None or at_most is not None else LOCKED)
+    comparison = replace(comparison, gone=[path for path in comparison.gone if path not in left])
+    if before is not None and at_most is None:
+        result.skipped |= dict.fromkeys(left & sizes.keys(), BUSY)
+    else:
+        result.left = left
+    wanted = [path for path in sizes if path not in left]
+    total = len(wanted)
+    for number, (path, answer) in enumerate(hashing.hash_files(root, wanted, algorithm, kept), 1):
         if isinstance(answer, str):
             result.skipped[path] = answer
         else:
             _take(result, path, answer)
         if progress and number % 500 == 0:
             progress(number, total)
-    result.changes = plan(comparison, result.hashed, _known_hashes(index.db, comparison))
+    result.changes = plan(comparison, result.hashed, known)
     if result.changes.added:
         found = _origins(result, observed.absent | git.staged_away(root))
         old = git.blobs_at(root, "HEAD", found) if found else {}  # a file that was there before came from nowhere
@@ -151,15 +160,15 @@ def prepare(
 
 
 def _unread(result: Plan, observed: files.Observed, comparison: Comparison, before: Plan | None) -> dict[str, int]:
-    """Path -> size in bytes of what must be hashed. What an earlier plan hashed and is the same by its stat goes into the plan
-    as it is (a stat that the racy rule distrusts equals none that is seen)."""
+    """Path -> what it costs, in bytes to read, of what must be hashed. What an earlier plan hashed, and is the same by its
+    stat, goes into the plan as it is (a stat that the racy rule distrusts equals none that is seen)."""
     sizes = {}
     for path in comparison.suspect:
         folder, _, name = path.rpartition("/")
         seen = observed.files[folder][name]
         known = before.hashed.get(path) if before is not None else None
         if before is None or known is None or known.stat != seen:
-            sizes[path] = seen[0]
+            sizes[path] = EACH + (seen[0] if seen[0] <= LIMIT else 0)
             continue
         result.hashed[path] = known
         if path in before.documents:
@@ -169,15 +178,24 @@ def _unread(result: Plan, observed: files.Observed, comparison: Comparison, befo
     return sizes
 
 
-def _largest(sizes: Mapping[str, int], at_most: int) -> frozenset[str]:
-    """The files without which the others have at most so many bytes together, the largest first."""
-    left, found = sum(sizes.values()), set()
-    for path in sorted(sizes, key=lambda path: sizes[path], reverse=True):
+def _left(
+    index: Index, comparison: Comparison, sizes: Mapping[str, int], known: Mapping[str, str], at_most: int | None
+) -> frozenset[str]:
+    """What is left out, so that what is read is `at_most` bytes: the largest files, but no views, of whose edits somebody
+    shall hear at once. With a large file that is new, all that is new and all that is gone: it may be a move."""
+    left = sum(sizes.values())
+    if at_most is None or left <= at_most:
+        return frozenset()
+    views = {view.path for view in index.workspace.config.views}
+    found = set()
+    for path in sorted(sizes.keys() - views, key=lambda path: sizes[path], reverse=True):
         if left <= at_most:
             break
         found.add(path)
         left -= sizes[path]
-    return frozenset(found)
+    if comparison.gone and any(path not in known for path in found):
+        found |= {path for path in sizes if path not in known} | set(comparison.gone)
+    return frozenset(found - views)
 
 
 def _hold_back(index: Index, result: Plan, observed: files.Observed, *, withholds: bool, is_partial: bool) -> None:

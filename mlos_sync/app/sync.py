@@ -25,7 +25,8 @@ from mlos_sync.errors import SurroundingsError
 
 
 class TransientError(SurroundingsError):
-    """Git, or a hook that it runs, has the work tree in its hands: in the background nothing is recorded from that."""
+    """Git, or a hook that it runs, has the work tree in its hands: in the background nothing is recorded from that. Or the
+    index is another one by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Report:
     changes: Changes
     skipped: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    left: Reach | None = None  # what was not looked at, as it would have taken long
 
 
 def sync(
@@ -50,8 +52,8 @@ def sync(
     """Bring the index to the state of the work tree and the repository, as far as the reach goes. In the background git's
     index is left alone also where a hook that was killed did not finish its work on it: the lock may be what the user's
     next command needs; and a mass disappearance, about which nobody is there to be asked, keeps only itself from being
-    recorded. `kept` is a hashing process that outlives this sync. Raises LongError, and does nothing, where it would have to
-    read more than `at_most` bytes."""
+    recorded. `kept` is a hashing process that outlives this sync. Where more than `at_most` bytes would be read, the largest
+    files are `left`."""
     with without_cycle_search():
         if not in_background:
             _finish_commits(index)
@@ -115,8 +117,10 @@ def _sync(
     plan = prepare(index, reach)
     collected = collect(index, plan)
     if is_settled(index, plan, collected, beside=reach.beside):
-        return Report(plan.changes, problems(index), time.monotonic() - began)
+        return _report(index, plan, collected, began)
     with alone(index):
+        if store.is_replaced(index.db):
+            raise TransientError("the index was rebuilt meanwhile", "run the command again")
         if store.get(index.db, "generation", "0") != plan.generation:
             # Somebody else synced while we hashed: what was planned may be older than what stands. Plan again, and read
             # only what changed since: others wait.
@@ -133,7 +137,12 @@ def _sync(
                 _share(index)
             if passing.journal_links(index):
                 freshness.refresh(index, edges=True)
-    return Report(plan.changes, problems(index), time.monotonic() - began)
+    return _report(index, plan, collected, began)
+
+
+def _report(index: Index, plan: Plan, collected: Collected, began: float) -> Report:
+    left = Reach(plan.left, beside=collected.left) if plan.left or collected.left else None
+    return Report(plan.changes, problems(index), time.monotonic() - began, left)
 
 
 def _share(index: Index) -> None:

@@ -16,15 +16,16 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mlos_sync.app import flagging, notifying, presence, standing
-from mlos_sync.app.apart import Apart, is_large, told
+from mlos_sync.app.apart import Apart, is_large, later, told
 from mlos_sync.app.clocks import Clocks
 from mlos_sync.app.hearing import Hearing
+from mlos_sync.app.inbox import Inbox
 from mlos_sync.app.opening import Index, open_index
-from mlos_sync.app.pending import Inbox, Pending
-from mlos_sync.app.planning import ALL, LongError
+from mlos_sync.app.pending import Pending
+from mlos_sync.app.planning import ALL, AT_ONCE
 from mlos_sync.app.standing import Lock, Standing
 from mlos_sync.app.sync import Report, TransientError, sync
 from mlos_sync.core.times import iso
@@ -45,7 +46,6 @@ LONG = 5.0  # seconds that git works until those who watch hear of it
 SOON = 0.1  # seconds until it is asked again whether git is done
 CALM = 1.0  # seconds without a batch before views are compiled
 REST = 2000  # a look at everything waits for so many times what the last one took: 0.05 % of a processor
-AT_ONCE = 16 << 20  # bytes that the loop reads itself: 50 ms of hashing, a quarter of a second of transcripts
 BACK = 5.0  # seconds after a look, while files are missed, until all is looked at: they may be coming back
 RETURNED = "files that had gone may be back"
 PASSING = (MlosError, OSError, sqlite3.Error)  # a look that ends so is tried again
@@ -69,16 +69,6 @@ class Look:
     edited: tuple[str, ...] = ()
     compiled: tuple[str, ...] = ()
     notice: str | None = None
-
-
-@dataclass(slots=True)
-class _Long:
-    """A look that goes on apart, what it looks at, and what waits until it is done."""
-
-    apart: Apart
-    pending: Pending
-    began: float
-    held: Pending = field(default_factory=Pending)
 
 
 def looks(
@@ -112,7 +102,7 @@ class _Watcher:
         self.to_compile = False
         self.misses = False  # files have gone that nobody believes to be
         self.kept = Kept()
-        self.long: _Long | None = None
+        self.apart = Apart()
         self.next_all = self.next_poll = self.next_try = self.next_compile = 0.0
         self.next_notice = 0.0
         self.took = 0.0  # seconds, by the last look at everything
@@ -126,7 +116,7 @@ class _Watcher:
 
     def close(self) -> None:
         """End the threads and processes that work for this one."""
-        self._abandon()
+        self.apart.abandon()
         self.hearing.stop()
         self._close_index()
         self.kept.stop()
@@ -157,13 +147,13 @@ class _Watcher:
         """Hints, or nothing until something else is due."""
         self.clocks.begin()
         if self.hearing.hints is None:
-            time.sleep(SOON if self.standing.state == "away" or self.long else NAP)
+            time.sleep(SOON if self.standing.state == "away" or self.apart.under_way or self.apart.is_due else NAP)
             return None
         pending = self.inbox.pending
-        due = [self.hearing.next_beat, time.monotonic() + (SOON if self.long else NAP)]
+        due = [self.hearing.next_beat, time.monotonic() + (SOON if self.apart.under_way else NAP)]
         due += [self.next_all] if self._may_look_at_all() else []
         due += [self.next_poll] if self.hearing.coverage.polled else []
-        due += [self.next_try] if pending else []
+        due += [self.next_try] if pending or self.apart.is_due else []
         due += [max(self.next_compile, self.next_try)] if self._may_compile() else []
         left = max(0.0, min(due) - time.monotonic())
         return self.hearing.hints.batch(quiet=self.pace.quiet, most=self.pace.most, longest=left)
@@ -191,7 +181,8 @@ class _Watcher:
 
     def _may_look_at_all(self) -> bool:
         """Whether that is not to be done anyhow."""
-        return not self.inbox.pending.reason and self.long is None
+        under_way = self.apart.under_way
+        return not (self.inbox.pending.reason or self.apart.waiting.reason or (under_way and under_way.reason))
 
     def _poll(self) -> None:
         self.next_poll = time.monotonic() + self.pace.poll
@@ -203,14 +194,14 @@ class _Watcher:
         if found == presence.AWAY:
             if self.standing.state == "away":
                 return None
-            self._abandon()
+            self.apart.abandon()
             self.hearing.stop()
             self._close_index()
             self.standing.state, notice = "away", presence.told(self.workspace)
             self.standing.failed(notice)
             return notice
         if found == presence.ELSEWHERE:
-            self._abandon()
+            self.apart.abandon()
             self.hearing.stop()  # its watches are on another folder
             self.inbox.rescan(self.workspace, "the root is another folder")
         if self.standing.state == "away":
@@ -225,10 +216,11 @@ class _Watcher:
         now = time.monotonic()
         if self.standing.state == "away":
             return None
-        if self.long is not None and (look := self._ended(self.long)) is not None:
+        look = self._ended()
+        if look is not None:
             return look
-        compiles = self._may_compile() and now >= self.next_compile
-        if now < self.next_try or not (self.inbox.pending or compiles):
+        is_due = now >= self.next_try and (self.inbox.pending or (self._may_compile() and now >= self.next_compile))
+        if not is_due and not (self.apart.is_due and now >= self.next_try):
             return None
         waits_for = operations.going_on(self.workspace.root, self.workspace.git_dir)
         if waits_for:
@@ -236,13 +228,19 @@ class _Watcher:
         self.standing.state = "live" if self.hearing.hints is not None else "polling"
         self.standing.waits_for = None
         self._tell()
-        return self._compile(now) if compiles else self._look(self.inbox.take(), now)
+        if self.inbox.pending:
+            return self._look(self.inbox.take(), now)
+        if self.apart.is_due:
+            return self._begin()
+        return self._compile(now)
 
     def _waits(self, waits_for: str, now: float) -> Look | None:
         """Ask again soon; whoever watches hears of what does not end by itself."""
         if waits_for != self.standing.waits_for:
             self.next_notice = now + LONG
-        self.inbox.pending.git |= waits_for not in operations.SHORT
+        if waits_for not in operations.SHORT:  # what is looked at meanwhile may be what is there for a moment
+            self.inbox.pending.git = True
+            self.apart.abandon()
         self.standing.state, self.standing.waits_for = "waiting", waits_for
         self.next_try = now + SOON
         if now < self.next_notice:
@@ -251,29 +249,55 @@ class _Watcher:
         return Look(None, notice=f"{waits_for} is going on: nothing is recorded until it is done")
 
     def _look(self, pending: Pending, now: float) -> Look | None:
-        """Look at what is pending; at all of it apart, where it is much, and then at the views first: whoever edits one by
-        hand shall hear of it while he is at it."""
+        """Look at what is pending; at what is large apart, and then at the views first: whoever edits one by hand shall hear of
+        it while he is at it."""
         try:
             index = self._opened(anew=pending.reason is not None)
-            if pending.views and self.long is not None and (seen := self._seen_edited(index)):
-                self.inbox.pending = pending
+            if pending.views and self.apart.under_way and (seen := self._seen_edited(index)):
+                self.inbox.pending.join(pending)
                 return Look(None, edited=seen)
-            if pending.reason and pending.views:
-                pending.views = False
-                self.inbox.pending = pending
-                views = Pending({view.path for view in self.workspace.config.views})
-                return self._judged(sync(index, views.reach, in_background=True, kept=self.kept), views, now)
             if pending.reason and is_large(index):
-                self._look_apart(pending, now)
-                return None
-            report = sync(index, pending.reach, in_background=True, kept=self.kept, at_most=AT_ONCE)
-            return self._judged(report, pending, now)
-        except LongError as error:
-            self._look_apart(pending.without(error.paths), now)
-            self.inbox.pending = pending
-            return None
+                views = Pending({view.path for view in self.workspace.config.views if pending.views})
+                pending.views = False
+                self.apart.waiting.join(pending)
+                look = self._small_look(index, views, now) if views else None
+                return look if look and look.report and (look.edited or look.report.changes) else None
+            return self._small_look(index, pending, now)
         except PASSING as error:
             return self._failed(error, pending)
+
+    def _small_look(self, index: Index, pending: Pending, now: float) -> Look:
+        report = sync(index, pending.reach, in_background=True, kept=self.kept, at_most=AT_ONCE)
+        if report.left is not None:
+            paths, beside = set(report.left.paths or ()), report.left.beside
+            self.apart.waiting.join(Pending(paths, beside=beside, git=pending.git, began=pending.began))
+        behind = self.apart.waiting or self.apart.under_way
+        if behind:  # some of what was written before they asked may be there
+            behind.asked |= pending.asked
+            pending.asked = set()
+        return self._judged(report, pending, now)
+
+    def _begin(self) -> Look | None:
+        """Have another process look at what waits for one."""
+        try:
+            self.apart.begin(self.workspace)
+            return None
+        except OSError as error:
+            self.apart.failed()
+            return self._complaint(error)
+
+    def _ended(self) -> Look | None:
+        """What was looked at apart, when that is done."""
+        pending, began = self.apart.under_way, self.apart.began
+        try:
+            report = self.apart.report()
+            if report is None or pending is None:
+                return None
+            return self._judged(report, pending, began if pending.reason else time.monotonic())
+        except TransientError:
+            return None
+        except PASSING as error:
+            return self._complaint(error)
 
     def _seen_edited(self, index: Index) -> tuple[str, ...]:
         """Views that are edited by hand and were not told: to be told before that is recorded, which may have to wait for all
@@ -282,35 +306,6 @@ class _Watcher:
         found = tuple(sorted(path for path in views if flagging.is_edited(index, path)))
         self.known |= set(found)
         return found
-
-    def _look_apart(self, pending: Pending, now: float) -> None:
-        """By another process, now or when that has done what it is at."""
-        if self.long is None:
-            self.long = _Long(Apart(self.workspace.root, pending.reach), pending, now)
-        else:
-            self.long.held.join(pending)
-
-    def _ended(self, long: _Long) -> Look | None:
-        """What was looked at apart, when that is done."""
-        try:
-            report = long.apart.report()
-            if report is None:
-                return None
-            self._abandon(is_done=True)
-            return self._judged(report, long.pending, long.began)
-        except PASSING as error:
-            self._abandon(is_done=True)
-            return self._failed(error, long.pending)
-
-    def _abandon(self, *, is_done: bool = False) -> None:
-        """End the look that goes on apart; what it looked at is pending again, unless it is done."""
-        long, self.long = self.long, None
-        if long is None:
-            return
-        self.inbox.pending.join(long.held)
-        if not is_done:
-            long.apart.stop()
-            self.inbox.pending.join(long.pending)
 
     def _judged(self, report: Report, pending: Pending, began: float) -> Look:
         """What a look found, for those who watch."""
@@ -325,23 +320,27 @@ class _Watcher:
         self.inbox.pending.join(pending)
         if isinstance(error, TransientError):  # git began while we looked: nothing was recorded
             return None
-        now = time.monotonic()
-        if isinstance(error, BusyError) and self.long is not None:  # it is ours that writes
-            self.next_try = now + SOON
+        if isinstance(error, BusyError) and self.apart.under_way:  # it is ours that writes
+            self.next_try = time.monotonic() + SOON
             return None
-        problem = told(error)
         self._close_index()
         self.failures += 1
+        self.next_try = time.monotonic() + later(self.failures)
+        return self._complaint(error)
+
+    def _complaint(self, error: Exception) -> Look | None:
+        """That something failed, told once; in the standing each time."""
+        problem = told(error)
         self.standing.state = "failing"
         self.standing.failed(f"{problem.message} ({problem.hint})")
-        self.next_try = now + min(60.0, 0.5 * 2 ** min(self.failures, 7))
         is_known, self.problem = self.problem == problem.message, problem.message
         return None if is_known else Look(None, problem)
 
     def _done(self, pending: Pending, began: float, *, misses: bool) -> None:
         now = time.monotonic()
-        if self.long is None:  # else what failed may be what is tried again beside this
-            self.failures, self.problem = 0, None
+        self.failures = 0
+        if not self.apart.waiting and not self.apart.under_way:  # else what failed may be what is tried again there
+            self.problem = None
         if self.compiles and self.workspace.config.views:
             self.to_compile, self.next_compile = True, max(self.next_compile, now + CALM)
         if pending.reason:
@@ -357,26 +356,22 @@ class _Watcher:
         self._answer(pending.asked)
 
     def _answer(self, asked: set[str]) -> None:
-        """Tell those who wait that all is in the index that was written before they asked; later, where some of it is still
-        looked at, or waits for that."""
-        if self.long is not None:
-            (self.long.held or self.long.pending).asked.update(asked)
-            return
+        """Tell those who wait that all is in the index that was written before they asked."""
         for name in asked:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self.workspace.state, standing.COOKIES, name))
 
     def _tell(self) -> None:
         """Say in the lock how this one stands."""
-        waiting = [self.inbox.pending, *([self.long.pending, self.long.held] if self.long else [])]
-        began = min((one.began for one in waiting if one.began is not None), default=None)
+        waiting = (self.inbox.pending, self.apart.waiting, self.apart.under_way)
+        began = min((one.began for one in waiting if one and one.began is not None), default=None)
         self.standing.behind = None if began is None else iso(int(began * 1000))
         self.lock.tell(self.standing)
 
     # --- views
 
     def _may_compile(self) -> bool:
-        return self.to_compile and not self.inbox.pending and self.long is None
+        return self.to_compile and not (self.inbox.pending or self.apart.waiting or self.apart.under_way)
 
     def _compile(self, now: float) -> Look | None:
         """Write the views that are out of date, now that the tree is quiet. What a compile says is wrong is told once."""
@@ -409,7 +404,10 @@ class _Watcher:
         before, self.workspace = self.workspace, self.index.workspace
         if before.config != self.workspace.config:  # before the look: what counts by it is heard of from here on
             self.hearing.cover(self.workspace)
-        self.identity = presence.identity(self.workspace.database)
+        now = presence.identity(self.workspace.database)
+        if self.identity not in (None, now):  # what was recorded while it was being made may lack there
+            self.inbox.pending.all("the index was rebuilt")
+        self.identity = now
         return self.index
 
     def _close_index(self) -> None:

@@ -55,6 +55,7 @@ def connect(path: str, workspace: str, patience: float = PATIENCE) -> Connection
         connection.execute("SELECT 1 FROM meta, outbox, events LIMIT 1").fetchone()
         if get(connection, "workspace") != workspace:
             raise UnusableIndexError("the index is another workspace's", rebuilding)
+        connection.file = path, os.stat(path)
         return connection
     except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
@@ -62,6 +63,17 @@ def connect(path: str, workspace: str, patience: float = PATIENCE) -> Connection
     except UnusableIndexError:
         connection.close()
         raise
+
+
+def is_replaced(connection: Connection) -> bool:
+    """Whether another database has the name by now under which this one was opened: a rebuild swaps them."""
+    if not isinstance(connection, _Kept) or connection.file is None:
+        return False
+    name, opened = connection.file
+    try:
+        return not os.path.samestat(os.stat(name), opened)
+    except OSError:
+        return True
 
 
 def _cannot_open(error: Exception) -> SurroundingsError:
@@ -139,7 +151,9 @@ def _quoted(path: str) -> str:
 
 
 class _Kept(sqlite3.Connection):
-    """A connection that can be referred to weakly."""
+    """A connection that can be referred to weakly; `file` is the name and the stat of what it was opened as."""
+
+    file: tuple[str, os.stat_result] | None = None
 
 
 _OPEN: WeakSet[_Kept] = WeakSet()
@@ -154,7 +168,7 @@ def _close_all() -> None:
             connection.close()
 
 
-def _open(uri: str, patience: float = PATIENCE) -> Connection:
+def _open(uri: str, patience: float = PATIENCE) -> _Kept:
     # No trusted_schema=OFF: SQLite 3.40 then calls json_valid() in our own CHECKs unsafe. The file is ours alone (0600).
     connection = sqlite3.connect(
         uri,

@@ -1,0 +1,120 @@
+"""What hints mean: which paths to look at, what lies beside the tree, or everything."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from mlos_sync.app import covering
+from mlos_sync.app.hearing import RULED, Hearing
+from mlos_sync.app.pending import Pending
+from mlos_sync.app.standing import Standing
+from mlos_sync.core.changes import FEW
+from mlos_sync.core.paths import JOURNAL, from_text
+from mlos_sync.edge import operations
+from mlos_sync.edge.hints import Batch
+from mlos_sync.edge.workspace import MARKER, Workspace
+from mlos_sync.errors import MlosError
+
+RULES = (".gitignore", ".mlosignore", ".gitattributes")
+_MOVES = frozenset(("HEAD", "ORIG_HEAD", *operations.MARKS))
+
+
+class Inbox:
+    """Where hints become what is `pending`."""
+
+    def __init__(self, hearing: Hearing, standing: Standing) -> None:
+        self.pending = Pending()
+        self._hearing, self._standing = hearing, standing
+        self._covers = False  # whether what is to be watched is another than before
+
+    def take(self) -> Pending:
+        """All that is pending; from here on it is the caller's."""
+        found, self.pending = self.pending, Pending()
+        return found
+
+    def rescan(self, workspace: Workspace, reason: str) -> None:
+        """Hints were lost: watches may be missing, too."""
+        self._rescan(reason)
+        self._cover(workspace)
+
+    def poll(self) -> None:
+        """Look at what cannot be watched."""
+        coverage = self._hearing.coverage
+        self.pending.beside |= bool(coverage.unheard)
+        if "" in coverage.polled or len(coverage.polled) > FEW:
+            self.pending.all("what cannot be watched")
+        elif coverage.polled:
+            self._add(set(coverage.polled))
+
+    def note(self, workspace: Workspace, batch: Batch) -> None:
+        """Sort hints: paths of the tree, and what git did."""
+        pending = self.pending
+        pending.asked |= batch.asked
+        pending.views |= batch.pressed
+        if batch.asked and self._hearing.is_ruled_anew():  # what made no event is asked for all the same
+            self._rescan(RULED)
+        if batch.names is None:
+            self._rescan(batch.lost)
+        else:
+            # A `.git` that comes or goes, also where it is a file, makes its folder a repository of its own, or none.
+            folders = batch.folders | {name for name in batch.names if os.path.basename(name) == ".git"}
+            if folders and not self._hearing.extend(workspace, folders):
+                self._rescan("new folders could not be looked at")
+            self._sort(workspace, batch.names)
+        self._cover(workspace)
+        if pending:
+            pending.date(time.time() - (time.monotonic() - batch.began))
+
+    def _sort(self, workspace: Workspace, names: frozenset[str]) -> None:
+        pending, coverage = self.pending, self._hearing.coverage
+        inside = set()
+        for name in names:
+            pending.beside |= coverage.is_private(name)
+            base = os.path.basename(name)
+            if covering.is_inside(workspace, name):
+                inside.add(covering.owner(from_text(name[len(workspace.root) + 1 :])))
+            elif base == "index" and os.path.dirname(name) == workspace.git_dir:
+                inside |= self._retracked(workspace)
+            elif name.startswith((workspace.git_dir, workspace.common_dir)):
+                pending.beside = True
+                # These git writes when it moves this tree; a commit, or `git add`, writes others.
+                pending.git |= (base in _MOVES and os.path.dirname(name) == workspace.git_dir) or base == "stash"
+                if base in ("config", "config.worktree", "exclude"):
+                    pending.all("git's configuration changed")
+                    self._covers = True
+        self._add(inside)
+
+    def _retracked(self, workspace: Workspace) -> frozenset[str]:
+        """What git tracks may count or count no more without being written (`git add -f`, `git rm --cached`)."""
+        before = self._hearing.coverage.forced
+        try:
+            now = covering.forced(workspace)
+        except (MlosError, OSError) as error:  # an index that is damaged just now, a root that has gone
+            self._standing.failed(str(error))
+            now = frozenset()
+        self._covers |= before != now
+        if before - now:  # a look at some paths takes for granted that what is known counts
+            self.pending.all("what counts was changed")
+        return now - before
+
+    def _add(self, paths: set[str]) -> None:
+        pending = self.pending
+        if "" in paths:
+            self._rescan("the root changed")
+        elif any(path == MARKER or path.rpartition("/")[2] in RULES for path in paths):
+            pending.all("what counts was changed")
+            self._covers = True
+        elif not pending.reason:
+            pending.beside |= any(path.startswith(JOURNAL) or f"{path}/" == JOURNAL for path in paths)
+            pending.add({path for path in paths if not path.startswith(JOURNAL)})
+
+    def _rescan(self, reason: str) -> None:
+        self.pending.all(reason)
+        self._standing.rescans[reason] = self._standing.rescans.get(reason, 0) + 1
+        self._covers = True
+
+    def _cover(self, workspace: Workspace) -> None:
+        if self._covers:
+            self._covers = False
+            self._hearing.cover(workspace)
