@@ -79,9 +79,10 @@ class Apart:
         except BaseException:
             self.failed()
             raise
+        if not self.under_way.reason:
+            now = time.monotonic()
+            self._rested = now + (now - self.began)
         self._process, self.under_way, self._failures = None, None, 0
-        now = time.monotonic()
-        self._rested = now + (now - self.began)
         return report
 
     def abandon(self) -> None:

@@ -53,8 +53,13 @@ class Hearing:
         if self._owes:
             self.cover(workspace)
             return None if self._owes else OWED
+        return MOUNTED if self._is_mounted_anew(workspace) else RULED if self.is_ruled_anew() else None
+
+    def _is_mounted_anew(self, workspace: Workspace) -> bool:
+        """Whether the table of mounts has changed where it matters here."""
         before, self._mounts = self._mounts, mounts.table()
-        return MOUNTED if before != self._mounts else RULED if self.is_ruled_anew() else None
+        places = (workspace.root, workspace.git_dir, workspace.common_dir, *self.coverage.private)
+        return before != self._mounts and mounts.near(before, places) != mounts.near(self._mounts, places)
 
     def is_ruled_anew(self) -> bool:
         """Whether one of the user's files of git's rules is another than it was. They may lie anywhere, in folders that are

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 
 # Changes that others make on the server, or on the host, come without an event. See docker/for-win 12766 and WSL 4739 for
 # mounts that are shared with a virtual machine.
@@ -28,6 +29,18 @@ def table(name: str = TABLE) -> str:
             return os.fsdecode(file.read())
     except OSError:
         return ""
+
+
+def near(text: str, places: Iterable[str]) -> list[str]:
+    """The lines of a table of mounts that matter for some absolute paths: what is mounted on them, above or below them. Others
+    come and go with each container."""
+    lines, ours = [], [place.rstrip("/") + "/" for place in places]
+    for line in text.splitlines():
+        fields = line.split(" ", 5)
+        there = _plain(fields[4]).rstrip("/") + "/" if len(fields) > 4 else "/"
+        if any(one.startswith(there) or there.startswith(one) for one in ours):
+            lines.append(line)
+    return lines
 
 
 def silent(root: str, name: str = TABLE) -> dict[str, str]:
@@ -52,5 +65,9 @@ def _mounts(text: str) -> list[tuple[str, str]]:
         before, _, after = line.partition(" - ")
         fields, kinds = before.split(" "), after.split(" ")
         if len(fields) > 4 and kinds[0]:
-            found.append((_ESCAPE.sub(lambda m: chr(int(m[1], 8)), fields[4]), kinds[0]))
+            found.append((_plain(fields[4]), kinds[0]))
     return found
+
+
+def _plain(place: str) -> str:
+    return _ESCAPE.sub(lambda m: chr(int(m[1], 8)), place)

@@ -8,11 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from cli import save, workspace, write
 from watched import Watcher, indexed
 
+from mlos_sync.app import hearing
 from mlos_sync.edge import mounts
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="NOT TESTED: mounts are made as on Linux")
@@ -93,6 +95,30 @@ def test_file_systems_that_tell_nothing(tmp_path, root, found):
     (tmp_path / "table").write_text(TABLE)
     assert mounts.silent(root, str(tmp_path / "table")) == found
     assert mounts.silent(root, str(tmp_path / "none")) == {}
+
+
+def test_mounts_that_matter():
+    """On a path, above or below it; one that only begins alike is elsewhere."""
+
+    def near(*places):
+        return [line.split(" ")[0] for line in mounts.near(TABLE, places)]
+
+    assert near("/home/ada/work") == ["22", "24", "25", "26"]
+    assert near("/home/ada/work/a b/c") == ["22", "25"]
+    assert near("/home/ada/wor") == ["22"]
+    assert near("/layers/over", "/home/ada/team/x") == ["22", "23", "27", "28"]
+
+
+@LINUX
+def test_a_mount_elsewhere_is_no_reason_to_look(repo, tmp_path, watching_mounted):
+    """As each container makes some; one that is seen here is."""
+    watcher = watching_mounted(f"mount --bind {repo} {tmp_path / 'mounted'}")
+    (tmp_path / "container").mkdir()
+    inside(watcher, "mount", "-t", "tmpfs", "none", str(tmp_path / "container"))
+    time.sleep(4)  # two looks at the table
+    assert watcher.told()["rescans"] == {}
+    inside(watcher, "mount", "-t", "tmpfs", "none", str(tmp_path / "mounted" / "f3"))
+    watcher.eventually(lambda: hearing.MOUNTED in watcher.told()["rescans"])
 
 
 @LINUX
