@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlos_sync.app.opening import Index, writing
-from mlos_sync.app.planning import LOCKED, Plan, object_format
+from mlos_sync.app.planning import Plan, object_format
 from mlos_sync.core import transcripts
 from mlos_sync.edge import git, store, transcribing
 from mlos_sync.edge.transcribing import Kept
@@ -51,7 +51,7 @@ def collect(
 ) -> Collected:
     """Find and read the transcripts that a plan has changed, and, where it is looked `beside` the work tree, an ignored folder
     or a ref of git's. Where that would be more than `at_most` bytes beyond what the plan read, those are left out. What was
-    collected `before`, for an earlier plan, is not read again: others wait now, and what changed since is found again."""
+    collected `before`, for an earlier plan, is not read again: what changed since is found by the next look."""
     db, root = index.db, index.workspace.root
     found = Collected()
     places = _of_plan(db, plan, found)
@@ -62,9 +62,8 @@ def collect(
     found.read += [one for one in before.read if one.path in wanted] if before is not None else []
     wanted -= {one.path for one in found.read}
     unread = [name for path, name, _ in places if path in wanted and path not in plan.hashed]
-    limit = at_most if before is None or at_most is not None else LOCKED
-    if limit is not None and sum(map(_size, (os.path.join(root, name) for name in unread))) > limit:
-        found.left = at_most is not None
+    if at_most is not None and sum(map(_size, (os.path.join(root, name) for name in unread))) > at_most:
+        found.left = True
         wanted &= plan.hashed.keys()
     places = [place for place in places if place[0] in wanted]
     for path, read in transcribing.read_files(root, places, object_format(index)):

@@ -33,9 +33,7 @@ Progress = Callable[[int, int], None]
 AT_ONCE = (
     16 << 20
 )  # bytes that may be read while somebody waits: 50 ms of hashing, a quarter of a second of transcripts
-LOCKED = 64 << 20  # bytes that are read while others wait for the lock
 EACH = 8192  # bytes that could be read while a file is opened and recorded
-BUSY = "busy: it changes while it is read"
 ALL = "."  # what stands for the whole tree among what was skipped
 
 
@@ -118,12 +116,9 @@ def prepare(
     before: Plan | None = None,
 ) -> Plan:
     """The plan of a sync. Reads and hashes files (by a worker that is `kept`, where there is one); writes nothing. Where that
-    would be more than `at_most` bytes, the largest are left out. Raises RefusedError on a mass disappearance; one who
-    `withholds` gets the plan without those files, and is told in `skipped`.
-
-    A plan made `before` counts, as it was dear and others wait now: what it hashed, and what is unchanged since by its stat,
-    is not read again. More than `LOCKED` bytes that came or changed since are as good as busy.
-    """
+    would be more than `at_most` bytes, the largest are left out. What a plan made `before` hashed, and what is unchanged since
+    by its stat, is not read again. Raises RefusedError on a mass disappearance; one who `withholds` gets the plan without
+    those files, and is told in `skipped`."""
     generation = store.get(index.db, "generation", "0")
     observed, comparison = survey(index, reach)
     result = Plan(generation, Changes())
@@ -134,12 +129,8 @@ def prepare(
     root, algorithm = index.workspace.root, object_format(index)
     known = _known_hashes(index.db, comparison)
     sizes = _unread(result, observed, comparison, before)
-    left = _left(index, comparison, sizes, known, at_most if before is None or at_most is not None else LOCKED)
+    result.left = left = _left(index, comparison, sizes, known, at_most)
     comparison = replace(comparison, gone=[path for path in comparison.gone if path not in left])
-    if before is not None and at_most is None:
-        result.skipped |= dict.fromkeys(left & sizes.keys(), BUSY)
-    else:
-        result.left = left
     wanted = [path for path in sizes if path not in left]
     total = len(wanted)
     for number, (path, answer) in enumerate(hashing.hash_files(root, wanted, algorithm, kept), 1):

@@ -23,6 +23,10 @@ from mlos_sync.edge.memory import without_cycle_search
 from mlos_sync.edge.workspace import MARKER
 from mlos_sync.errors import SurroundingsError
 
+LOCKED = 64 << 20  # bytes that are read while others wait for the lock
+BUSY = "busy: it changes while it is read"
+_Found = tuple[Plan, Collected]
+
 
 class TransientError(SurroundingsError):
     """Git, or a hook that it runs, has the work tree in its hands: in the background nothing is recorded from that. Or the
@@ -58,11 +62,16 @@ def sync(
         if not in_background:
             _finish_commits(index)
         prepare = partial(
-            planning.prepare, accept_deletes=accept_deletes, withholds=in_background, progress=progress, kept=kept,
-            at_most=at_most,
+            planning.prepare, index, reach,
+            accept_deletes=accept_deletes, withholds=in_background, progress=progress, kept=kept,
         )  # fmt: skip
-        collect = partial(collecting.collect, beside=reach.beside, at_most=at_most)
-        return _sync(index, reach, _refuse_transient if in_background else None, prepare, collect)
+
+        def look(reads: int | None, before: _Found | None = None) -> _Found:
+            old, read = before or (None, None)
+            plan = prepare(at_most=reads, before=old)
+            return plan, collecting.collect(index, plan, beside=reach.beside, at_most=reads, before=read)
+
+        return _sync(index, reach, at_most, look, _refuse_transient if in_background else None)
 
 
 def reach_of(index: Index, scope: tuple[str, ...]) -> Reach:
@@ -104,9 +113,9 @@ def _refuse_transient(index: Index) -> None:
 def _sync(
     index: Index,
     reach: Reach,
+    at_most: int | None,
+    look: Callable[..., _Found],
     check: Callable[[Index], None] | None,
-    prepare: Callable[..., Plan],
-    collect: Callable[..., Collected],
 ) -> Report:
     began = time.monotonic()
     publishing.remove_leftovers(index.workspace.root)
@@ -114,18 +123,20 @@ def _sync(
     for view in index.workspace.config.views:
         files.remove_leftovers(os.path.dirname(os.path.join(index.workspace.root, view.path)))
     planning.check_root(index.workspace)
-    plan = prepare(index, reach)
-    collected = collect(index, plan)
+    plan, collected = look(at_most)
     if is_settled(index, plan, collected, beside=reach.beside):
         return _report(index, plan, collected, began)
+    # Where somebody else synced while we read, what was planned may be older than what stands. Plan again, and read only what
+    # has changed since: now, while nobody waits for us, and once more, but little, where that was not enough.
+    if _is_outdated(index, plan):
+        plan, collected = look(at_most, (plan, collected))
     with alone(index):
         if store.is_replaced(index.db):
             raise TransientError("the index was rebuilt meanwhile", "run the command again")
-        if store.get(index.db, "generation", "0") != plan.generation:
-            # Somebody else synced while we hashed: what was planned may be older than what stands. Plan again, and read
-            # only what changed since: others wait.
-            plan = prepare(index, reach, before=plan)
-            collected = collect(index, plan, before=collected)
+        if _is_outdated(index, plan):
+            plan, collected = look(LOCKED if at_most is None else at_most, (plan, collected))
+            if at_most is None:
+                _postpone(index, plan, collected)
         if check is not None:
             check(index)  # git may have begun while we read
         with store.transaction(index.db):
@@ -138,6 +149,17 @@ def _sync(
             if passing.journal_links(index):
                 freshness.refresh(index, edges=True)
     return _report(index, plan, collected, began)
+
+
+def _is_outdated(index: Index, plan: Plan) -> bool:
+    return store.get(index.db, "generation", "0") != plan.generation
+
+
+def _postpone(index: Index, plan: Plan, collected: Collected) -> None:
+    """What cannot be read while others wait is left to the next look, and told, as what changes while it is read is."""
+    there = (path for path in plan.left if os.path.lexists(index.workspace.absolute(path)))
+    plan.skipped |= dict.fromkeys(there, BUSY)
+    plan.left, collected.left = frozenset(), False
 
 
 def _report(index: Index, plan: Plan, collected: Collected, began: float) -> Report:

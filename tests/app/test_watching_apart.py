@@ -19,6 +19,7 @@ from gitrepo import git
 from watched import called, family, indexed, watching
 
 from mlos_sync.app import apart, collecting, planning
+from mlos_sync.app import sync as syncing
 from mlos_sync.app import watching as watching_here
 from mlos_sync.app.sync import TransientError, sync
 from mlos_sync.core.changes import Reach
@@ -313,26 +314,27 @@ def test_a_rebuild_beside_it_costs_nothing(repo):
 
 
 def test_what_is_large_is_not_read_while_others_wait(repo, monkeypatch):
-    """Two syncs at once: what changed since the first plan is read under the lock, but no large file, which is named."""
-    monkeypatch.setattr(planning, "LOCKED", 1 << 20)
+    """Two syncs at once, again and again: what changed is read under the lock at last, but no large file, which is named."""
+    monkeypatch.setattr(syncing, "LOCKED", 1 << 20)
     (repo / "large.bin").write_bytes(os.urandom(2 << 20))
     write(repo, "notes/b.md", "two\n")
-    collect = collecting.collect
+    collect, calls = collecting.collect, []
 
     def meanwhile(index, plan, **options):
-        monkeypatch.setattr(collecting, "collect", collect)
-        if "before" in options:
-            return collect(index, plan, **options)
-        (repo / "large.bin").write_bytes(os.urandom(2 << 20))
-        write(repo, "notes/b.md", "three\n")
-        write(repo, "notes/c.md", "four\n")
-        run(repo, "sync", "notes/c.md")
+        calls.append(plan)
+        if len(calls) < 3:  # the third is under the lock
+            (repo / "large.bin").write_bytes(os.urandom(2 << 20))
+            write(repo, "notes/b.md", f"{len(calls)} times\n")
+            write(repo, f"notes/c{len(calls)}.md", "four\n")
+            subprocess.run(
+                [sys.executable, "-I", "-m", "mlos_sync", "sync", f"notes/c{len(calls)}.md"], cwd=repo, check=True
+            )
         return collect(index, plan, **options)
 
     monkeypatch.setattr(collecting, "collect", meanwhile)
     with opened(repo) as index:
         report = sync(index)
-    assert report.skipped == {"large.bin": planning.BUSY} and report.left is None
+    assert report.skipped == {"large.bin": syncing.BUSY} and report.left is None
     found, there = indexed(repo), naive.files(repo)
     assert {name: there[name] for name in found} == found and there.keys() - found.keys() == {b"large.bin"}
     run(repo, "sync")
