@@ -80,10 +80,13 @@ class Apart:
             self.failed()
             raise
         if not self.under_way.reason:
-            now = time.monotonic()
-            self._rested = now + (now - self.began)
+            self.rest(time.monotonic() - self.began)
         self._process, self.under_way, self._failures = None, None, 0
         return report
+
+    def rest(self, seconds: float) -> None:
+        """Begin no look for so long, unless somebody asks."""
+        self._rested = max(self._rested, time.monotonic() + seconds)
 
     def abandon(self) -> None:
         """End the look that goes on."""
@@ -144,7 +147,8 @@ class _Process:
         if "error" in answer:
             raise _ToldError(*answer["error"])
         changes: dict[str, Any] = {name: _tupled(value) for name, value in answer["changes"].items()}
-        return Report(Changes(**changes), answer["skipped"], answer["seconds"])
+        left = Reach(frozenset(answer["left"]), beside=False) if answer["left"] else None
+        return Report(Changes(**changes), answer["skipped"], answer["seconds"], left)
 
     def stop(self) -> None:
         """End it, wherever it is, and its own helpers with it: they outlive it where the system has killed it."""
@@ -195,7 +199,8 @@ def main() -> None:
     paths = None if asked["paths"] is None else frozenset(asked["paths"])
     try:
         report = sync(open_index(sys.argv[1]), Reach(paths, beside=asked["beside"]), in_background=True)
-        found: dict[str, object] = asdict(report)
+        left = sorted(report.left.paths or ()) if report.left is not None else []
+        found: dict[str, object] = asdict(report) | {"left": left}
     except TransientError as error:
         found = {"transient": [error.message, error.hint]}
     except (MlosError, OSError, sqlite3.Error) as error:

@@ -59,7 +59,9 @@ def collect(
     stats = _of_private(db, private, plan, found) if beside else {}
     places += [(path, private[path][0], _hash_of(db, path)) for path in stats]
     wanted = {path for path, *_ in places}
-    found.read += [one for one in before.read if one.path in wanted] if before is not None else []
+    found.read += (
+        [one for one in before.read if one.path in wanted and _is_same(one, plan)] if before is not None else []
+    )
     wanted -= {one.path for one in found.read}
     unread = [name for path, name, _ in places if path in wanted and path not in plan.hashed]
     if at_most is not None and sum(map(_size, (os.path.join(root, name) for name in unread))) > at_most:
@@ -79,6 +81,12 @@ def collect(
             found.gone.append(path)  # a newer reader knows that it is none
     found.notes = _noted(index) if beside else None
     return found
+
+
+def _is_same(one: Kept, plan: Plan) -> bool:
+    """Whether what was read is what the plan has. (A private one has its stat from before: by that it is looked at again.)"""
+    hashed = plan.hashed.get(one.path)
+    return hashed is None or hashed.sha256 == one.read.sha256
 
 
 def _size(name: str) -> int:

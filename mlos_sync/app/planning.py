@@ -24,7 +24,7 @@ from mlos_sync.core.changes import (
 from mlos_sync.core.frontmatter import FrontmatterError
 from mlos_sync.core.frontmatter import read as read_frontmatter
 from mlos_sync.core.split import split
-from mlos_sync.edge import files, git, hashing, store
+from mlos_sync.edge import files, git, hashing, operations, store
 from mlos_sync.edge.hash_worker import LIMIT
 from mlos_sync.edge.workspace import Workspace
 from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
@@ -64,7 +64,9 @@ class Plan:
     origins: dict[str, str] = field(
         default_factory=dict
     )  # new path -> tracked path that is missing, of the same content
-    left: frozenset[str] = frozenset()  # what was left out, as it would have taken long to read
+    # What was left out: what would have taken long to read, and what is gone and may be what could not be read.
+    left: frozenset[str] = frozenset()
+    moves: tuple[object, ...] = ()  # see `operations.moves`, before anything was looked at
 
 
 def describe(path: str, head: bytes) -> Document | None:
@@ -119,9 +121,10 @@ def prepare(
     would be more than `at_most` bytes, the largest are left out. What a plan made `before` hashed, and what is unchanged since
     by its stat, is not read again. Raises RefusedError on a mass disappearance; one who `withholds` gets the plan without
     those files, and is told in `skipped`."""
+    moves = operations.moves(index.workspace.git_dir)
     generation = store.get(index.db, "generation", "0")
     observed, comparison = survey(index, reach)
-    result = Plan(generation, Changes())
+    result = Plan(generation, Changes(), moves=moves)
     stood = _skipped(index.db) if reach.paths is not None else {}  # what is not looked at now stands as it was
     result.skipped = {path: reason for path, reason in stood.items() if not reach.covers(path)}
     seen = observed.unknown | observed.odd | observed.remarks
@@ -129,18 +132,24 @@ def prepare(
     root, algorithm = index.workspace.root, object_format(index)
     known = _known_hashes(index.db, comparison)
     sizes = _unread(result, observed, comparison, before)
-    result.left = left = _left(index, comparison, sizes, known, at_most)
-    comparison = replace(comparison, gone=[path for path in comparison.gone if path not in left])
+    left = _left(index, sizes, at_most)
+    unread = set(left)
     wanted = [path for path in sizes if path not in left]
     total = len(wanted)
     for number, (path, answer) in enumerate(hashing.hash_files(root, wanted, algorithm, kept), 1):
-        if isinstance(answer, str):
-            result.skipped[path] = answer
-        else:
+        if not isinstance(answer, str):
             _take(result, path, answer)
+        elif os.path.lexists(index.workspace.absolute(path)):
+            result.skipped[path] = answer
+        else:  # it went meanwhile
+            unread.add(path)
         if progress and number % 500 == 0:
             progress(number, total)
     result.changes = plan(comparison, result.hashed, known)
+    result.left = left
+    if not unread <= known.keys():  # what is gone may have gone there
+        result.left |= set(result.changes.deleted)
+        result.changes = replace(result.changes, deleted=())
     if result.changes.added:
         found = _origins(result, observed.absent | git.staged_away(root))
         old = git.blobs_at(root, "HEAD", found) if found else {}  # a file that was there before came from nowhere
@@ -169,24 +178,19 @@ def _unread(result: Plan, observed: files.Observed, comparison: Comparison, befo
     return sizes
 
 
-def _left(
-    index: Index, comparison: Comparison, sizes: Mapping[str, int], known: Mapping[str, str], at_most: int | None
-) -> frozenset[str]:
+def _left(index: Index, sizes: Mapping[str, int], at_most: int | None) -> frozenset[str]:
     """What is left out, so that what is read is `at_most` bytes: the largest files, but no views, of whose edits somebody
-    shall hear at once. With a large file that is new, all that is new and all that is gone: it may be a move."""
-    left = sum(sizes.values())
+    shall hear at once."""
+    left, found = sum(sizes.values()), set()
     if at_most is None or left <= at_most:
         return frozenset()
     views = {view.path for view in index.workspace.config.views}
-    found = set()
     for path in sorted(sizes.keys() - views, key=lambda path: sizes[path], reverse=True):
         if left <= at_most:
             break
         found.add(path)
         left -= sizes[path]
-    if comparison.gone and any(path not in known for path in found):
-        found |= {path for path in sizes if path not in known} | set(comparison.gone)
-    return frozenset(found - views)
+    return frozenset(found)
 
 
 def _hold_back(index: Index, result: Plan, observed: files.Observed, *, withholds: bool, is_partial: bool) -> None:

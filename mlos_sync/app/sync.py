@@ -24,7 +24,7 @@ from mlos_sync.edge.workspace import MARKER
 from mlos_sync.errors import SurroundingsError
 
 LOCKED = 64 << 20  # bytes that are read while others wait for the lock
-BUSY = "busy: it changes while it is read"
+LATER = "not read while others wait for the lock: the next sync reads it"
 _Found = tuple[Plan, Collected]
 
 
@@ -52,12 +52,13 @@ def sync(
     in_background: bool = False,
     kept: hashing.Kept | None = None,
     at_most: int | None = None,
+    patience: float = store.PATIENCE,
 ) -> Report:
     """Bring the index to the state of the work tree and the repository, as far as the reach goes. In the background git's
     index is left alone also where a hook that was killed did not finish its work on it: the lock may be what the user's
     next command needs; and a mass disappearance, about which nobody is there to be asked, keeps only itself from being
     recorded. `kept` is a hashing process that outlives this sync. Where more than `at_most` bytes would be read, the largest
-    files are `left`."""
+    files are `left`. Raises BusyError where others write for longer than `patience` seconds."""
     with without_cycle_search():
         if not in_background:
             _finish_commits(index)
@@ -71,7 +72,7 @@ def sync(
             plan = prepare(at_most=reads, before=old)
             return plan, collecting.collect(index, plan, beside=reach.beside, at_most=reads, before=read)
 
-        return _sync(index, reach, at_most, look, _refuse_transient if in_background else None)
+        return _sync(index, reach, at_most, look, _refuse_transient if in_background else None, patience)
 
 
 def reach_of(index: Index, scope: tuple[str, ...]) -> Reach:
@@ -100,8 +101,10 @@ def register(index: Index, written: Mapping[str, bytes]) -> None:
     if plan is None:
         sync(index, Reach(frozenset(written), beside=False))
     else:
-        with alone(index), store.transaction(index.db):
-            _apply(index, plan, Collected())
+        with alone(index):
+            if not store.is_replaced(index.db):  # else a file that we wrote is one as any
+                with store.transaction(index.db):
+                    _apply(index, plan, Collected())
 
 
 def _refuse_transient(index: Index) -> None:
@@ -116,6 +119,7 @@ def _sync(
     at_most: int | None,
     look: Callable[..., _Found],
     check: Callable[[Index], None] | None,
+    patience: float,
 ) -> Report:
     began = time.monotonic()
     publishing.remove_leftovers(index.workspace.root)
@@ -128,15 +132,15 @@ def _sync(
         return _report(index, plan, collected, began)
     # Where somebody else synced while we read, what was planned may be older than what stands. Plan again, and read only what
     # has changed since: now, while nobody waits for us, and once more, but little, where that was not enough.
-    if _is_outdated(index, plan):
+    if _is_outdated(index, plan) or (plan.left and at_most is None):
         plan, collected = look(at_most, (plan, collected))
-    with alone(index):
+    with alone(index, patience):
         if store.is_replaced(index.db):
             raise TransientError("the index was rebuilt meanwhile", "run the command again")
         if _is_outdated(index, plan):
             plan, collected = look(LOCKED if at_most is None else at_most, (plan, collected))
             if at_most is None:
-                _postpone(index, plan, collected)
+                _postpone(index, plan)
         if check is not None:
             check(index)  # git may have begun while we read
         with store.transaction(index.db):
@@ -152,14 +156,15 @@ def _sync(
 
 
 def _is_outdated(index: Index, plan: Plan) -> bool:
-    return store.get(index.db, "generation", "0") != plan.generation
+    """Whether somebody else has synced since, or git has moved something, also where it is done with that by now."""
+    is_other = store.get(index.db, "generation", "0") != plan.generation
+    return is_other or operations.moves(index.workspace.git_dir) != plan.moves
 
 
-def _postpone(index: Index, plan: Plan, collected: Collected) -> None:
-    """What cannot be read while others wait is left to the next look, and told, as what changes while it is read is."""
+def _postpone(index: Index, plan: Plan) -> None:
+    """What cannot be read while others wait is told."""
     there = (path for path in plan.left if os.path.lexists(index.workspace.absolute(path)))
-    plan.skipped |= dict.fromkeys(there, BUSY)
-    plan.left, collected.left = frozenset(), False
+    plan.skipped |= dict.fromkeys(there, LATER)
 
 
 def _report(index: Index, plan: Plan, collected: Collected, began: float) -> Report:

@@ -42,7 +42,8 @@ CACHE = 4000  # KiB of the database in memory: it is open as long as the watcher
 NAP = 1.8
 MENDED = 5.0  # seconds after which what failed is tried again when something has changed
 LONGEST = 1800.0  # seconds between two looks at everything, however long one takes
-LONG = 5.0  # seconds that git works until those who watch hear of it
+LONG = 5.0  # seconds that git works, or others write, until those who watch hear of it
+PATIENCE = 0.3  # seconds that the loop waits for others who write, before it listens again
 SOON = 0.1  # seconds until it is asked again whether git is done
 CALM = 1.0  # seconds without a batch before views are compiled
 REST = 2000  # a look at everything waits for so many times what the last one took: 0.05 % of a processor
@@ -107,6 +108,7 @@ class _Watcher:
         self.next_notice = 0.0
         self.took = 0.0  # seconds, by the last look at everything
         self.failures = 0
+        self.busy: float | None = None  # since when others write
         self.problem: str | None = None  # what failed last; it is told once
 
     @property
@@ -181,8 +183,8 @@ class _Watcher:
 
     def _may_look_at_all(self) -> bool:
         """Whether that is not to be done anyhow."""
-        under_way = self.apart.under_way
-        return not (self.inbox.pending.reason or self.apart.waiting.reason or (under_way and under_way.reason))
+        there = (self.inbox.pending, self.apart.waiting, self.apart.under_way)
+        return not any(one.reason for one in there if one)
 
     def _poll(self) -> None:
         self.next_poll = time.monotonic() + self.pace.poll
@@ -220,19 +222,21 @@ class _Watcher:
         if look is not None:
             return look
         is_due = now >= self.next_try and (self.inbox.pending or (self._may_compile() and now >= self.next_compile))
-        if not is_due and not (self.apart.is_due and now >= self.next_try):
+        begins = self.apart.is_due and (now >= self.next_try or self.failures)  # also while the loop waits to try again
+        if not (is_due or begins):
             return None
-        waits_for = operations.going_on(self.workspace.root, self.workspace.git_dir)
+        waits_for = self._going_on()
         if waits_for:
             return self._waits(waits_for, now)
         self.standing.state = "live" if self.hearing.hints is not None else "polling"
         self.standing.waits_for = None
         self._tell()
-        if self.inbox.pending:
-            return self._look(self.inbox.take(), now)
-        if self.apart.is_due:
+        if begins and not (is_due and self.inbox.pending):
             return self._begin()
-        return self._compile(now)
+        return self._look(self.inbox.take(), now) if self.inbox.pending else self._compile(now)
+
+    def _going_on(self) -> str | None:
+        return operations.going_on(self.workspace.root, self.workspace.git_dir)
 
     def _waits(self, waits_for: str, now: float) -> Look | None:
         """Ask again soon; whoever watches hears of what does not end by itself."""
@@ -253,7 +257,7 @@ class _Watcher:
         it while he is at it."""
         try:
             index = self._opened(anew=pending.reason is not None)
-            if pending.views and self.apart.under_way and (seen := self._seen_edited(index)):
+            if pending.views and (self.apart.under_way or self.busy) and (seen := self._seen_edited(index)):
                 self.inbox.pending.join(pending)
                 return Look(None, edited=seen)
             if pending.reason and is_large(index):
@@ -267,14 +271,14 @@ class _Watcher:
             return self._failed(error, pending)
 
     def _small_look(self, index: Index, pending: Pending, now: float) -> Look:
-        report = sync(index, pending.reach, in_background=True, kept=self.kept, at_most=AT_ONCE)
+        report = sync(index, pending.reach, in_background=True, kept=self.kept, at_most=AT_ONCE, patience=PATIENCE)
+        self.busy = None
         if report.left is not None:
             paths, beside = set(report.left.paths or ()), report.left.beside
             self.apart.waiting.join(Pending(paths, beside=beside, git=pending.git, began=pending.began))
         behind = self.apart.waiting or self.apart.under_way
         if behind:  # some of what was written before they asked may be there
-            behind.asked |= pending.asked
-            pending.asked = set()
+            behind.asked, pending.asked = behind.asked | pending.asked, set()
         return self._judged(report, pending, now)
 
     def _begin(self) -> Look | None:
@@ -293,6 +297,11 @@ class _Watcher:
             report = self.apart.report()
             if report is None or pending is None:
                 return None
+            if (
+                report.left is not None and report.left.paths
+            ):  # it went on to somewhere else, of which we are still to hear
+                self.apart.waiting.join(Pending(set(report.left.paths), began=pending.began))
+                self.apart.rest(self.pace.most)
             return self._judged(report, pending, began if pending.reason else time.monotonic())
         except TransientError:
             return None
@@ -320,9 +329,12 @@ class _Watcher:
         self.inbox.pending.join(pending)
         if isinstance(error, TransientError):  # git began while we looked: nothing was recorded
             return None
-        if isinstance(error, BusyError) and self.apart.under_way:  # it is ours that writes
-            self.next_try = time.monotonic() + SOON
-            return None
+        if isinstance(error, BusyError):
+            now = time.monotonic()
+            self.busy = self.busy or now
+            if self.apart.under_way or now < self.busy + LONG:
+                self.next_try = now + SOON
+                return None
         self._close_index()
         self.failures += 1
         self.next_try = time.monotonic() + later(self.failures)
@@ -353,11 +365,7 @@ class _Watcher:
         self.next_poll = max(self.next_poll, now + 20 * (now - began))
         self.standing.synced = iso(int(time.time() * 1000))
         self.standing.batches += 1
-        self._answer(pending.asked)
-
-    def _answer(self, asked: set[str]) -> None:
-        """Tell those who wait that all is in the index that was written before they asked."""
-        for name in asked:
+        for name in pending.asked:  # all is in the index that was written before they asked
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self.workspace.state, standing.COOKIES, name))
 
@@ -371,7 +379,7 @@ class _Watcher:
     # --- views
 
     def _may_compile(self) -> bool:
-        return self.to_compile and not (self.inbox.pending or self.apart.waiting or self.apart.under_way)
+        return self.to_compile and self._may_look_at_all() and not self.inbox.pending
 
     def _compile(self, now: float) -> Look | None:
         """Write the views that are out of date, now that the tree is quiet. What a compile says is wrong is told once."""
@@ -379,17 +387,13 @@ class _Watcher:
 
         self.to_compile = False
         try:
-            written, is_done = compiling.freshen(self._opened(anew=False), self._is_quiet)
+            written, is_done = compiling.freshen(self._opened(anew=False), lambda: self._going_on() is None)
         except PASSING as error:
-            problem = told(error)
-            self.standing.failed(problem.message)
-            return Look(None, problem)
+            self.standing.failed(told(error).message)
+            return Look(None, told(error))
         self.to_compile = not is_done
         self.next_compile = time.monotonic() + max(CALM, 10 * (time.monotonic() - now))
         return Look(None, compiled=tuple(written)) if written else None
-
-    def _is_quiet(self) -> bool:
-        return operations.going_on(self.workspace.root, self.workspace.git_dir) is None
 
     # --- the index
 

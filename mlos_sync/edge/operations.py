@@ -48,6 +48,19 @@ def going_on(root: str, git_dir: str) -> str | None:
     return None
 
 
+def moves(git_dir: str) -> tuple[object, ...]:
+    """What is another one when git has moved this tree, or its index, in between: what was read meanwhile may be what was
+    there for a moment."""
+    found: list[object] = []
+    for name in ("HEAD", "ORIG_HEAD", os.path.join("logs", "HEAD"), "index"):
+        try:
+            seen = os.stat(os.path.join(git_dir, name))
+            found.append((seen.st_ino, seen.st_size, seen.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return tuple(found)
+
+
 def _gits(root: str) -> Iterator[tuple[int, list[bytes]]]:
     """(process, its words) of each git that works at the root of a work tree, as far as we may see; none where the system does
     not tell. Git changes to that folder first, wherever it was started."""
