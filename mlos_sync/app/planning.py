@@ -179,8 +179,8 @@ def _unread(result: Plan, observed: files.Observed, comparison: Comparison, befo
 
 
 def _left(index: Index, sizes: Mapping[str, int], at_most: int | None) -> frozenset[str]:
-    """What is left out, so that what is read is `at_most` bytes: the largest files, but no views, of whose edits somebody
-    shall hear at once."""
+    """What is left out, so that what is read is `at_most` bytes: the largest files, or all where that are so many that all
+    is looked at later anyhow; but no views, of whose edits somebody shall hear at once."""
     left, found = sum(sizes.values()), set()
     if at_most is None or left <= at_most:
         return frozenset()
@@ -190,7 +190,7 @@ def _left(index: Index, sizes: Mapping[str, int], at_most: int | None) -> frozen
             break
         found.add(path)
         left -= sizes[path]
-    return frozenset(found)
+    return frozenset(found if len(found) <= FEW else sizes.keys() - views)
 
 
 def _hold_back(index: Index, result: Plan, observed: files.Observed, *, withholds: bool, is_partial: bool) -> None:

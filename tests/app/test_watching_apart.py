@@ -22,6 +22,7 @@ from mlos_sync.app import apart, collecting, planning
 from mlos_sync.app import sync as syncing
 from mlos_sync.app import watching as watching_here
 from mlos_sync.app.sync import TransientError, sync
+from mlos_sync.core import changes
 from mlos_sync.core.changes import Reach
 from mlos_sync.edge import files, hashing, store, transcribing
 from mlos_sync.edge.workspace import find
@@ -445,6 +446,17 @@ def test_while_others_write_it_listens(repo):
             watcher.until(lambda look: "PROBLEM.md" in look.get("edited", []))
         watcher.settled()
         assert not watcher.complaints
+
+
+def test_a_burst_is_left_as_a_whole(repo):
+    """So many that all is looked at anyhow: to read a part of it first would be to read twice."""
+    (repo / "PROBLEM.md").write_text((repo / "PROBLEM.md").read_text() + "x")
+    (repo / "many").mkdir()
+    for number in range(changes.FEW + 10):
+        (repo / "many" / f"{number}.md").touch()
+    with opened(repo) as index:
+        plan = planning.prepare(index, at_most=9 * planning.EACH)
+    assert len(plan.left) == changes.FEW + 10 and "PROBLEM.md" in plan.hashed
 
 
 def test_views_are_left_to_nobody(repo):
