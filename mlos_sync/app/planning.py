@@ -34,6 +34,9 @@ AT_ONCE = (
     16 << 20
 )  # bytes that may be read while somebody waits: 50 ms of hashing, a quarter of a second of transcripts
 EACH = 8192  # bytes that could be read while a file is opened and recorded
+AT_WORK = (
+    "index.lock"  # what was skipped where git had its index locked, so that what is missing was not believed to be gone
+)
 ALL = "."  # what stands for the whole tree among what was skipped
 
 
@@ -99,7 +102,7 @@ def survey(index: Index, reach: Reach = EVERYWHERE, *, trusting: bool = False) -
     unknown = observed.unknown | observed.odd
     if observed.absent and files.is_git_at_work(index.workspace):
         count = len(observed.absent)
-        observed.remarks["index.lock"] = (
+        observed.remarks[AT_WORK] = (
             f"git is at work, or its lock was left behind: {count} missing files were not looked for"
         )
         unknown = unknown | observed.absent

@@ -4,8 +4,7 @@ Hints say where to look (`edge/watch`); what is found there is found by `sync`. 
 the work tree in its hands. Whether hints still come is proved by a probe every few seconds; where it fails, where the kernel
 says that it lost some, where a folder cannot be watched, the watcher says so and looks for itself.
 
-The loop takes hints, looks, and waits, in turn; what would keep it from that is looked at apart, by another process, and only
-one such look goes on at a time. Two looks at once are two syncs: the later one plans again what the earlier one changed.
+The loop takes hints, looks, and waits; what would keep it from that is looked at apart, by another process.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mlos_sync.app import flagging, notifying, presence, standing
+from mlos_sync.app import flagging, notifying, planning, presence, standing
 from mlos_sync.app.apart import Apart, is_large, later, told
 from mlos_sync.app.clocks import Clocks
 from mlos_sync.app.hearing import Hearing
@@ -48,6 +47,9 @@ SOON = 0.1  # seconds until it is asked again whether git is done
 CALM = 1.0  # seconds without a batch before views are compiled
 REST = 2000  # a look at everything waits for so many times what the last one took: 0.05 % of a processor
 BACK = 5.0  # seconds after a look, while files are missed, until all is looked at: they may be coming back
+UNSEEN = frozenset(
+    (ALL, planning.AT_WORK)
+)  # what was skipped where files are gone that nobody believes to be, or may say so
 RETURNED = "files that had gone may be back"
 PASSING = (MlosError, OSError, sqlite3.Error)  # a look that ends so is tried again
 ROUTINE = (
@@ -91,7 +93,7 @@ class _Watcher:
 
     def __init__(self, workspace: Workspace, lock: Lock, pace: Pace | None) -> None:
         self.workspace, self.lock, self.given = workspace, lock, pace
-        self.compiles = False
+        self.compiles = self.to_compile = False
         self.standing = Standing(workspace.root)
         self.hearing = Hearing(self.standing)
         self.inbox = Inbox(self.hearing, self.standing)
@@ -100,12 +102,10 @@ class _Watcher:
         self.presence = presence.Presence(workspace, lock)
         self.identity: tuple[int, int] | None = None
         self.known: frozenset[str] = frozenset()  # views that are edited by hand and were told
-        self.to_compile = False
         self.misses = False  # files have gone that nobody believes to be
         self.kept = Kept()
         self.apart = Apart()
-        self.next_all = self.next_poll = self.next_try = self.next_compile = 0.0
-        self.next_notice = 0.0
+        self.next_all = self.next_poll = self.next_try = self.next_compile = self.next_notice = 0.0
         self.took = 0.0  # seconds, by the last look at everything
         self.failures = 0
         self.busy: float | None = None  # since when others write
@@ -320,7 +320,7 @@ class _Watcher:
         """What a look found, for those who watch."""
         edited = frozenset(flagging.edited(self._opened(anew=False)))
         fresh, self.known = edited - self.known, edited
-        self._done(pending, began, misses=ALL in report.skipped)
+        self._done(pending, began, misses=not UNSEEN.isdisjoint(report.skipped))
         git = pending.git or (pending.reason is not None and self.inbox.pending.git)  # it came while we looked
         return Look(report, reason=pending.reason, git=git, edited=tuple(sorted(fresh)))
 

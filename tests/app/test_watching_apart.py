@@ -435,6 +435,20 @@ def test_git_that_begins_and_ends_while_files_are_read(repo, monkeypatch):
     assert indexed(repo) == naive.files(repo)
 
 
+def test_what_was_missing_while_git_had_its_lock_is_looked_for_again(repo, monkeypatch):
+    """A file was moved in the instant in which git had its index locked, and git wrote nothing: no event will tell."""
+    at_work, answers = files.is_git_at_work, [True]
+    monkeypatch.setattr(files, "is_git_at_work", lambda workspace: answers.pop() if answers else at_work(workspace))
+    end = time.monotonic() + 60
+    looks = watching_here.looks(str(repo), ended=lambda: time.monotonic() > end)
+    next(looks)
+    (repo / "notes" / "a.md").unlink()
+    assert next(look for look in looks if look.report)
+    assert not answers and b"notes/a.md" in indexed(repo)
+    assert next(look.report.changes.deleted for look in looks if look.report.changes) == ("notes/a.md",)
+    looks.close()
+
+
 def test_while_others_write_it_listens(repo):
     """A note that waits for the lock keeps no view from being told."""
     with watching(repo) as watcher:
