@@ -8,7 +8,7 @@ import time
 from mlos_sync.app import covering, standing
 from mlos_sync.app.covering import Coverage
 from mlos_sync.app.standing import Standing
-from mlos_sync.edge import mounts
+from mlos_sync.edge import files, mounts
 from mlos_sync.edge.hints import Hints
 from mlos_sync.edge.watch import Watch, why
 from mlos_sync.edge.workspace import Workspace
@@ -101,7 +101,7 @@ class Hearing:
         self._watch = self.hints = None
 
     def _signed(self) -> list[object]:
-        return [_signature(name) for name in self.coverage.rules]
+        return [files.signature(name) for name in self.coverage.rules]
 
     def _is_answered(self, hints: Hints) -> bool:
         assert self._watch is not None  # noqa: S101 - the caller has its hints
@@ -126,11 +126,3 @@ class Hearing:
             return
         self.hints, self._mounts = hints, mounts.table()
         self.cover(workspace)
-
-
-def _signature(name: str) -> object:
-    try:
-        found = os.stat(name)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

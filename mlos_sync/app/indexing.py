@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from mlos_sync.app import dating, statcache
 from mlos_sync.app.opening import Index, writing
 from mlos_sync.app.planning import Document, Plan, object_format
-from mlos_sync.core.changes import (
-    is_covered,
-)
+from mlos_sync.core.changes import is_covered
 from mlos_sync.core.ids import derived_uid
 from mlos_sync.core.paths import artifact_type
 from mlos_sync.core.times import iso

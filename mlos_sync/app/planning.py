@@ -30,13 +30,11 @@ from mlos_sync.edge.workspace import Workspace
 from mlos_sync.errors import RefusedError, SurroundingsError, UsageError
 
 Progress = Callable[[int, int], None]
-AT_ONCE = (
-    16 << 20
-)  # bytes that may be read while somebody waits: 50 ms of hashing, a quarter of a second of transcripts
+# Bytes that may be read while somebody waits: 50 ms of hashing, a quarter of a second of transcripts.
+AT_ONCE = 16 << 20
 EACH = 8192  # bytes that could be read while a file is opened and recorded
-AT_WORK = (
-    "index.lock"  # what was skipped where git had its index locked, so that what is missing was not believed to be gone
-)
+# What was skipped where git had its index locked, so that what is missing was not believed to be gone.
+AT_WORK = "index.lock"
 ALL = "."  # what stands for the whole tree among what was skipped
 
 
@@ -64,9 +62,8 @@ class Plan:
     documents: dict[str, Document] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
-    origins: dict[str, str] = field(
-        default_factory=dict
-    )  # new path -> tracked path that is missing, of the same content
+    # New path -> tracked path that is missing, of the same content.
+    origins: dict[str, str] = field(default_factory=dict)
     # What was left out: what would have taken long to read, and what is gone and may be what could not be read.
     left: frozenset[str] = frozenset()
     moves: tuple[object, ...] = ()  # see `operations.moves`, before anything was looked at

@@ -229,6 +229,15 @@ def remove_leftovers(folder: str) -> None:
                 os.unlink(os.path.join(folder, name))
 
 
+def signature(name: str) -> object:
+    """What tells that a file is not as it was; None where there is none to be seen. Links are followed."""
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def is_alive(process: int) -> bool:
     """Whether a process runs on this machine. One that was killed and that nobody has asked for yet does not; only Linux
     tells."""

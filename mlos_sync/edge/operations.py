@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 
-from mlos_sync.edge.files import is_alive
+from mlos_sync.edge.files import is_alive, signature
 
 # Files and folders of the git directory that stand while an operation goes on, also while it waits for somebody to solve a
 # conflict (git's own `wt-status.c` looks at the same).
@@ -51,14 +51,8 @@ def going_on(root: str, git_dir: str) -> str | None:
 def moves(git_dir: str) -> tuple[object, ...]:
     """What is another one when git has moved this tree, or its index, in between: what was read meanwhile may be what was
     there for a moment."""
-    found: list[object] = []
-    for name in ("HEAD", "ORIG_HEAD", os.path.join("logs", "HEAD"), "index"):
-        try:
-            seen = os.stat(os.path.join(git_dir, name))
-            found.append((seen.st_ino, seen.st_size, seen.st_mtime_ns))
-        except OSError:
-            found.append(None)
-    return tuple(found)
+    names = ("HEAD", "ORIG_HEAD", os.path.join("logs", "HEAD"), "index")
+    return tuple(signature(os.path.join(git_dir, name)) for name in names)
 
 
 def _gits(root: str) -> Iterator[tuple[int, list[bytes]]]:

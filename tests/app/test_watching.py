@@ -468,13 +468,18 @@ def test_what_it_prints_makes_it_print_no_more(repo, options):
         process.wait()
 
 
-def test_a_mass_disappearance_holds_up_nothing_else(repo):
-    """It is told on the terminal and in `status`; all else is recorded; when the files are back nothing is told any more."""
+def of_many(repo, every):
+    """Most of its files in one folder, and the seconds between two looks at everything."""
     (repo / "many").mkdir()
     for number in range(120):
         (repo / "many" / f"{number}.md").write_text(f"{number}\n")
     config = repo / ".mlos" / "config.toml"
-    config.write_text(config.read_text() + "[watch]\nevery = 2\n")
+    config.write_text(config.read_text() + f"[watch]\nevery = {every}\n")
+
+
+def test_a_mass_disappearance_holds_up_nothing_else(repo):
+    """It is told on the terminal and in `status`; all else is recorded; when the files are back nothing is told any more."""
+    of_many(repo, every=2)
     with watching(repo) as watcher:
         watcher.started()
         (repo / "many").rename(repo.parent / "many")
@@ -489,11 +494,7 @@ def test_a_mass_disappearance_holds_up_nothing_else(repo):
 
 def test_files_that_came_back_are_no_longer_told_to_whoever_asks(repo):
     """However long it is until all is looked at by itself."""
-    (repo / "many").mkdir()
-    for number in range(120):
-        (repo / "many" / f"{number}.md").write_text(f"{number}\n")
-    config = repo / ".mlos" / "config.toml"
-    config.write_text(config.read_text() + "[watch]\nevery = 3600\n")
+    of_many(repo, every=3600)
     with watching(repo) as watcher:
         watcher.started()
         (repo / "many").rename(repo.parent / "many")

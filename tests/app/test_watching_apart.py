@@ -314,25 +314,34 @@ def test_a_rebuild_beside_it_costs_nothing(repo):
         assert run(repo, "status", "--wait", "--json").json["fresh"]
 
 
+def overtaken(repo, monkeypatch, change):
+    """The next sync is overtaken by another one after each of its looks but the last, the one under the lock; before that
+    `change` is called with the number of the look."""
+    collect, calls = collecting.collect, []
+
+    def meanwhile(index, plan, **options):
+        calls.append(plan)
+        if len(calls) < 3:
+            change(len(calls))
+            path = f"notes/c{len(calls)}.md"
+            write(repo, path, "four\n")
+            subprocess.run([sys.executable, "-I", "-m", "mlos_sync", "sync", path], cwd=repo, check=True)
+        return collect(index, plan, **options)
+
+    monkeypatch.setattr(collecting, "collect", meanwhile)
+
+
 def test_what_is_large_is_not_read_while_others_wait(repo, monkeypatch):
     """Two syncs at once, again and again: what changed is read under the lock at last, but no large file, which is named."""
     monkeypatch.setattr(syncing, "LOCKED", 1 << 20)
     (repo / "large.bin").write_bytes(os.urandom(2 << 20))
     write(repo, "notes/b.md", "two\n")
-    collect, calls = collecting.collect, []
 
-    def meanwhile(index, plan, **options):
-        calls.append(plan)
-        if len(calls) < 3:  # the third is under the lock
-            (repo / "large.bin").write_bytes(os.urandom(2 << 20))
-            write(repo, "notes/b.md", f"{len(calls)} times\n")
-            write(repo, f"notes/c{len(calls)}.md", "four\n")
-            subprocess.run(
-                [sys.executable, "-I", "-m", "mlos_sync", "sync", f"notes/c{len(calls)}.md"], cwd=repo, check=True
-            )
-        return collect(index, plan, **options)
+    def again(time):
+        (repo / "large.bin").write_bytes(os.urandom(2 << 20))
+        write(repo, "notes/b.md", f"{time} times\n")
 
-    monkeypatch.setattr(collecting, "collect", meanwhile)
+    overtaken(repo, monkeypatch, again)
     with opened(repo) as index:
         report = sync(index)
     assert report.skipped == {"large.bin": syncing.LATER} and report.left.paths == {"large.bin"}
@@ -350,19 +359,7 @@ def test_a_move_is_whole_where_a_sync_plans_again(repo, monkeypatch):
     run(repo, "link", "small.txt", "references", "notes/a.md")
     (repo / "small.txt").rename(repo / "tiny.txt")
     time.sleep(0.1)
-    collect, calls = collecting.collect, []
-
-    def meanwhile(index, plan, **options):
-        calls.append(plan)
-        if len(calls) < 3:
-            (repo / f"large{len(calls)}.bin").write_bytes(os.urandom(2 << 20))
-            write(repo, f"notes/c{len(calls)}.md", "four\n")
-            subprocess.run(
-                [sys.executable, "-I", "-m", "mlos_sync", "sync", f"notes/c{len(calls)}.md"], cwd=repo, check=True
-            )
-        return collect(index, plan, **options)
-
-    monkeypatch.setattr(collecting, "collect", meanwhile)
+    overtaken(repo, monkeypatch, lambda time: (repo / f"large{time}.bin").write_bytes(os.urandom(2 << 20)))
     with opened(repo) as index:
         sync(index)
     run(repo, "sync")
