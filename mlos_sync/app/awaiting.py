@@ -31,7 +31,7 @@ def settle(index: Index, patience: float = PATIENCE) -> str:
     workspace, end = index.workspace, time.monotonic() + patience
     in_hook = "GIT_INDEX_FILE" in os.environ  # git waits for us: to wait for git would be for ever
     while not in_hook and (going_on := operations.going_on(workspace.root, workspace.git_dir)):
-        if going_on not in operations.SHORT or time.monotonic() > end:
+        if going_on in operations.LASTING or time.monotonic() > end:
             raise SurroundingsError(
                 f"{going_on} is going on: nothing is recorded until it is done",
                 "finish it; or take the files as they are now: mlos-sync sync",

@@ -242,7 +242,7 @@ class _Watcher:
         """Ask again soon; whoever watches hears of what does not end by itself."""
         if waits_for != self.standing.waits_for:
             self.next_notice = now + LONG
-        if waits_for not in operations.SHORT:  # what is looked at meanwhile may be what is there for a moment
+        if waits_for in operations.LASTING:  # what is looked at meanwhile may be what is there for a moment
             self.inbox.pending.git = True
             self.apart.abandon()
         self.standing.state, self.standing.waits_for = "waiting", waits_for

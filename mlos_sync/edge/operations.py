@@ -17,8 +17,8 @@ MARKS = {
     "CHERRY_PICK_HEAD": "a cherry-pick", "REVERT_HEAD": "a revert", "sequencer": "a cherry-pick or revert",
     "BISECT_LOG": "a bisect",
 }  # fmt: skip
-LOCKED, HOOKS = "git's index lock", "hooks of a commit"
-SHORT = (LOCKED, HOOKS)  # what ends by itself
+LASTING = frozenset(MARKS.values())  # what does not end by itself
+LOCKED, HOOKS = "a git command that holds index.lock", "a commit with its hooks"
 PATIENCE = 30.0  # seconds after which a lock that stands alone was left behind by a git that was killed
 _GIT = (b"git\n", b".git-wrapped\n")  # the second is what some systems make of it
 _MUCH = 1 << 20  # bytes that are read of what the system tells of a process
@@ -31,11 +31,13 @@ _READING = frozenset(
      b"reflog", b"rev-list", b"rev-parse", b"help", b"fetch", b"push", b"branch", b"tag", b"config", b"gc", b"repack",
      b"maintenance", b"fsmonitor--daemon")
 )  # fmt: skip
+_NAME = re.compile(rb"[A-Za-z][A-Za-z0-9-]{0,30}")  # of a command, or of an alias of somebody's
 _COMMIT = 3600.0  # seconds that hooks of one commit may take
 
 
 def going_on(root: str, git_dir: str) -> str | None:
-    """What is going on, in words; None where the work tree is as somebody left it."""
+    """What is going on, in words: one of `MARKS`, `LOCKED` or `HOOKS`, or a command of git's such as "git stash"; None where
+    the work tree is as somebody left it."""
     for name, words in MARKS.items():
         if os.path.lexists(os.path.join(git_dir, name)):
             return words
@@ -43,9 +45,9 @@ def going_on(root: str, git_dir: str) -> str | None:
         age = time.time() - os.lstat(os.path.join(git_dir, "index.lock")).st_mtime
         if 0 <= age < PATIENCE or _is_git_alive(root, unknown=False):
             return LOCKED
-    if _is_committing(os.path.join(git_dir, "mlos"), root) or _has_stashed(root) or _runs_hook(root):
+    if _is_committing(os.path.join(git_dir, "mlos"), root) or _has_stashed(root):
         return HOOKS
-    return None
+    return _with_index(root)
 
 
 def moves(git_dir: str) -> tuple[object, ...]:
@@ -96,20 +98,21 @@ def _command(words: list[bytes]) -> bytes:
     return b""
 
 
-def _runs_hook(root: str) -> bool:
-    """Whether git runs a hook of a commit or merge, whoever's it is (husky's, lefthook's, overcommit's, a script): a child to
-    which it has named the index that is to be committed, as it does for hooks and for its editor (git's `run_commit_hook`).
-    Many put unstaged edits aside meanwhile. Only Linux tells."""
+def _with_index(root: str) -> str | None:
+    """The git that has named an index to a child of its own, as it does for the hooks of a commit or merge, whoever's they are
+    (husky's, lefthook's, overcommit's, a script), for its editor (git's `run_commit_hook`), and for what `git stash` has done
+    by others. Many hooks put unstaged edits aside meanwhile. Only Linux tells."""
     for git, words in _gits(root):
-        if _command(words) in _READING:
+        command = _command(words)
+        if command in _READING:
             continue
         with contextlib.suppress(OSError):
             for child in _read(f"{git}/task/{git}", "children").split():
                 with contextlib.suppress(OSError):
                     is_told = b"\0GIT_INDEX_FILE=" in b"\0" + _read(child.decode(), "environ")
                     if is_told and not _MESSAGE.search(_read(child.decode(), "cmdline")):
-                        return True
-    return False
+                        return f"git {command.decode()}" if _NAME.fullmatch(command) else "a git command"
+    return None
 
 
 def _is_committing(state: str, root: str) -> bool:

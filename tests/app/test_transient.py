@@ -158,9 +158,9 @@ def test_hooks_of_other_trees_are_none_of_ours(repo):
         assert process.returncode == 0
         return found
 
-    assert "hooks of a commit" in seen(repo)
-    assert "hooks of a commit" in seen(repo / "sub")
-    assert "hooks of a commit" in seen(repo.parent, "-C", str(repo))
+    assert "git commit" in seen(repo)
+    assert "git commit" in seen(repo / "sub")
+    assert "git commit" in seen(repo.parent, "-C", str(repo))
     assert seen(repo / "below") == {None}
 
 
@@ -173,7 +173,7 @@ def test_a_patch_of_pre_commit_is_known(repo, tmp_path, monkeypatch):
     patch = cache / f"patch{int(time.time())}-{process.pid}"
     patch.touch()
     try:
-        assert operations.going_on(str(repo), str(repo / ".git")) == "hooks of a commit"
+        assert operations.going_on(str(repo), str(repo / ".git")) == operations.HOOKS
         assert operations.going_on(str(tmp_path), str(repo / ".git")) is None
     finally:
         process.communicate(b"\n")
