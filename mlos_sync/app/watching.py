@@ -47,16 +47,12 @@ SOON = 0.1  # seconds until it is asked again whether git is done
 CALM = 1.0  # seconds without a batch before views are compiled
 REST = 2000  # a look at everything waits for so many times what the last one took: 0.05 % of a processor
 BACK = 5.0  # seconds after a look, while files are missed, until all is looked at: they may be coming back
-UNSEEN = frozenset(
-    (ALL, planning.AT_WORK)
-)  # what was skipped where files are gone that nobody believes to be, or may say so
-RETURNED = "files that had gone may be back"
+# What was skipped where files are gone that nobody believes to be, or may say so.
+UNSEEN = frozenset((ALL, planning.AT_WORK))
 PASSING = (MlosError, OSError, sqlite3.Error)  # a look that ends so is tried again
-ROUTINE = (
-    "it was time",
-    "what cannot be watched",
-    RETURNED,
-)  # reasons to look at everything of which nobody needs to hear
+RETURNED = "files that had gone may be back"
+# Reasons to look at everything of which nobody needs to hear.
+ROUTINE = ("it was time", "what cannot be watched", RETURNED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,9 +293,7 @@ class _Watcher:
             report = self.apart.report()
             if report is None or pending is None:
                 return None
-            if (
-                report.left is not None and report.left.paths
-            ):  # it went on to somewhere else, of which we are still to hear
+            if report.left and report.left.paths:  # it went on to somewhere else, of which we are still to hear
                 self.apart.waiting.join(Pending(set(report.left.paths), began=pending.began))
                 self.apart.rest(self.pace.most)
             return self._judged(report, pending, began if pending.reason else time.monotonic())
