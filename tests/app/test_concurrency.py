@@ -36,7 +36,7 @@ CROWD = Path(__file__).resolve().parent.parent / "crowd.py"
 SEED = 20261120
 PROCESSES, TRANSACTIONS = 16, 10
 WRITERS, STATEMENTS = 2, 30
-COMMANDS, WAVE = 60, 20
+COMMANDS, WAVE = 42, 21
 PATIENCE = 300  # seconds after which the whole crowd counts as hanging
 
 

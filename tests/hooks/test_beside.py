@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from beside import commit_beside
 
-COMMITS = 24  # `make soak` makes a thousand
+COMMITS = 12  # `make soak` makes a thousand
 
 
 def test_commits_beside_all_that_runs_by_itself(tmp_path):
