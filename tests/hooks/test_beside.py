@@ -13,7 +13,7 @@ COMMITS = 12  # `make soak` makes a thousand
 
 
 def test_commits_beside_all_that_runs_by_itself(tmp_path):
-    """Every form of commit, several times; in the end the index is what git says."""
+    """Every form of commit; in the end the index is what git says."""
     told = commit_beside(tmp_path, COMMITS)
     assert told.failures == [] and told.words == [] and told.complaints == [] and told.wrong == []
     assert told.commits >= COMMITS and told.looks > 1 and told.batches > 0
