@@ -23,6 +23,7 @@ from typing import Any
 from mlos_sync.app.opening import Index, open_index
 from mlos_sync.app.pending import Pending
 from mlos_sync.app.sync import Report, TransientError, sync
+from mlos_sync.app.timetable import later
 from mlos_sync.core.changes import EVERYWHERE, Changes, Reach
 from mlos_sync.edge.workspace import Workspace
 from mlos_sync.errors import MlosError, SurroundingsError
@@ -101,11 +102,6 @@ class Apart:
         self.abandon()
         self._failures += 1
         self._next_try = time.monotonic() + later(self._failures)
-
-
-def later(failures: int) -> float:
-    """Seconds until what failed so often is tried again."""
-    return float(min(60.0, 0.5 * 2 ** min(failures, 7)))
 
 
 class _Process:

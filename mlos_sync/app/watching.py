@@ -10,7 +10,6 @@ The loop takes hints, looks, and waits; what would keep it from that is looked a
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sqlite3
 import time
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mlos_sync.app import flagging, notifying, planning, presence, standing
-from mlos_sync.app.apart import Apart, is_large, later, told
+from mlos_sync.app.apart import Apart, is_large, told
 from mlos_sync.app.clocks import Clocks
 from mlos_sync.app.hearing import Hearing
 from mlos_sync.app.inbox import Inbox
@@ -27,6 +26,7 @@ from mlos_sync.app.pending import Pending
 from mlos_sync.app.planning import ALL, AT_ONCE
 from mlos_sync.app.standing import Lock, Standing
 from mlos_sync.app.sync import Report, TransientError, sync
+from mlos_sync.app.timetable import LONG, SOON, Timetable
 from mlos_sync.core.times import iso
 from mlos_sync.edge import operations
 from mlos_sync.edge.hashing import Kept
@@ -39,14 +39,7 @@ CACHE = 4000  # KiB of the database in memory: it is open as long as the watcher
 # Seconds that it sleeps at most, to see whether it shall end: one of 300 signals raised where Python drops what is raised, and
 # then this is how long the end takes; it shall be 2 s at most.
 NAP = 1.8
-MENDED = 5.0  # seconds after which what failed is tried again when something has changed
-LONGEST = 1800.0  # seconds between two looks at everything, however long one takes
-LONG = 5.0  # seconds that git works, or others write, until those who watch hear of it
 PATIENCE = 0.3  # seconds that the loop waits for others who write, before it listens again
-SOON = 0.1  # seconds until it is asked again whether git is done
-CALM = 1.0  # seconds without a batch before views are compiled
-REST = 2000  # a look at everything waits for so many times what the last one took: 0.05 % of a processor
-BACK = 5.0  # seconds after a look, while files are missed, until all is looked at: they may be coming back
 # What was skipped where files are gone that nobody believes to be, or may say so.
 UNSEEN = frozenset((ALL, planning.AT_WORK))
 PASSING = (MlosError, OSError, sqlite3.Error)  # a look that ends so is tried again
@@ -101,9 +94,7 @@ class _Watcher:
         self.misses = False  # files have gone that nobody believes to be
         self.kept = Kept()
         self.apart = Apart()
-        self.next_all = self.next_poll = self.next_try = self.next_compile = self.next_notice = 0.0
-        self.took = 0.0  # seconds, by the last look at everything
-        self.failures = 0
+        self.times = Timetable()
         self.busy: float | None = None  # since when others write
         self.problem: str | None = None  # what failed last; it is told once
 
@@ -147,12 +138,12 @@ class _Watcher:
         if self.hearing.hints is None:
             time.sleep(SOON if self.standing.state == "away" or self.apart.under_way or self.apart.is_due else NAP)
             return None
-        pending = self.inbox.pending
+        pending, times = self.inbox.pending, self.times
         due = [self.hearing.next_beat, time.monotonic() + (SOON if self.apart.under_way else NAP)]
-        due += [self.next_all] if self._may_look_at_all() else []
-        due += [self.next_poll] if self.hearing.coverage.polled else []
-        due += [self.next_try] if pending or self.apart.is_due else []
-        due += [max(self.next_compile, self.next_try)] if self._may_compile() else []
+        due += [times.next_all] if self._may_look_at_all() else []
+        due += [times.next_poll] if self.hearing.coverage.polled else []
+        due += [times.next_try] if pending or self.apart.is_due else []
+        due += [max(times.next_compile, times.next_try)] if self._may_compile() else []
         left = max(0.0, min(due) - time.monotonic())
         return self.hearing.hints.batch(quiet=self.pace.quiet, most=self.pace.most, longest=left)
 
@@ -164,16 +155,16 @@ class _Watcher:
                 if self.misses:
                     self.inbox.pending.all(RETURNED)
             self.inbox.note(self.workspace, batch)
-            if self.inbox.pending and self.failures:  # what failed may be mended
-                self.next_try = min(self.next_try, time.monotonic() + MENDED)
+            if self.inbox.pending:
+                self.times.changed(time.monotonic())
         slept = self.clocks.gap()
         if slept:
             self.inbox.rescan(self.workspace, slept)
         if self.standing.state == "away":
             return
-        if now >= self.next_poll:
+        if now >= self.times.next_poll:
             self._poll()
-        if now >= self.next_all and self._may_look_at_all():
+        if now >= self.times.next_all and self._may_look_at_all():
             self.inbox.pending.all("it was time")
             self.hearing.cover(self.workspace)
 
@@ -183,7 +174,7 @@ class _Watcher:
         return not any(one.reason for one in there if one)
 
     def _poll(self) -> None:
-        self.next_poll = time.monotonic() + self.pace.poll
+        self.times.polled(time.monotonic(), self.pace.poll)
         self.inbox.poll()
 
     def _check_root(self) -> str | None:
@@ -217,8 +208,9 @@ class _Watcher:
         look = self._ended()
         if look is not None:
             return look
-        is_due = now >= self.next_try and (self.inbox.pending or (self._may_compile() and now >= self.next_compile))
-        begins = self.apart.is_due and (now >= self.next_try or self.failures)  # also while the loop waits to try again
+        may_try = now >= self.times.next_try
+        is_due = may_try and (self.inbox.pending or (self._may_compile() and now >= self.times.next_compile))
+        begins = self.apart.is_due and (may_try or self.times.failures)  # also while the loop waits to try again
         if not (is_due or begins):
             return None
         waits_for = self._going_on()
@@ -236,17 +228,14 @@ class _Watcher:
 
     def _waits(self, waits_for: str, now: float) -> Look | None:
         """Ask again soon; whoever watches hears of what does not end by itself."""
-        if waits_for != self.standing.waits_for:
-            self.next_notice = now + LONG
+        shall_tell = self.times.waits(now, anew=waits_for != self.standing.waits_for)
         if waits_for in operations.LASTING:  # what is looked at meanwhile may be what is there for a moment
             self.inbox.pending.git = True
             self.apart.abandon()
         self.standing.state, self.standing.waits_for = "waiting", waits_for
-        self.next_try = now + SOON
-        if now < self.next_notice:
-            return None
-        self.next_notice = math.inf
-        return Look(None, notice=f"{waits_for} is going on: nothing is recorded until it is done")
+        return (
+            Look(None, notice=f"{waits_for} is going on: nothing is recorded until it is done") if shall_tell else None
+        )
 
     def _look(self, pending: Pending, now: float) -> Look | None:
         """Look at what is pending; at what is large apart, and then at the views first: whoever edits one by hand shall hear of
@@ -327,11 +316,10 @@ class _Watcher:
             now = time.monotonic()
             self.busy = self.busy or now
             if self.apart.under_way or now < self.busy + LONG:
-                self.next_try = now + SOON
+                self.times.next_try = now + SOON
                 return None
         self._close_index()
-        self.failures += 1
-        self.next_try = time.monotonic() + later(self.failures)
+        self.times.failed(time.monotonic())
         return self._complaint(error)
 
     def _complaint(self, error: Exception) -> Look | None:
@@ -343,20 +331,18 @@ class _Watcher:
         return None if is_known else Look(None, problem)
 
     def _done(self, pending: Pending, began: float, *, misses: bool) -> None:
-        now = time.monotonic()
-        self.failures = 0
+        now, every, is_all = time.monotonic(), self.pace.every, pending.reason is not None
+        self.times.looked(began, now)
+        if is_all:
+            self.times.looked_at_all(began, now, every)
+        if misses:
+            self.times.misses(now, every, at_all=is_all)
+        self.misses = misses
         if not self.apart.waiting and not self.apart.under_way:  # else what failed may be what is tried again there
             self.problem = None
         if self.compiles and self.workspace.config.views:
-            self.to_compile, self.next_compile = True, max(self.next_compile, now + CALM)
-        if pending.reason:
-            self.took = now - began
-            self.next_all = now + max(self.pace.every, min(LONGEST, REST * self.took))
-        self.misses = misses
-        if misses:  # when they come back, their names alone do not tell that all are there
-            soon = self.pace.every if pending.reason else min(self.pace.every, max(BACK, 20 * self.took))
-            self.next_all = min(self.next_all, now + soon)
-        self.next_poll = max(self.next_poll, now + 20 * (now - began))
+            self.to_compile = True
+            self.times.written(now)
         self.standing.synced = iso(int(time.time() * 1000))
         self.standing.batches += 1
         for name in pending.asked:  # all is in the index that was written before they asked
@@ -386,7 +372,7 @@ class _Watcher:
             self.standing.failed(told(error).message)
             return Look(None, told(error))
         self.to_compile = not is_done
-        self.next_compile = time.monotonic() + max(CALM, 10 * (time.monotonic() - now))
+        self.times.compiled(now, time.monotonic())
         return Look(None, compiled=tuple(written)) if written else None
 
     # --- the index

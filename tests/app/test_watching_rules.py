@@ -227,7 +227,7 @@ def test_failures_without_end_are_borne(repo):
         watcher = watching_here._Watcher(here, lock, None)
         for _ in range(1100):
             watcher._failed(SurroundingsError("full", "wait"), Pending())
-        assert watcher.next_try <= time.monotonic() + 60
+        assert watcher.times.next_try <= time.monotonic() + 60
         watcher.close()
 
 
