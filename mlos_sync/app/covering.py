@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mlos_sync.core.paths import JOURNAL, from_text
-from mlos_sync.edge import files, git, mounts, operations
+from mlos_sync.edge import files, git, mounts, nested, operations
 from mlos_sync.edge.hints import everything
 from mlos_sync.edge.ledger import NAME as LEDGER
 from mlos_sync.edge.watch import INSTANCES, LIMIT, Watch
@@ -45,12 +46,11 @@ class Coverage:
         """Watch the folders of private transcripts, and where one is not there yet, the nearest that is. Returns them."""
         found: set[str] = set()
         for folder in self.private:
-            there = folder
-            while not os.path.lexists(there):
-                there = os.path.dirname(there)
-            inside = set(_folders_below(there)) if there == folder else {there}
-            self.unheard |= watch.cover(inside)  # also where a repository of its own was watched for its `.git` alone
-            found |= inside
+            there = ""
+            while there != (there := _nearest(folder)):  # one that came meanwhile made no event
+                for one in _folders_below(there) if there == folder else (there,):
+                    self.unheard |= watch.cover([one])  # also where a repository was watched for its `.git` alone
+                    found.add(one)
         return found
 
     def count(self, watch: Watch, workspace: Workspace) -> None:
@@ -93,8 +93,9 @@ def cover(watch: Watch, workspace: Workspace) -> Coverage:
     found.unheard |= watch.cover(_folders_below(os.path.join(workspace.common_dir, "refs")))
     before = {one for one in watch.covered if is_inside(workspace, one)}
     wanted = _cover_tree(watch, workspace, ("",), found)
-    for folder in before - wanted - found.cover_private(watch):
-        watch.uncover(folder)
+    private = found.cover_private(watch)
+    for folder in before - wanted - private:
+        watch.uncover(folder, keep=private)
     found.count(watch, workspace)
     found.rules, found.forced = tuple(_rules(workspace)), forced(workspace)
     found.silent = {_path(workspace, place): kind for place, kind in mounts.silent(workspace.root).items()}
@@ -179,15 +180,27 @@ def folders(workspace: Workspace) -> Iterator[str]:
 
 def _walk(workspace: Workspace, below: tuple[str, ...], before: Callable[[str], None]) -> Iterator[tuple[str, bool]]:
     """(folder, whether it is a repository of its own) at or below some; `before` is called with each before it is listed."""
-    ignored = git.ignored_folders(workspace.root, *(path for path in below if path))
+    ignored = _ignored(workspace, below)
     keep = _prune(workspace)
     waiting = [path for path in below if not _is_ignored(path, ignored)]
     while waiting:
         path = waiting.pop()
         before(path)
-        inside = _folders_in(_name(workspace, path), path)
+        inside = _folders_in(workspace, path)
         yield path, inside is None
         waiting += [one for one in inside or () if one not in ignored and keep(one)]
+
+
+def _ignored(workspace: Workspace, below: tuple[str, ...]) -> set[str]:
+    """The folders at or below some that a rule of git's excludes. Of those that merely hold nothing that counts, git says the
+    same: there it is asked of what is in them."""
+    found: set[str] = set()
+    asked = git.unlisted_folders(workspace.root, *(path for path in below if path))
+    while asked:
+        found |= git.excluded_folders(workspace.root, asked)
+        others = (_folders_in(workspace, path) for path in asked if path not in found)
+        asked = [one for inside in others for one in inside or ()]
+    return found
 
 
 def _prune(workspace: Workspace) -> Callable[[str], bool]:
@@ -207,14 +220,14 @@ def _is_ignored(path: str, ignored: set[str]) -> bool:
     return False
 
 
-def _folders_in(name: str, path: str) -> list[str] | None:
-    """The folders in a folder; None for a repository of its own."""
+def _folders_in(workspace: Workspace, path: str) -> list[str] | None:
+    """The folders in a folder; None for a repository of its own. A `.git` that is none yet is among them."""
     found = []
     try:
-        with os.scandir(name) as entries:
+        with os.scandir(_name(workspace, path)) as entries:
             for entry in entries:
-                if entry.name == ".git":
-                    if path:
+                if entry.name == ".git" and (not path or nested.is_repository(_name(workspace, path))):
+                    if path and not _is_tracked(workspace, path):
                         return None
                 elif entry.is_dir(follow_symlinks=False):
                     found.append(f"{path}/{from_text(entry.name)}" if path else from_text(entry.name))
@@ -223,21 +236,35 @@ def _folders_in(name: str, path: str) -> list[str] | None:
     return found
 
 
+def _is_tracked(workspace: Workspace, path: str) -> bool:
+    """Whether the index has files below a folder: then git looks into it whatever is there."""
+    return any(one != path for one in git.tracked_paths(workspace.root, path))
+
+
+def _nearest(folder: str) -> str:
+    """A folder, or where it is not there, the one above it in which it, or the way to it, would appear."""
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
 def _folders_below(top: str) -> Iterator[str]:
-    if os.path.isfile(top):
-        yield os.path.dirname(top)
-    for folder, inside, _ in os.walk(top):
-        inside[:] = [one for one in inside if one != ".git"]
+    """A folder and those in it, or the one that a file is in. Each is to be watched before the next is asked for: then it is
+    listed."""
+    waiting = [os.path.dirname(top) if os.path.isfile(top) else top]
+    while waiting:
+        folder = waiting.pop()
         yield folder
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            waiting += [one.path for one in entries if one.is_dir(follow_symlinks=False) and one.name != ".git"]
 
 
 def is_inside(workspace: Workspace, name: str) -> bool:
     """Whether an absolute name is of the tree, not of the git directory."""
-    if name == workspace.root:
-        return True
-    return name.startswith(workspace.root + os.sep) and not (name + os.sep).startswith(
-        (workspace.git_dir + os.sep, workspace.common_dir + os.sep)
-    )
+    top = workspace.root + os.sep
+    # The work tree may lie in the git directory, too: many have work trees inside a bare repository.
+    gits = tuple(one + os.sep for one in (workspace.git_dir, workspace.common_dir) if one.startswith(top))
+    return name == workspace.root or (name.startswith(top) and not f"{name}{os.sep}".startswith(gits))
 
 
 def _name(workspace: Workspace, path: str) -> str:

@@ -57,8 +57,9 @@ class Inbox:
         if batch.names is None:
             self._rescan(batch.lost)
         else:
-            # A `.git` that comes or goes, also where it is a file, makes its folder a repository of its own, or none.
-            folders = batch.folders | {name for name in batch.names if os.path.basename(name) == ".git"}
+            # A `.git` that comes, goes or becomes whole, also where it is a file, makes its folder a repository of its own, or
+            # none.
+            folders = batch.folders | {name for name in batch.names if "/.git/" in f"{name}/"}
             if folders and not self._hearing.extend(workspace, folders):
                 self._rescan("new folders could not be looked at")
             self._sort(workspace, batch.names)

@@ -193,21 +193,23 @@ def rule_files(root: str) -> list[str]:
     return [os.path.join(root, one) for one in found]
 
 
-def ignored_folders(root: str, *scope: str) -> set[str]:
-    """Folders, at or below some or anywhere, that git looks into for nothing but what is tracked: a rule excludes them."""
-    out = run(
-        root,
-        "--literal-pathspecs",
-        "ls-files",
-        "-o",
-        "-i",
-        "-z",
-        "--exclude-standard",
-        "--directory",
-        "--",
-        *_names(scope),
-    )
-    return {name[:-1] for name in split_names(out) if name.endswith("/")}
+def unlisted_folders(root: str, *scope: str) -> list[str]:
+    """Folders, at or below some or anywhere, that hold nothing that counts: a rule excludes them, or all that is in them."""
+    words = ("--literal-pathspecs", "ls-files", "-o", "-i", "-z", "--exclude-standard", "--directory", "--")
+    return [name[:-1] for name in split_names(run(root, *words, *_names(scope))) if name.endswith("/")]
+
+
+def excluded_folders(root: str, folders: Iterable[str]) -> set[str]:
+    """Those of some folders that a rule excludes, or one above them. None of them may be a link or lie behind one."""
+    # A dot before them, as this command takes no --literal-pathspecs; no slash behind, or rules in a folder count for it.
+    asked = b"".join(b"./" + to_bytes(folder) + b"\0" for folder in folders)
+    if not asked:
+        return set()
+    done = attempt(root, "check-ignore", "--no-index", "-z", "--stdin", data=asked)
+    if done.returncode > 1:  # 1 is for none
+        words = done.stderr.decode("utf-8", "replace").strip()
+        raise SurroundingsError(f"git check-ignore failed: {words}", "run the same command by hand to see more")
+    return {name[2:] for name in split_names(done.stdout)}
 
 
 def _names(paths: Iterable[str]) -> list[str]:

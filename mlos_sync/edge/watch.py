@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Protocol
 
 from mlos_sync.edge.hints import PROBE, Accept, Hints, everything
@@ -16,7 +16,7 @@ class Tree(Protocol):
 
     def add(self, folder: str, accept: Accept) -> None: ...
     def has(self, folder: str) -> bool: ...
-    def remove(self, folder: str) -> None: ...
+    def remove(self, folder: str, keep: Set[str]) -> None: ...
     def folders(self) -> frozenset[str]: ...
     def probe(self, name: str) -> None: ...
     def close(self) -> None: ...
@@ -57,9 +57,9 @@ class Watch:
                     refused[folder] = why(error)
         return refused
 
-    def uncover(self, folder: str) -> None:
-        """Watch a folder and those below it no more: it was moved away, and its watches would go with it."""
-        self._tree.remove(folder)
+    def uncover(self, folder: str, *, keep: Set[str] = frozenset()) -> None:
+        """Watch a folder and those below it no more, but for some: it was moved away, and its watches would go with it."""
+        self._tree.remove(folder, keep)
 
     def has(self, folder: str) -> bool:
         """Whether a folder is watched."""

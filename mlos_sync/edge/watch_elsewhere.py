@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Set
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
@@ -35,9 +36,10 @@ class Recursive(FileSystemEventHandler):
         """Whether a folder is watched."""
         return folder in self._accept
 
-    def remove(self, folder: str) -> None:
-        """Drop what happens in a folder and those below it."""
-        for name in [one for one in self._accept if one == folder or one.startswith(folder + os.sep)]:
+    def remove(self, folder: str, keep: Set[str]) -> None:
+        """Drop what happens in a folder and those below it, but for some."""
+        below = folder + os.sep
+        for name in [one for one in self._accept if f"{one}{os.sep}".startswith(below) and one not in keep]:
             del self._accept[name]
 
     def folders(self) -> frozenset[str]:

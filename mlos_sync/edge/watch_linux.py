@@ -12,6 +12,7 @@ import errno
 import os
 import signal
 import warnings
+from collections.abc import Set
 
 from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyEvent, InotifyFD, Mask, WatchDescriptor
 
@@ -78,10 +79,10 @@ class Inotify:
         """Whether a folder is watched."""
         return folder in self._descriptors
 
-    def remove(self, folder: str) -> None:
-        """Watch a folder and those below it no more."""
+    def remove(self, folder: str, keep: Set[str]) -> None:
+        """Watch a folder and those below it no more, but for some."""
         below = folder + os.sep
-        for name in [one for one in list(self._descriptors) if one == folder or one.startswith(below)]:
+        for name in [one for one in list(self._descriptors) if f"{one}{os.sep}".startswith(below) and one not in keep]:
             wd = self._descriptors.pop(name, None)
             if wd is not None and self._folders.pop(wd, None) is not None:
                 self._reader.remove_callbacks([(wd, _OURS)])
