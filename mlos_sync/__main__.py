@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import sys
 
 SEARCH_AFTER = 200_000
 
@@ -15,12 +17,20 @@ def main() -> None:
     of the time of a command (`compile --check` of 6,000 records: 45 of 390 ms).
     """
     gc.set_threshold(SEARCH_AFTER, *gc.get_threshold()[1:])
-    from mlos_sync.cli.main import main as run
-
     try:
+        from mlos_sync.cli.main import main as run
+
         run()
+    except KeyboardInterrupt:  # while it was loaded: later `run` says it
+        sys.exit(_interrupted())
     finally:
         gc.freeze()
+
+
+def _interrupted() -> int:
+    with contextlib.suppress(OSError):
+        sys.stderr.write("mlos-sync: interrupted\n")
+    return 130
 
 
 if __name__ == "__main__":

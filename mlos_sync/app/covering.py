@@ -123,6 +123,15 @@ def extend(watch: Watch, workspace: Workspace, names: Iterable[str], coverage: C
     coverage.count(watch, workspace)
 
 
+def retry(watch: Watch, workspace: Workspace, coverage: Coverage) -> None:
+    """Watch folders that could not be watched, and what is in them, where they can be by now."""
+    names = [_name(workspace, path) for path in sorted(coverage.refused)]
+    refused = watch.cover(names)
+    if came := tuple(_path(workspace, name) for name in names if name not in refused):
+        _cover_tree(watch, workspace, came, coverage)
+        coverage.count(watch, workspace)
+
+
 def owner(path: str) -> str:
     """The folder whose standing a path decides: what happens to `sub/.git` makes `sub` a repository of its own, or none."""
     parts = path.split("/")

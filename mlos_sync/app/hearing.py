@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
-from mlos_sync.app import covering, standing
+from mlos_sync.app import covering, presence, standing
 from mlos_sync.app.covering import Coverage
 from mlos_sync.app.standing import Standing
 from mlos_sync.edge import files, mounts
@@ -18,6 +19,8 @@ BEAT = 1.8  # seconds between two proofs that hints still come; as long as the w
 ANSWER = 1.0  # seconds that a proof may take
 ENDED = "watching had ended"
 RULED = "git's rules changed"
+MOVED = "a folder of private transcripts is another one"
+BEGUN = "watching could begin"
 OWED = "what is to be watched could be asked again"
 MOUNTED = "a file system was mounted or taken away"
 
@@ -32,7 +35,7 @@ class Hearing:
         self._standing = standing
         self._watch: Watch | None = None
         self._mounts = ""
-        self._rules: list[object] = []
+        self._seen: tuple[list[object], list[object]] = ([], [])
         self._owes = False  # git or the system failed while folders were asked for
 
     def check(self, workspace: Workspace) -> str | None:
@@ -42,8 +45,9 @@ class Hearing:
             return None
         self.next_beat = now + BEAT
         if self.hints is None:
+            was_blind = "" in self.coverage.refused
             self._start(workspace)
-            return None
+            return BEGUN if was_blind and self.hints is not None else None
         words = self.hints.failure or ("" if self._is_answered(self.hints) else "no event came")
         if words:
             self._standing.failed(f"watching ended ({words}) and was begun again")
@@ -53,7 +57,7 @@ class Hearing:
         if self._owes:
             self.cover(workspace)
             return None if self._owes else OWED
-        return MOUNTED if self._is_mounted_anew(workspace) else RULED if self.is_ruled_anew() else None
+        return MOUNTED if self._is_mounted_anew(workspace) else self.changed()
 
     def _is_mounted_anew(self, workspace: Workspace) -> bool:
         """Whether the table of mounts has changed where it matters here."""
@@ -61,11 +65,12 @@ class Hearing:
         places = (workspace.root, workspace.git_dir, workspace.common_dir, *self.coverage.private)
         return before != self._mounts and mounts.near(before, places) != mounts.near(self._mounts, places)
 
-    def is_ruled_anew(self) -> bool:
-        """Whether one of the user's files of git's rules is another than it was. They may lie anywhere, in folders that are
-        ignored, unreadable, or behind links, so they are looked at: a dozen calls."""
-        before, self._rules = self._rules, self._signed()
-        return before != self._rules
+    def changed(self) -> str | None:
+        """Why all must be looked at though no event told so. The user's files of git's rules may lie anywhere, in folders that
+        are ignored, unreadable, or behind links; folders of private transcripts are not watched from above. So they are looked
+        at: a dozen calls."""
+        before, self._seen = self._seen, self._look()
+        return RULED if before[0] != self._seen[0] else MOVED if before[1] != self._seen[1] else None
 
     def cover(self, workspace: Workspace) -> None:
         """Watch all that matters now."""
@@ -77,7 +82,7 @@ class Hearing:
                 self.hints.urgent = frozenset(
                     os.path.join(workspace.root, view.path) for view in workspace.config.views
                 )
-            self._rules, self._owes = self._signed(), False
+            self._seen, self._owes = self._look(), False
         except (MlosError, OSError) as error:
             self._owes = True
             self._standing.failed(str(error))
@@ -85,12 +90,20 @@ class Hearing:
 
     def extend(self, workspace: Workspace, folders: frozenset[str]) -> bool:
         """Watch folders that came, and no more those that went. Whether that could be done."""
-        assert self._watch is not None  # noqa: S101 - hints come from watches
+        return self._try(lambda watch: covering.extend(watch, workspace, folders, self.coverage))
+
+    def retry(self, workspace: Workspace) -> bool:
+        """Watch what could not be watched, where it can be by now. Whether that could be tried."""
+        return self._watch is None or self._try(lambda watch: covering.retry(watch, workspace, self.coverage))
+
+    def _try(self, what: Callable[[Watch], None]) -> bool:
+        assert self._watch is not None  # noqa: S101 - see the callers
         try:
-            covering.extend(self._watch, workspace, folders, self.coverage)
+            what(self._watch)
         except (MlosError, OSError) as error:  # a folder that went again meanwhile, say
             self._standing.failed(str(error))
             return False
+        self._seen = (self._seen[0], self._look()[1])
         self._standing.coverage = self.coverage.told()
         return True
 
@@ -100,8 +113,10 @@ class Hearing:
             self._watch.close()
         self._watch = self.hints = None
 
-    def _signed(self) -> list[object]:
-        return [files.signature(name) for name in self.coverage.rules]
+    def _look(self) -> tuple[list[object], list[object]]:
+        """Files of rules as they are, and which folders have the names of the private ones."""
+        rules: list[object] = [files.signature(name) for name in self.coverage.rules]
+        return rules, [presence.identity(name) for name in self.coverage.private]
 
     def _is_answered(self, hints: Hints) -> bool:
         assert self._watch is not None  # noqa: S101 - the caller has its hints

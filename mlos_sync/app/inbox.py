@@ -6,16 +6,18 @@ import os
 import time
 
 from mlos_sync.app import covering
-from mlos_sync.app.hearing import RULED, Hearing
+from mlos_sync.app.hearing import Hearing
 from mlos_sync.app.pending import Pending
 from mlos_sync.app.standing import Standing
 from mlos_sync.core.changes import FEW
 from mlos_sync.core.paths import JOURNAL, from_text
 from mlos_sync.edge import operations
+from mlos_sync.edge.headlog import HeadLog
 from mlos_sync.edge.hints import Batch
 from mlos_sync.edge.workspace import MARKER, Workspace
 from mlos_sync.errors import MlosError
 
+UNLISTED = "new folders could not be looked at"
 RULES = (".gitignore", ".mlosignore", ".gitattributes")
 _MOVES = frozenset(("HEAD", "ORIG_HEAD", *operations.MARKS))
 
@@ -23,9 +25,9 @@ _MOVES = frozenset(("HEAD", "ORIG_HEAD", *operations.MARKS))
 class Inbox:
     """Where hints become what is `pending`."""
 
-    def __init__(self, hearing: Hearing, standing: Standing) -> None:
+    def __init__(self, hearing: Hearing, standing: Standing, log: HeadLog) -> None:
         self.pending = Pending()
-        self._hearing, self._standing = hearing, standing
+        self._hearing, self._standing, self._log = hearing, standing, log
         self._covers = False  # whether what is to be watched is another than before
 
     def take(self) -> Pending:
@@ -38,22 +40,24 @@ class Inbox:
         self._rescan(reason)
         self._cover(workspace)
 
-    def poll(self) -> None:
-        """Look at what cannot be watched."""
+    def poll(self, workspace: Workspace) -> None:
+        """Look at what cannot be watched; and watch it where that can be done by now."""
         coverage = self._hearing.coverage
         self.pending.beside |= bool(coverage.unheard)
         if "" in coverage.polled or len(coverage.polled) > FEW:
             self.pending.all("what cannot be watched")
         elif coverage.polled:
             self._add(set(coverage.polled))
+        if coverage.refused and not self._hearing.retry(workspace):
+            self._rescan(UNLISTED)
 
     def note(self, workspace: Workspace, batch: Batch) -> None:
         """Sort hints: paths of the tree, and what git did."""
         pending = self.pending
         pending.asked |= batch.asked
         pending.views |= batch.pressed
-        if batch.asked and self._hearing.is_ruled_anew():  # what made no event is asked for all the same
-            self._rescan(RULED)
+        if batch.asked and (why := self._hearing.changed()):  # what made no event is asked for all the same
+            self._rescan(why)
         if batch.names is None:
             self._rescan(batch.lost)
         else:
@@ -61,7 +65,7 @@ class Inbox:
             # none.
             folders = batch.folders | {name for name in batch.names if "/.git/" in f"{name}/"}
             if folders and not self._hearing.extend(workspace, folders):
-                self._rescan("new folders could not be looked at")
+                self._rescan(UNLISTED)
             self._sort(workspace, batch.names)
         self._cover(workspace)
         if pending:
@@ -69,7 +73,8 @@ class Inbox:
 
     def _sort(self, workspace: Workspace, names: frozenset[str]) -> None:
         pending, coverage = self.pending, self._hearing.coverage
-        inside = set()
+        inside, is_index = set(), os.path.join(workspace.git_dir, "index") in names
+        refs = os.path.join(workspace.common_dir, "refs", "")
         for name in names:
             pending.beside |= coverage.is_private(name)
             base = os.path.basename(name)
@@ -77,10 +82,15 @@ class Inbox:
                 inside.add(covering.owner(from_text(name[len(workspace.root) + 1 :])))
             elif base == "index" and os.path.dirname(name) == workspace.git_dir:
                 inside |= self._retracked(workspace)
+                pending.beside = True  # views list what is tracked
             elif name.startswith((workspace.git_dir, workspace.common_dir)):
                 pending.beside = True
-                # These git writes when it moves this tree; a commit, or `git add`, writes others.
-                pending.git |= (base in _MOVES and os.path.dirname(name) == workspace.git_dir) or base == "stash"
+                # These git writes when it moves this tree; a commit, or `git add`, writes others. All work trees share one
+                # stash, each has an index.
+                pending.git |= base in _MOVES and os.path.dirname(name) == workspace.git_dir
+                pending.git |= (name == f"{refs}stash" and is_index) or (
+                    name.startswith(refs) and self._log.has_moved()
+                )
                 if base in ("config", "config.worktree", "exclude"):
                     pending.all("git's configuration changed")
                     self._covers = True
@@ -103,7 +113,7 @@ class Inbox:
         pending = self.pending
         if "" in paths:
             self._rescan("the root changed")
-        elif any(path == MARKER or path.rpartition("/")[2] in RULES for path in paths):
+        elif any(MARKER.startswith(f"{path}/") or path == MARKER or path.rpartition("/")[2] in RULES for path in paths):
             pending.all("what counts was changed")
             self._covers = True
         elif not pending.reason:

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlos_sync.app import flagging, notifying, planning, presence, standing
 from mlos_sync.app.apart import Apart, is_large, told
@@ -30,6 +30,7 @@ from mlos_sync.app.timetable import LONG, SOON, Timetable
 from mlos_sync.core.times import iso
 from mlos_sync.edge import operations
 from mlos_sync.edge.hashing import Kept
+from mlos_sync.edge.headlog import HeadLog
 from mlos_sync.edge.hints import Batch
 from mlos_sync.edge.store import BusyError
 from mlos_sync.edge.workspace import Pace, Workspace
@@ -85,7 +86,7 @@ class _Watcher:
         self.compiles = self.to_compile = False
         self.standing = Standing(workspace.root)
         self.hearing = Hearing(self.standing)
-        self.inbox = Inbox(self.hearing, self.standing)
+        self.inbox = Inbox(self.hearing, self.standing, HeadLog(workspace.git_dir))
         self.clocks = Clocks()
         self.index: Index | None = None
         self.presence = presence.Presence(workspace, lock)
@@ -175,7 +176,7 @@ class _Watcher:
 
     def _poll(self) -> None:
         self.times.polled(time.monotonic(), self.pace.poll)
-        self.inbox.poll()
+        self.inbox.poll(self.workspace)
 
     def _check_root(self) -> str | None:
         """Whether the workspace is there: while it is not, nothing is looked at, and that is said once."""
@@ -303,9 +304,20 @@ class _Watcher:
         """What a look found, for those who watch."""
         edited = frozenset(flagging.edited(self._opened(anew=False)))
         fresh, self.known = edited - self.known, edited
+        self._again(report, pending)
         self._done(pending, began, misses=not UNSEEN.isdisjoint(report.skipped))
         git = pending.git or (pending.reason is not None and self.inbox.pending.git)  # it came while we looked
         return Look(report, reason=pending.reason, git=git, edited=tuple(sorted(fresh)))
+
+    def _again(self, report: Report, pending: Pending) -> None:
+        """What was missing while git had its lock is looked for again as soon as git has given it back; nobody is told
+        before that all is there."""
+        if planning.AT_WORK in report.skipped and not operations.has_left_lock(
+            self.workspace.root, self.workspace.git_dir
+        ):
+            self.inbox.pending.join(replace(pending, paths=set(pending.paths), reason=pending.reason and RETURNED))
+            self.times.next_try = time.monotonic() + SOON
+            pending.asked = set()
 
     def _failed(self, error: Exception, pending: Pending) -> Look | None:
         """What was not looked at is looked at later, together with what comes until then. Told where it was not before."""

@@ -14,13 +14,13 @@ import shutil
 import stat as modes
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 from mlos_sync.core.changes import Stat, Stats, by_folder
-from mlos_sync.core.paths import indexed, to_bytes
+from mlos_sync.core.paths import from_text, indexed, to_bytes
 from mlos_sync.edge import git, hashing
 from mlos_sync.edge.workspace import MARKER, Workspace
 from mlos_sync.errors import SurroundingsError
@@ -98,7 +98,13 @@ def _absent(entries: Mapping[str, git.Tracked], absent: Iterable[str]) -> tuple[
 
 
 def ignore_rule(workspace: Workspace) -> tuple[Callable[[list[str]], list[str]], dict[str, str]]:
-    """(what keeps the paths that count, patterns that are none: file -> what is wrong). Journal segments never count."""
+    """(what keeps the paths that count, patterns that are none: file -> what is wrong). Journal segments never count, nor what
+    lies in the git directory: git lists that where it is in the tree under another name than `.git`."""
+    gits = tuple(_gits_inside(workspace))
+
+    def counting(paths: list[str]) -> list[str]:
+        return [path for path in indexed(paths) if not path.startswith(gits)] if gits else indexed(paths)
+
     data = read(workspace, IGNORE_FILE) or b""
     sources = [(IGNORE_FILE, data.decode("utf-8", "replace").split("\n")), (MARKER, list(workspace.config.ignore))]
     wanted = [
@@ -108,7 +114,7 @@ def ignore_rule(workspace: Workspace) -> tuple[Callable[[list[str]], list[str]],
         if line.strip() and not line.startswith("#")
     ]
     if not wanted:
-        return indexed, {}
+        return counting, {}
     from pathspec import GitIgnoreSpec
 
     good, bad = [], {}
@@ -119,7 +125,15 @@ def ignore_rule(workspace: Workspace) -> tuple[Callable[[list[str]], list[str]],
         except (ValueError, re.error):
             bad[name] = f"line {number}: {line!r} is no pattern; the others count"
     spec = GitIgnoreSpec.from_lines(good)
-    return lambda paths: [path for path in indexed(paths) if not spec.match_file(path)], bad
+    return lambda paths: [path for path in counting(paths) if not spec.match_file(path)], bad
+
+
+def _gits_inside(workspace: Workspace) -> Iterator[str]:
+    """Beginnings of paths of what is git's own (`git init --separate-git-dir`)."""
+    for place in {workspace.git_dir, workspace.common_dir}:
+        path = os.path.relpath(place, workspace.root)
+        if ".git" not in path.split(os.sep) and not path.startswith(os.pardir):
+            yield f"{from_text(path)}/"
 
 
 def _look(

@@ -41,13 +41,23 @@ def going_on(root: str, git_dir: str) -> str | None:
     for name, words in MARKS.items():
         if os.path.lexists(os.path.join(git_dir, name)):
             return words
-    with contextlib.suppress(OSError):
-        age = time.time() - os.lstat(os.path.join(git_dir, "index.lock")).st_mtime
-        if 0 <= age < PATIENCE or _is_git_alive(root, unknown=False):
-            return LOCKED
+    if _has_lock(git_dir) and not has_left_lock(root, git_dir):
+        return LOCKED
     if _is_committing(os.path.join(git_dir, "mlos"), root) or _has_stashed(root):
         return HOOKS
     return _with_index(root)
+
+
+def has_left_lock(root: str, git_dir: str) -> bool:
+    """Whether there is an index lock that was left behind: no git that lives will take it away."""
+    with contextlib.suppress(OSError):
+        age = time.time() - os.lstat(os.path.join(git_dir, "index.lock")).st_mtime
+        return not 0 <= age < PATIENCE and not _is_git_alive(root, unknown=False)
+    return False
+
+
+def _has_lock(git_dir: str) -> bool:
+    return os.path.lexists(os.path.join(git_dir, "index.lock"))
 
 
 def moves(git_dir: str) -> tuple[object, ...]:

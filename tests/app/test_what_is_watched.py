@@ -100,7 +100,9 @@ def test_it_is_watched_where_a_new_file_would_count(repo, seed):
         if chance.random() < 0.15:
             (repo / path / ".gitignore").write_text("\n".join(chance.sample(RULES, 2)) + "\n")
         if chance.random() < 0.1:
-            chance.choice([lambda place: git(place, "init", "-q"), lambda place: (place / ".git").mkdir(exist_ok=True)])(repo / path)
+            chance.choice(
+                [lambda place: git(place, "init", "-q"), lambda place: (place / ".git").mkdir(exist_ok=True)]
+            )(repo / path)
         if chance.random() < 0.2:
             git(repo, "add", "--force", "--", f":(literal){path}", check=False)
     (repo / ".gitignore").write_text("\n".join(chance.sample(RULES, 3)) + "\n")
