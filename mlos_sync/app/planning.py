@@ -139,7 +139,7 @@ def prepare(
     for number, (path, answer) in enumerate(hashing.hash_files(root, wanted, algorithm, kept), 1):
         if not isinstance(answer, str):
             _take(result, path, answer)
-        elif os.path.lexists(index.workspace.absolute(path)):
+        elif files.is_there(index.workspace, path):
             result.skipped[path] = answer
         else:  # it went meanwhile
             unread.add(path)

@@ -125,7 +125,8 @@ def ignore_rule(workspace: Workspace) -> tuple[Callable[[list[str]], list[str]],
 def _look(
     root: str, paths: list[str], meanwhile: Callable[[], None] = lambda: None
 ) -> tuple[list[tuple[str, Stat]], set[str], dict[str, str], dict[str, str]]:
-    """lstat each path: (files and links, absent ones, ones that could not be looked at, ones of another kind)."""
+    """lstat each path: (files and links, absent ones, ones that could not be looked at, ones of another kind). What is behind
+    a link is absent."""
     files: list[tuple[str, Stat]] = []
     absent: set[str] = set()
     unknown: dict[str, str] = {}
@@ -144,6 +145,11 @@ def _look(
         else:
             unknown[path] = os.strerror(found) if isinstance(found, int) else "cannot be looked at"
     return files, absent, unknown, odd
+
+
+def is_there(workspace: Workspace, path: str) -> bool:
+    """Whether a walk would find something at a path."""
+    return isinstance(hashing.stat_files(workspace.root, [path])[0], tuple)
 
 
 def is_git_at_work(workspace: Workspace) -> bool:

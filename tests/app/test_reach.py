@@ -9,12 +9,13 @@ import shutil
 import naive
 import pytest
 from cli import workspace
-from gitrepo import git
+from gitrepo import commit_file, git
 from watched import indexed
 
 from mlos_sync.app import opening
 from mlos_sync.app.sync import reach_of, sync
 from mlos_sync.core.changes import EVERYWHERE, Reach
+from mlos_sync.edge import hashing
 from mlos_sync.errors import RefusedError, UsageError
 
 
@@ -93,6 +94,52 @@ def mutate(repo, dice):
         (old / "was-a-file.md").write_text("x\n")
         done = (old,)
     return tuple(str(path.relative_to(repo)) for path in done)
+
+
+def linked(repo, folder):
+    """Moved beside its place, and a link there."""
+    real = folder.parent / "real"
+    if os.path.lexists(real):
+        return ()
+    folder.rename(real)
+    folder.symlink_to(real.name)
+    return (real,)
+
+
+@pytest.mark.parametrize("reach", [EVERYWHERE, at("docs"), at("docs/deep/f.md", "docs/deep"), at("docs/deep/f.md")])
+def test_what_git_tracks_behind_a_link_is_gone(repo, index, tmp_path, reach):
+    """A folder of the workspace is a link to one outside by now, with a file of the same name: git calls the file deleted, and
+    nothing outside is read, neither then nor when it changes there."""
+    commit_file(repo, "docs/deep/f.md", b"---\ntitle: ours\n---\n")
+    assert sync(index).changes.added == ("docs/deep/f.md",)
+    shutil.copytree(repo / "docs", tmp_path / "outside")
+    shutil.rmtree(repo / "docs")
+    (repo / "docs").symlink_to(tmp_path / "outside")
+    for text in ("---\ntitle: ours\n---\n", "---\ntitle: secret\n---\n"):
+        (tmp_path / "outside" / "deep" / "f.md").write_text(text)
+        assert sync(index, reach).skipped == {}
+        assert git(repo, "diff-files", "--name-status").stdout == "D\tdocs/deep/f.md\n"
+        assert b"docs/deep/f.md" not in indexed(repo)
+    sync(index)
+    assert indexed(repo) == naive.files(repo)
+
+
+def test_a_folder_that_becomes_a_link_before_its_files_are_read(repo, index, monkeypatch):
+    """It went meanwhile, as any other file may; nothing is read behind the link, and nothing is told of it."""
+    (repo / "a" / "b" / "0.md").write_text("edited before\n")
+    hash_files = hashing.hash_files
+
+    def late(root, paths, *more):
+        assert paths == ["a/b/0.md"]
+        linked(repo, repo / "a")
+        return hash_files(root, paths, *more)
+
+    monkeypatch.setattr(hashing, "hash_files", late)
+    done = sync(index, at("a/b/0.md"))
+    assert (done.skipped, bool(done.changes)) == ({}, False)
+    monkeypatch.undo()
+    sync(index)
+    assert indexed(repo) == naive.files(repo)
 
 
 def test_paths_of_any_spelling(repo, index):
