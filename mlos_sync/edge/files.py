@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mlos_sync.core.changes import Stat, Stats, by_folder
+from mlos_sync.core.changes import Stat, Stats, by_folder, is_covered
 from mlos_sync.core.paths import indexed, to_bytes
 from mlos_sync.edge import git, hashing
 from mlos_sync.edge.workspace import MARKER, Workspace
@@ -65,10 +65,13 @@ def observe(workspace: Workspace, meanwhile: Callable[[], T]) -> tuple[Observed,
 
 
 def observe_at(workspace: Workspace, paths: Collection[str], is_known: Callable[[str], bool]) -> Observed:
-    """The same for some paths and what is below them. A file that the index knows counts still (what could change that is a
-    file of rules, and then all is walked), so git is asked of the others alone."""
+    """The same for some paths and what is below them. Git is asked of folders and of new files. A file that the index knows
+    counts still where neither rules nor a folder above it changed: of rules the caller hears, and then all is walked; a folder
+    that became another one (with rules of its own, a repository, a link) is a path itself, and what is below it is looked at
+    as a part of it, known or not."""
     root = workspace.root
-    ordered = sorted(paths)
+    named = frozenset(paths)
+    ordered = sorted(path for path in named if not is_covered(path.rpartition("/")[0], named))
     there = {
         path: found for path, found in zip(ordered, hashing.stat_files(root, ordered), strict=True)
         if isinstance(found, tuple) or found not in (errno.ENOENT, errno.ENOTDIR)

@@ -65,14 +65,14 @@ def test_it_equals_a_walk(repo, index, seed):
 
 def mutate(repo, dice):
     """Something happens; the names of what came or went, as events tell them."""
-    folders = [path for path in repo.rglob("*") if path.is_dir() and not {".git", ".mlos", "sub"} & set(path.parts)]
+    folders = [path for path in repo.rglob("*") if is_folder(path) and not {".git", ".mlos", "sub"} & set(path.parts)]
     files = [path for folder in [repo, *folders] for path in folder.iterdir() if path.is_file() and path.name[0] != "."]
     folder = dice.choice([repo, *folders])
     new = folder / f"{dice.choice('uvw')}{dice.randrange(3)}{dice.choice(['.md', '.tmp', ''])}"
     old = dice.choice([*files, *folders]) if files or folders else repo / "none"
-    what = dice.randrange(6)
+    what = dice.randrange(8)
     done = ()
-    if what == 0 and not new.is_dir():
+    if what == 0 and not new.is_dir() and not new.is_symlink():
         new.write_text(str(dice.randrange(3)))
         done = (new,)
     elif what == 1 and not os.path.lexists(new):
@@ -80,7 +80,7 @@ def mutate(repo, dice):
         (new / "deep" / "f.md").write_text("f\n")
         done = (new,)
     elif what == 2 and old.exists():
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
+        shutil.rmtree(old) if is_folder(old) else old.unlink()
         done = (old,)
     elif what == 3 and old.exists() and not os.path.lexists(new) and old not in [new, *new.parents]:
         old.rename(new)
@@ -93,7 +93,28 @@ def mutate(repo, dice):
         old.mkdir()
         (old / "was-a-file.md").write_text("x\n")
         done = (old,)
+    elif what >= 6 and folder != repo and folder.parent / "real" != folder:
+        inside = [path for path in files if folder in path.parents][:1]
+        for path in inside:
+            path.write_text("edited before\n")
+        done = (*inside, folder, *dice.choice(OTHERS)(repo, folder))
     return tuple(str(path.relative_to(repo)) for path in done)
+
+
+def is_folder(path):
+    return path.is_dir() and not path.is_symlink()
+
+
+def begun(repo, folder):
+    """A repository of its own, where it stands. (What happens to its `.git` is told of the folder.)"""
+    git(repo, "init", "-q", "--template=", str(folder))
+    return ()
+
+
+def cloned(repo, folder):
+    """A clone in its place: files of the same names, and a repository of its own."""
+    refilled(folder)
+    return begun(repo, folder)
 
 
 def linked(repo, folder):
@@ -104,6 +125,47 @@ def linked(repo, folder):
     folder.rename(real)
     folder.symlink_to(real.name)
     return (real,)
+
+
+def ruled(repo, folder):
+    """Made anew, with rules of its own: a folder that is new tells nothing of what is in it."""
+    refilled(folder)
+    (folder / ".gitignore").write_text("*\n")
+    return ()
+
+
+def opened(repo, folder):
+    """A repository of its own no more, and without rules of its own: as a folder that another one replaced."""
+    shutil.rmtree(folder / ".git", ignore_errors=True)
+    (folder / ".gitignore").unlink(missing_ok=True)
+    return ()
+
+
+OTHERS = (begun, cloned, linked, ruled, opened)
+
+
+def refilled(folder):
+    """Another folder in its place, with files of the same names and of other contents."""
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts]
+    shutil.rmtree(folder)
+    folder.mkdir()
+    for name in names:
+        (folder / name.parent).mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"another {name}\n")
+
+
+@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize("becomes", [begun, cloned, linked, ruled])
+def test_a_known_file_told_with_its_folder(repo, index, becomes, committed):
+    """The folder is another one by now: whether what was known in it counts still is for git to say, not for the index."""
+    if not committed:
+        git(repo, "rm", "-q", "-r", "--cached", "a")
+    (repo / "a" / "0.md").write_text("edited before\n")
+    others = [str(path.relative_to(repo)) for path in becomes(repo, repo / "a")]
+    sync(index, at("a/0.md", "a", *others), accept_deletes=True)
+    assert indexed(repo) == naive.files(repo)
+    assert (b"a/0.md" in indexed(repo)) == (committed and becomes is not linked)
+    assert not sync(index, accept_deletes=True).changes
 
 
 @pytest.mark.parametrize("reach", [EVERYWHERE, at("docs"), at("docs/deep/f.md", "docs/deep"), at("docs/deep/f.md")])
