@@ -170,7 +170,11 @@ _CLOSED = re.compile(rb"could not open directory '(.*?)/?': [^\n]+\n", re.DOTALL
 
 def untracked_paths(root: str, *scope: str) -> tuple[list[str], list[str]]:
     """(untracked files that no rule of .gitignore excludes, folders that git could not read); of a scope, or all."""
-    done = attempt(root, "--literal-pathspecs", "ls-files", "-o", "-z", "--exclude-standard", "--", *_names(scope))
+    # What all paths of a scope begin with, git takes for all that there is: it forgets the rest of its index before it looks,
+    # and a repository in a folder whose files it tracks then is one whose files it does not. `.git` has no beginning in common
+    # with any path, and is never listed (git 2.39, `prune_index` in ls-files.c, `treat_directory` in dir.c).
+    names = [*_names(scope), ".git"] if scope else []
+    done = attempt(root, "--literal-pathspecs", "ls-files", "-o", "-z", "--exclude-standard", "--", *names)
     closed = [from_bytes(match[1]) for match in _CLOSED.finditer(done.stderr)]
     names = split_names(done.stdout)
     return [name for name in names if not name.endswith("/")], closed

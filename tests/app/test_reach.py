@@ -168,6 +168,17 @@ def test_a_known_file_told_with_its_folder(repo, index, becomes, committed):
     assert not sync(index, accept_deletes=True).changes
 
 
+def test_new_files_of_a_repository_that_stands_in_a_tracked_folder(repo, index):
+    """Git goes into it for the files that it tracks there, and finds the others, too: also where one alone is asked for."""
+    begun(repo, repo / "a")
+    for path in ("a/new.md", "a/new/deep/f.md", "sub/new/deep/f.md"):
+        (repo / path).parent.mkdir(parents=True, exist_ok=True)
+        (repo / path).write_text("new\n")
+        sync(index, at(path))
+        assert indexed(repo) == naive.files(repo)
+    assert b"a/new/deep/f.md" in indexed(repo)
+
+
 @pytest.mark.parametrize("reach", [EVERYWHERE, at("docs"), at("docs/deep/f.md", "docs/deep"), at("docs/deep/f.md")])
 def test_what_git_tracks_behind_a_link_is_gone(repo, index, tmp_path, reach):
     """A folder of the workspace is a link to one outside by now, with a file of the same name: git calls the file deleted, and
