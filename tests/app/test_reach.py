@@ -14,7 +14,7 @@ from watched import indexed
 
 from mlos_sync.app import opening
 from mlos_sync.app.sync import reach_of, sync
-from mlos_sync.core.changes import EVERYWHERE, Reach
+from mlos_sync.core.changes import EVERYWHERE, FEW, Reach
 from mlos_sync.edge import hashing
 from mlos_sync.errors import RefusedError, UsageError
 
@@ -239,6 +239,24 @@ def indexed_bytes(index):
 
     rows = index.db.execute("SELECT file_path FROM artifacts WHERE file_path IS NOT NULL")
     return {to_bytes(path) for (path,) in rows}
+
+
+def test_more_names_than_an_argument_list_holds(repo, index):
+    """As many as are looked at one by one, each nearly as long as a path may be: they come, change, and go."""
+    folder = "/".join("d" * 250 for _ in range(12))
+    names = [f"{folder}/{'n' * 200}{number}" for number in range(FEW)]
+    assert sum(map(len, names)) > 3 << 20  # Linux gives a program 2 MB of arguments, unless somebody gives it more
+    (repo / folder).mkdir(parents=True)
+    for name in names:
+        (repo / name).write_text(f"{name[-3:]}\n")
+    assert len(sync(index, at(*names)).changes.added) == FEW
+    git(repo, "add", "d" * 250)
+    for name in names:
+        (repo / name).unlink()
+    (repo / names[0]).write_text("stays\n")
+    done = sync(index, at(*names), accept_deletes=True).changes
+    assert (done.modified, len(done.deleted)) == ((names[0],), FEW - 1)
+    assert indexed(repo) == naive.files(repo)
 
 
 def test_what_is_skipped_elsewhere_stays_told(repo, index):
