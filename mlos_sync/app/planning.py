@@ -91,7 +91,8 @@ def survey(index: Index, reach: Reach = EVERYWHERE, *, trusting: bool = False) -
         observed, known = files.observe(index.workspace, lambda: statcache.every(index.db))
     else:
         known = statcache.at(index.db, reach.paths)
-        observed = files.observe_at(index.workspace, reach.paths, partial(statcache.has, known))
+        counts = partial(statcache.has, known) if reach.heard else lambda _: False
+        observed = files.observe_at(index.workspace, reach.paths, counts)
     if trusting:
         known = {
             folder: {name: (*stat[:4], abs(stat[4])) for name, stat in names.items()} for folder, names in known.items()

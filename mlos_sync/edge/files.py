@@ -64,11 +64,11 @@ def observe(workspace: Workspace, meanwhile: Callable[[], T]) -> tuple[Observed,
     return Observed(by_folder(files), missing, unknown | sparse, odd | odd_too, bad_patterns), done[0]
 
 
-def observe_at(workspace: Workspace, paths: Collection[str], is_known: Callable[[str], bool]) -> Observed:
-    """The same for some paths and what is below them. Git is asked of folders and of new files. A file that the index knows
-    counts still where neither rules nor a folder above it changed: of rules the caller hears, and then all is walked; a folder
-    that became another one (with rules of its own, a repository, a link) is a path itself, and what is below it is looked at
-    as a part of it, known or not."""
+def observe_at(workspace: Workspace, paths: Collection[str], counts: Callable[[str], bool]) -> Observed:
+    """The same for some paths and what is below them. Git is not asked of files of which the caller says that each `counts`
+    still: it knows them, and has heard that no rules changed. What it heard of folders are paths themselves; what is below one
+    is looked at as a part of it, known or not, since it may be another one by now (with rules of its own, a repository, a
+    link)."""
     root = workspace.root
     named = frozenset(paths)
     ordered = sorted(path for path in named if not is_covered(path.rpartition("/")[0], named))
@@ -76,7 +76,7 @@ def observe_at(workspace: Workspace, paths: Collection[str], is_known: Callable[
         path: found for path, found in zip(ordered, hashing.stat_files(root, ordered), strict=True)
         if isinstance(found, tuple) or found not in (errno.ENOENT, errno.ENOTDIR)
     }  # fmt: skip
-    known = [path for path in there if is_known(path) and not _is_folder(there[path])]
+    known = [path for path in there if counts(path) and not _is_folder(there[path])]
     new = [path for path in there if path not in set(known)]
     tracked = git.tracked_paths(root, *new) if new else []
     others, closed = git.untracked_paths(root, *new) if new else ([], [])

@@ -13,8 +13,10 @@ from gitrepo import commit_file, git
 from watched import indexed
 
 from mlos_sync.app import opening
+from mlos_sync.app.planning import survey
 from mlos_sync.app.sync import reach_of, sync
 from mlos_sync.core.changes import EVERYWHERE, FEW, Reach
+from mlos_sync.edge import git as plumbing
 from mlos_sync.edge import hashing
 from mlos_sync.errors import RefusedError, UsageError
 
@@ -48,7 +50,8 @@ def index(repo):
 
 
 def at(*paths):
-    return Reach(frozenset(paths), beside=False)
+    """As a watcher names them: it hears of all that happens."""
+    return Reach(frozenset(paths), beside=False, heard=True)
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -166,6 +169,35 @@ def test_a_known_file_told_with_its_folder(repo, index, becomes, committed):
     assert indexed(repo) == naive.files(repo)
     assert (b"a/0.md" in indexed(repo)) == (committed and becomes is not linked)
     assert not sync(index, accept_deletes=True).changes
+
+
+def test_an_edit_of_known_files_starts_no_git(repo, index, monkeypatch):
+    """What a watcher sees most is answered from the index and by a look at each file."""
+    for path in ("a/0.md", "a/b/1.md", "new.md"):
+        (repo / path).write_text("edited\n")
+    started = []
+    attempt = plumbing.attempt
+    monkeypatch.setattr(
+        plumbing, "attempt", lambda root, *words, **more: started.append(words) or attempt(root, *words)
+    )
+    assert survey(index, at("a/0.md", "a/b/1.md"))[1].suspect == ["a/0.md", "a/b/1.md"] and started == []
+    assert survey(index, at("a/0.md", "new.md"))[1].suspect == ["a/0.md", "new.md"] and len(started) == 2
+
+
+@pytest.mark.parametrize("becomes", [begun, cloned, linked, ruled])
+def test_a_known_file_that_a_user_names_alone(repo, index, becomes):
+    """Nobody told of what happened above it: git is asked whether it counts still, and of nothing else."""
+    git(repo, "rm", "-q", "-r", "--cached", "a")
+    becomes(repo, repo / "a")
+    assert sync(index, reach_of(index, ("a/b/0.md",))).changes.deleted == ("a/b/0.md",)
+    assert {b"a/0.md", b"a/b/1.md"} <= indexed(repo).keys() and b"a/b/0.md" not in naive.files(repo)
+
+
+def test_a_known_file_that_rules_exclude_by_now(repo, index):
+    """The same where it is the rules that are others."""
+    git(repo, "rm", "-q", "-r", "--cached", "a")
+    (repo / ".gitignore").write_text("0.md\n")
+    assert sync(index, reach_of(index, ("a/0.md", "c/0.md"))).changes.deleted == ("a/0.md",)  # git tracks the other
 
 
 def test_new_files_of_a_repository_that_stands_in_a_tracked_folder(repo, index):
@@ -312,6 +344,6 @@ def test_a_mass_disappearance_holds_up_nothing_else_in_the_background(repo, inde
 def test_what_a_user_names(index):
     """Paths that are nowhere are refused; the root is everything."""
     assert reach_of(index, ()) == reach_of(index, ("a", "")) == EVERYWHERE
-    assert reach_of(index, ("a/", "c")).paths == {"a", "c"}
+    assert reach_of(index, ("a/", "c")) == Reach(frozenset(("a", "c")))
     with pytest.raises(UsageError, match="there is no nowhere"):
         reach_of(index, ("nowhere",))
