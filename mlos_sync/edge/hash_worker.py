@@ -40,9 +40,12 @@ def stats(root: int, names: list[bytes]) -> list[object]:
         folder = name[: name.rfind(b"/") + 1]
         if folder != before:
             before, is_there = folder, is_real(root, folder, real)
+        if not is_there:
+            found.append(errno.ENOTDIR)
+            continue
         try:
             s = os.lstat(name, dir_fd=root)
-            found.append((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode) if is_there else errno.ENOTDIR)
+            found.append((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode))
         except OSError as error:
             found.append(error.errno)
     return found

@@ -361,9 +361,10 @@ def test_stats_are_those_of_lstat_in_the_order_asked(tmp_path, monkeypatch, many
         put(tmp_path, folder.encode() + b"/x", b"x")
     os.symlink("real", tmp_path / "other")
     os.symlink("real/x", tmp_path / "file")
-    behind = ["other/x", "other/deep/x", "other/missing", "file/x"]
+    os.symlink("loop", tmp_path / "loop")
+    behind = ["other/x", "other/deep/x", "other/missing", "file/x", "loop/x"]
     found = stat_files(str(tmp_path), [*names, "link", *behind, "real/deep/x", "other", "missing", "f0/below", odd])
-    assert [found.pop(31) for _ in behind] == [errno.ENOTDIR, errno.ENOTDIR, errno.ENOENT, errno.ENOTDIR]
+    assert [found.pop(31) for _ in behind] == [errno.ENOTDIR] * len(behind)
     listed = [*(os.fsencode(name) for name in names), b"link", b"real/deep/x", b"other", None, None, b"caf\xe9\n"]
     assert len(found) == len(listed)
     for name, seen in zip(listed, found, strict=True):
