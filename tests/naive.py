@@ -110,11 +110,13 @@ def files(repo: Path) -> dict[bytes, str]:
     """The naive walk. What git tracks and is not on disk is told only where a sparse checkout left it out."""
     names = _names(repo, "ls-files", "-co", "--exclude-standard", "-z")
     sparse = {line[2:] for line in _names(repo, "ls-files", "-t", "-z") if line.startswith(b"S ")}
-    found = {}
+    found, top = {}, os.path.realpath(os.fsencode(repo))
     for name in names:
         where = os.path.join(os.fsencode(repo), name)
         if name.startswith(JOURNAL) or name.endswith(b"/"):
             continue
+        if os.path.realpath(os.path.dirname(where)) != os.path.join(top, os.path.dirname(name)).rstrip(b"/"):
+            where = b""  # a folder above it is a link: git calls it deleted
         if os.path.islink(where):
             found[name] = hashlib.sha256(os.readlink(where)).hexdigest()
         elif os.path.isfile(where):

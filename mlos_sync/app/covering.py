@@ -182,9 +182,10 @@ def _hear(watch: Watch, workspace: Workspace, path: str, found: Coverage) -> Non
         found.refused[path] = reason
 
 
-def folders(workspace: Workspace) -> Iterator[str]:
-    """The folders, as workspace paths, that a walk looks into: neither ignored nor a repository of its own, no link."""
-    return (path for path, is_other in _walk(workspace, ("",), lambda _: None) if not is_other)
+def folders(workspace: Workspace, below: str = "") -> Iterator[str]:
+    """The folders at or below one, as workspace paths, that a walk looks into: neither ignored nor a repository of its own,
+    no link."""
+    return (path for path, is_other in _walk(workspace, (below,), lambda _: None) if not is_other)
 
 
 def _walk(workspace: Workspace, below: tuple[str, ...], before: Callable[[str], None]) -> Iterator[tuple[str, bool]]:

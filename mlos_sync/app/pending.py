@@ -26,7 +26,7 @@ class Pending:
     @property
     def reach(self) -> Reach:
         """How far the sync looks that looks at it."""
-        return EVERYWHERE if self.reason else Reach(frozenset(self.paths), beside=self.beside)
+        return EVERYWHERE if self.reason else Reach(frozenset(self.paths), beside=self.beside, heard=True)
 
     def all(self, reason: str) -> None:
         """All must be looked at, also the views."""

@@ -91,7 +91,8 @@ def survey(index: Index, reach: Reach = EVERYWHERE, *, trusting: bool = False) -
         observed, known = files.observe(index.workspace, lambda: statcache.every(index.db))
     else:
         known = statcache.at(index.db, reach.paths)
-        observed = files.observe_at(index.workspace, reach.paths, partial(statcache.has, known))
+        counts = partial(statcache.has, known) if reach.heard else lambda _: False
+        observed = files.observe_at(index.workspace, reach.paths, counts)
     if trusting:
         known = {
             folder: {name: (*stat[:4], abs(stat[4])) for name, stat in names.items()} for folder, names in known.items()
@@ -139,7 +140,7 @@ def prepare(
     for number, (path, answer) in enumerate(hashing.hash_files(root, wanted, algorithm, kept), 1):
         if not isinstance(answer, str):
             _take(result, path, answer)
-        elif os.path.lexists(index.workspace.absolute(path)):
+        elif files.is_there(index.workspace, path):
             result.skipped[path] = answer
         else:  # it went meanwhile
             unread.add(path)

@@ -163,7 +163,7 @@ def _is_outdated(index: Index, plan: Plan) -> bool:
 
 def _postpone(index: Index, plan: Plan) -> None:
     """What cannot be read while others wait is told."""
-    there = (path for path in plan.left if os.path.lexists(index.workspace.absolute(path)))
+    there = (path for path in plan.left if files.is_there(index.workspace, path))
     plan.skipped |= dict.fromkeys(there, LATER)
 
 

@@ -34,10 +34,13 @@ class Hashed:
 @dataclass(frozen=True, slots=True)
 class Reach:
     """How far a sync looks: `paths` are files and folders of the workspace (what is below them too), None for all of it;
-    `beside` also at commits, the journal, and transcripts that are no files of the work tree."""
+    `beside` also at commits, the journal, and transcripts that are no files of the work tree. `heard`: who names the paths has
+    heard of all that happened (other rules, another folder in a folder's place), so that a file of which the index knows that
+    it counts need not be asked for."""
 
     paths: frozenset[str] | None = None
     beside: bool = True
+    heard: bool = False
 
     def covers(self, path: str) -> bool:
         """Whether a path is looked at."""

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mlos_sync.core.changes import Stat, Stats, by_folder
+from mlos_sync.core.changes import Stat, Stats, by_folder, is_covered
 from mlos_sync.core.paths import from_text, indexed, to_bytes
 from mlos_sync.edge import git, hashing
 from mlos_sync.edge.workspace import MARKER, Workspace
@@ -64,16 +64,19 @@ def observe(workspace: Workspace, meanwhile: Callable[[], T]) -> tuple[Observed,
     return Observed(by_folder(files), missing, unknown | sparse, odd | odd_too, bad_patterns), done[0]
 
 
-def observe_at(workspace: Workspace, paths: Collection[str], is_known: Callable[[str], bool]) -> Observed:
-    """The same for some paths and what is below them. A file that the index knows counts still (what could change that is a
-    file of rules, and then all is walked), so git is asked of the others alone."""
+def observe_at(workspace: Workspace, paths: Collection[str], counts: Callable[[str], bool]) -> Observed:
+    """The same for some paths and what is below them. Git is not asked of files of which the caller says that each `counts`
+    still: it knows them, and has heard that no rules changed. What it heard of folders are paths themselves; what is below one
+    is looked at as a part of it, known or not, since it may be another one by now (with rules of its own, a repository, a
+    link)."""
     root = workspace.root
-    ordered = sorted(paths)
+    named = frozenset(paths)
+    ordered = sorted(path for path in named if not is_covered(path.rpartition("/")[0], named))
     there = {
         path: found for path, found in zip(ordered, hashing.stat_files(root, ordered), strict=True)
         if isinstance(found, tuple) or found not in (errno.ENOENT, errno.ENOTDIR)
     }  # fmt: skip
-    known = [path for path in there if is_known(path) and not _is_folder(there[path])]
+    known = [path for path in there if counts(path) and not _is_folder(there[path])]
     new = [path for path in there if path not in set(known)]
     tracked = git.tracked_paths(root, *new) if new else []
     others, closed = git.untracked_paths(root, *new) if new else ([], [])
@@ -139,7 +142,8 @@ def _gits_inside(workspace: Workspace) -> Iterator[str]:
 def _look(
     root: str, paths: list[str], meanwhile: Callable[[], None] = lambda: None
 ) -> tuple[list[tuple[str, Stat]], set[str], dict[str, str], dict[str, str]]:
-    """lstat each path: (files and links, absent ones, ones that could not be looked at, ones of another kind)."""
+    """lstat each path: (files and links, absent ones, ones that could not be looked at, ones of another kind). What is behind
+    a link is absent."""
     files: list[tuple[str, Stat]] = []
     absent: set[str] = set()
     unknown: dict[str, str] = {}
@@ -158,6 +162,11 @@ def _look(
         else:
             unknown[path] = os.strerror(found) if isinstance(found, int) else "cannot be looked at"
     return files, absent, unknown, odd
+
+
+def is_there(workspace: Workspace, path: str) -> bool:
+    """Whether a walk would find something at a path."""
+    return isinstance(hashing.stat_files(workspace.root, [path])[0], tuple)
 
 
 def is_git_at_work(workspace: Workspace) -> bool:

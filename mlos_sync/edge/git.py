@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -34,6 +34,9 @@ _SETTINGS = (
     "log.diffMerges=separate", "trailer.separators=:",
 )  # fmt: skip
 _SAFE = tuple(word for setting in _SETTINGS for word in ("-c", setting))
+# Bytes of names that one git is given: Linux holds 128 KB ready for arguments and environment whatever the limits (execve(2)),
+# usually 2 MB, macOS 1 MB. `ls-files` takes names in no other way.
+_ARGUMENTS = 100_000
 
 
 @lru_cache(maxsize=1)
@@ -135,14 +138,15 @@ class Tracked:
 def tracked(root: str, *scope: str) -> dict[str, Tracked]:
     """The index, or what it has at or below the paths of a scope: path -> entry. Unmerged paths appear once, gitlinks are
     left out."""
-    out = run(root, "--literal-pathspecs", "ls-files", "-s", "-v", "-z", "--", *_names(scope))
     found: dict[str, Tracked] = {}
-    for record in out.split(b"\0"):
-        if record:
-            head, _, name = record.partition(b"\t")
-            tag, mode, blob, _stage = head.split(b" ")
-            if mode != b"160000":
-                found[from_bytes(name)] = Tracked(mode.decode(), blob.decode(), tag.decode().upper(), tag.islower())
+    for names in _parts(scope):
+        out = run(root, "--literal-pathspecs", "ls-files", "-s", "-v", "-z", "--", *names)
+        for record in out.split(b"\0"):
+            if record:
+                head, _, name = record.partition(b"\t")
+                tag, mode, blob, _stage = head.split(b" ")
+                if mode != b"160000":
+                    found[from_bytes(name)] = Tracked(mode.decode(), blob.decode(), tag.decode().upper(), tag.islower())
     return found
 
 
@@ -160,8 +164,10 @@ def converted(root: str, paths: Iterable[str]) -> set[str]:
 
 def tracked_paths(root: str, *scope: str) -> list[str]:
     """Paths of the index (at or below those of a scope), without their blobs: half the work of `tracked`."""
-    out = run(root, "--literal-pathspecs", "ls-files", "-z", "--", *_names(scope))
-    return list(dict.fromkeys(split_names(out)))  # an unmerged path stands there up to three times
+    found: list[str] = []
+    for names in _parts(scope):
+        found += split_names(run(root, "--literal-pathspecs", "ls-files", "-z", "--", *names))
+    return list(dict.fromkeys(found))  # an unmerged path stands there up to three times
 
 
 # `warning: could not open directory 'notes/': Permission denied`; the name may hold quotes and line ends.
@@ -170,10 +176,14 @@ _CLOSED = re.compile(rb"could not open directory '(.*?)/?': [^\n]+\n", re.DOTALL
 
 def untracked_paths(root: str, *scope: str) -> tuple[list[str], list[str]]:
     """(untracked files that no rule of .gitignore excludes, folders that git could not read); of a scope, or all."""
-    done = attempt(root, "--literal-pathspecs", "ls-files", "-o", "-z", "--exclude-standard", "--", *_names(scope))
-    closed = [from_bytes(match[1]) for match in _CLOSED.finditer(done.stderr)]
-    names = split_names(done.stdout)
-    return [name for name in names if not name.endswith("/")], closed
+    found: list[str] = []
+    closed: list[str] = []
+    for names in _parts(scope):
+        options = ("-o", "-z", "--exclude-standard", "--", *_beside(names))
+        done = attempt(root, "--literal-pathspecs", "ls-files", *options)
+        closed += [from_bytes(match[1]) for match in _CLOSED.finditer(done.stderr)]
+        found += [name for name in split_names(done.stdout) if not name.endswith("/")]
+    return found, closed
 
 
 def forced_paths(root: str) -> list[str]:
@@ -195,8 +205,11 @@ def rule_files(root: str) -> list[str]:
 
 def unlisted_folders(root: str, *scope: str) -> list[str]:
     """Folders, at or below some or anywhere, that hold nothing that counts: a rule excludes them, or all that is in them."""
-    words = ("--literal-pathspecs", "ls-files", "-o", "-i", "-z", "--exclude-standard", "--directory", "--")
-    return [name[:-1] for name in split_names(run(root, *words, *_names(scope))) if name.endswith("/")]
+    found: list[str] = []
+    for names in _parts(scope):
+        options = ("-o", "-i", "-z", "--exclude-standard", "--directory", "--", *_beside(names))
+        found += split_names(run(root, "--literal-pathspecs", "ls-files", *options))
+    return list(dict.fromkeys(name[:-1] for name in found if name.endswith("/")))
 
 
 def excluded_folders(root: str, folders: Iterable[str]) -> set[str]:
@@ -212,8 +225,26 @@ def excluded_folders(root: str, folders: Iterable[str]) -> set[str]:
     return {name[2:] for name in split_names(done.stdout)}
 
 
-def _names(paths: Iterable[str]) -> list[str]:
-    return [os.fsdecode(to_bytes(path)) for path in paths]
+def _beside(names: list[str]) -> list[str]:
+    """The names of a scope and one more. What all of them begin with, git takes for all that there is: it forgets the rest of
+    its index before it looks, and a repository in a folder whose files it tracks then is one whose files it does not. `.git` has
+    no beginning in common with any path, and is never listed (git 2.39, `prune_index` in ls-files.c, `treat_directory` in
+    dir.c)."""
+    return [*names, ".git"] if names else []
+
+
+def _parts(scope: Iterable[str]) -> Iterator[list[str]]:
+    """The names of a scope, in as many lists of arguments as it takes; one that is empty where there are none."""
+    names: list[str] = []
+    size = 0
+    for path in scope:
+        name = to_bytes(path)
+        size += len(name) + 9  # with what ends it, and the pointer to it
+        if names and size > _ARGUMENTS:
+            yield names
+            names, size = [], len(name) + 9
+        names.append(os.fsdecode(name))
+    yield names
 
 
 def head(root: str) -> str | None:

@@ -7,7 +7,8 @@ index open must not read files that might be it, through a link or otherwise. St
 Asked (see `answering`) ("stat" or "hash", list of path bytes), it answers, for "stat", one (size, mtime_ns, ctime_ns,
 inode, mode) or errno per path; for "hash" a tuple
 (sha256, blob id, stat, mtime in seconds, head) or a text that says why not, where the stat's mode is negative if the
-racy rule says not to trust it.
+racy rule says not to trust it. No link is followed, neither at the end of a path nor on the way: what is behind one is
+another file, which may lie outside, and the one that was asked for is not there (so says git: `has_symlink_leading_path`).
 """
 
 from __future__ import annotations
@@ -31,9 +32,17 @@ RACE_NS = 20_000_000
 
 
 def stats(root: int, names: list[bytes]) -> list[object]:
-    """lstat each name: its numbers, or the error's."""
+    """lstat each name: its numbers, or the error's. A link is no folder: ENOTDIR for what is behind one."""
     found: list[object] = []
+    real: dict[bytes, bool] = {}
+    before, is_there = b"", True
     for name in names:
+        folder = name[: name.rfind(b"/") + 1]
+        if folder != before:
+            before, is_there = folder, is_real(root, folder, real)
+        if not is_there:
+            found.append(errno.ENOTDIR)
+            continue
         try:
             s = os.lstat(name, dir_fd=root)
             found.append((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_mode))
@@ -42,8 +51,37 @@ def stats(root: int, names: list[bytes]) -> list[object]:
     return found
 
 
+def is_real(root: int, folder: bytes, known: dict[bytes, bool]) -> bool:
+    """Whether no link is on the way to what is in a folder (its name, with `/` at the end, as all in `known`: what was found
+    so far, so that each folder is looked at once, and not with each of its files)."""
+    below = []
+    while folder and folder not in known:
+        below.append(folder)
+        folder = folder[: folder.rfind(b"/", 0, -1) + 1]
+    found = known[folder] if folder else True
+    for one in reversed(below):
+        found = known[one] = found and not _is_link(root, one[:-1])
+    return found
+
+
+def _is_link(root: int, name: bytes) -> bool:
+    try:
+        return stat.S_ISLNK(os.lstat(name, dir_fd=root).st_mode)
+    except OSError:  # what is wrong, the look at the file itself says
+        return False
+
+
+def hashes(root: int, names: list[bytes], algorithm: str) -> list[object]:
+    """What `look` says of each name; of what is behind a link, that it is not there."""
+    real: dict[bytes, bool] = {}
+    behind = os.strerror(errno.ENOTDIR)
+    return [
+        look(root, name, algorithm) if is_real(root, name[: name.rfind(b"/") + 1], real) else behind for name in names
+    ]
+
+
 def look(root: int, name: bytes, algorithm: str) -> object:
-    """One file's hashes; text when it cannot be hashed."""
+    """One file's hashes; text when it cannot be hashed. The folders on the way are taken for real ones."""
     global hashlib
     import hashlib
 
@@ -160,7 +198,7 @@ def main() -> None:
 
     root = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
     for job, names in questions():
-        answer(stats(root, names) if job == "stat" else [look(root, name, sys.argv[2]) for name in names])
+        answer(stats(root, names) if job == "stat" else hashes(root, names, sys.argv[2]))
 
 
 if __name__ == "__main__":

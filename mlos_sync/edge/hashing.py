@@ -61,8 +61,8 @@ def hash_written(root: str, contents: Mapping[str, bytes], algorithm: str) -> It
 
 
 def stat_files(root: str, paths: list[str], meanwhile: Callable[[], None] = lambda: None) -> list[object]:
-    """For each path its (size, mtime_ns, ctime_ns, inode, mode), links not followed, or the errno of the failure.
-    `meanwhile` is called once, while the other process walks.
+    """For each path its (size, mtime_ns, ctime_ns, inode, mode), or the errno of the failure; links are not followed, also
+    not on the way: ENOTDIR. `meanwhile` is called once, while the other process walks.
 
     A walk is lstat calls, and they do not run beside each other in threads: with many paths a part goes to a process.
     """

@@ -106,7 +106,11 @@ def test_it_is_watched_where_a_new_file_would_count(repo, seed):
         if chance.random() < 0.2:
             git(repo, "add", "--force", "--", f":(literal){path}", check=False)
     (repo / ".gitignore").write_text("\n".join(chance.sample(RULES, 3)) + "\n")
-    watched = {one for one in covering.folders(find(str(repo))) if ".git" not in one.split("/")}
+    everywhere = set(covering.folders(find(str(repo))))
+    for folder in everywhere:
+        below = {one for one in everywhere if f"{one}/".startswith(f"{folder}/") or not folder}
+        assert set(covering.folders(find(str(repo)), folder)) == below
+    watched = {one for one in everywhere if ".git" not in one.split("/")}
     assert would_count(repo) <= watched
     tracked = {str(one) for path in git(repo, "ls-files", "-z").stdout.split("\0") for one in Path(path).parents}
     asked = "".join(f"./{one}\0" for one in watched - tracked if one)

@@ -104,6 +104,18 @@ def test_a_link_is_hashed_by_its_target_text(repo):
         assert found[name].sha256 == hashlib.sha256(target).hexdigest() and found[name].blob == staged[name]
 
 
+def test_what_is_behind_a_link_is_not_read(tmp_path):
+    """A folder on the way is a link: another file would be hashed for the one that was asked for."""
+    put(tmp_path, b"outside/deep/f", b"secret")
+    put(tmp_path, b"root/deep/f", b"ours")
+    os.symlink("../outside", tmp_path / "root" / "docs")
+    found = answers(tmp_path / "root", ["docs/deep/f", "deep/f", "docs"])
+    assert found["docs/deep/f"] == "Not a directory"
+    assert {found[one].sha256 for one in ("deep/f", "docs")} == {
+        hashlib.sha256(data).hexdigest() for data in (b"ours", b"../outside")
+    }
+
+
 def test_what_is_no_file_has_a_reason_and_holds_nobody_up(tmp_path):
     """A pipe without a writer, a socket, a folder and a missing file are named at once; the rest is hashed."""
     root = make_repo(tmp_path)
@@ -336,7 +348,8 @@ def test_a_root_that_is_missing_is_an_error_with_a_way_out(tmp_path, capfd):
 
 @pytest.mark.parametrize("many", [0, 10, 1000])
 def test_stats_are_those_of_lstat_in_the_order_asked(tmp_path, monkeypatch, many):
-    """Numbers for what is there, links not followed, the error's number for what is not; in one process or two."""
+    """Numbers for what is there, the error's number for what is not; in one process or two. Links are not followed, neither at
+    the end nor on the way."""
     monkeypatch.setattr(hashing, "MANY", many)
     names = [f"f{n}" for n in range(30)]
     for name in names:
@@ -344,8 +357,15 @@ def test_stats_are_those_of_lstat_in_the_order_asked(tmp_path, monkeypatch, many
     os.symlink("nowhere", tmp_path / "link")
     put(tmp_path, b"caf\xe9\n", b"x")
     odd = from_bytes(b"caf\xe9\n")
-    found = stat_files(str(tmp_path), [*names, "link", "missing", "f0/below", odd])
-    listed = [*(os.fsencode(name) for name in names), b"link", None, None, b"caf\xe9\n"]
+    for folder in ("real", "real/deep"):
+        put(tmp_path, folder.encode() + b"/x", b"x")
+    os.symlink("real", tmp_path / "other")
+    os.symlink("real/x", tmp_path / "file")
+    os.symlink("loop", tmp_path / "loop")
+    behind = ["other/x", "other/deep/x", "other/missing", "file/x", "loop/x"]
+    found = stat_files(str(tmp_path), [*names, "link", *behind, "real/deep/x", "other", "missing", "f0/below", odd])
+    assert [found.pop(31) for _ in behind] == [errno.ENOTDIR] * len(behind)
+    listed = [*(os.fsencode(name) for name in names), b"link", b"real/deep/x", b"other", None, None, b"caf\xe9\n"]
     assert len(found) == len(listed)
     for name, seen in zip(listed, found, strict=True):
         if name is not None:
