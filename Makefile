@@ -38,7 +38,7 @@ walk: $(READY)
 crash: $(READY)
 	MLOS_SYNC_EXHAUSTIVE=1 $(BIN)/python -m pytest -q tests/app/test_crashes.py tests/app/test_faults.py
 
-# All rows of the hook matrix; a thousand commits by a loop, beside watch and a loop of status; five writers and git beside a
+# All rows of the hook matrix; a thousand commits by a loop, beside watch and a loop of status; seven writers and git beside a
 # watcher: make soak COMMITS=5000 SECONDS_OF_SOAK=7200
 COMMITS ?= 1000
 SECONDS_OF_SOAK ?= 300

@@ -1,7 +1,8 @@
 """A watcher among people and agents at work: python benchmarks/soak.py [--seconds 300] [--check 30] [--seed 1]
 
-Six writers (an editor that saves beside and renames, an editor that truncates, a log that stays open, a tool that makes and
-removes folders, one that moves files about, one of files so large that they are looked at apart), git every thirty seconds
+Seven writers (an editor that saves beside and renames, an editor that truncates, a log that stays open, a tool that makes and
+removes folders, one that moves files about, one of files so large that they are looked at apart, one that puts another folder
+or a link in a folder's place), git every thirty seconds
 (commit, branch, merge, rebase, stash, reset), with pauses. At every check the writers stop, and the index must come to equal
 a naive walk; what the watcher uses is noted. In the end memory, descriptors and threads must be as they were after the first
 check. Exit 1 where that is not so.
@@ -109,11 +110,11 @@ def usage(process: int) -> dict[str, float]:
 
 
 def work(repo: Path, seconds: float, git_at: float, dice: random.Random) -> float:
-    """Let the six write for a while, and git work now and then. Returns when git is to work next."""
+    """Let the seven write for a while, and git work now and then. Returns when git is to work next."""
     stop = threading.Event()
     writers = [
         threading.Thread(target=writing, args=(job, repo, stop, random.Random(dice.random())))
-        for job in (renames, truncates, logs, folders, moves, large)
+        for job in (renames, truncates, logs, folders, moves, large, replaces)
     ]
     for one in writers:
         one.start()
@@ -191,6 +192,32 @@ def large(repo: Path, dice: random.Random) -> None:
             file.seek(dice.randrange(16 << 20))
             file.write(dice.randbytes(100))
         beside.replace(path)
+
+
+def replaces(repo: Path, dice: random.Random) -> None:
+    """A folder with nothing but ignored files, with rules of its own, with a `.git` that is none, or a link, where another one
+    was; then something is written there."""
+    place = repo / "turned" / f"t{dice.randrange(4)}"
+    if dice.random() < 0.3:
+        beside = repo / "build" / f"b{dice.random()}"
+        (beside / "in").mkdir(parents=True)
+        kind = dice.randrange(5)
+        (beside / "in" / "x.swp").write_text("ignored\n")
+        if kind > 1:
+            (beside / "x.md").write_text(f"{dice.random()}\n")
+        if kind == 3:
+            (beside / ".gitignore").write_text(dice.choice(["*", "in/", "x.md"]) + "\n")
+        if kind == 4:
+            (beside / ".git").mkdir()
+        place.parent.mkdir(exist_ok=True)
+        if place.exists() or place.is_symlink():
+            place.rename(repo / "build" / f"old{dice.random()}")
+        if kind == 0:
+            place.symlink_to(beside)
+        else:
+            beside.rename(place)
+    else:
+        (place / dice.choice(["x.md", "in/y.md", "in/z.md"])).write_text(f"{dice.random()}\n")
 
 
 def operate(repo: Path, dice: random.Random) -> None:
