@@ -138,6 +138,12 @@ def owner(path: str) -> str:
     return "/".join(parts[: parts.index(".git")]) if ".git" in parts else path
 
 
+def is_of_nested(workspace: Workspace, name: str) -> bool:
+    """Whether an absolute name is of a `.git` in the tree: where one comes, goes or becomes whole, also where it is a file, its
+    folder becomes a repository of its own, or none."""
+    return is_inside(workspace, name) and ".git" in name[len(workspace.root) :].split(os.sep)
+
+
 def forced(workspace: Workspace) -> frozenset[str]:
     """The paths that are tracked though a rule excludes them."""
     return frozenset(git.forced_paths(workspace.root))

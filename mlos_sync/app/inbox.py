@@ -61,9 +61,7 @@ class Inbox:
         if batch.names is None:
             self._rescan(batch.lost)
         else:
-            # A `.git` that comes, goes or becomes whole, also where it is a file, makes its folder a repository of its own, or
-            # none.
-            folders = batch.folders | {name for name in batch.names if "/.git/" in f"{name}/"}
+            folders = batch.folders | {name for name in batch.names if covering.is_of_nested(workspace, name)}
             if folders and not self._hearing.extend(workspace, folders):
                 self._rescan(UNLISTED)
             self._sort(workspace, batch.names)
