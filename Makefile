@@ -14,11 +14,12 @@ $(READY): pyproject.toml
 demo: $(READY)
 	PATH="$(abspath $(BIN)):$$PATH" sh docs/demo.sh
 
+# Four at once, also on two processors: many tests only wait for a watcher.
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 # The suites that others made, also CommonMark's examples, whose licence keeps them out of this repository.
 SUITES ?= build/suites

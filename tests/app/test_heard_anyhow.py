@@ -201,7 +201,7 @@ def test_a_question_waits_for_what_is_missing_while_git_holds_its_lock(repo, mon
 
 def test_a_question_beside_git_status(repo):
     """The same with real git, in a loop, and a watcher that is asked."""
-    for number in range(60):
+    for number in range(25):
         write(repo, f"notes/{number}.md", f"{number}\n")
     save(repo, "many")
     is_over = threading.Event()
@@ -215,7 +215,7 @@ def test_a_question_beside_git_status(repo):
         watcher.started()
         looking.start()
         try:
-            for number in range(60):
+            for number in range(25):
                 (repo / "notes" / f"{number}.md").unlink()
                 run(repo, "status", "--wait")
                 assert b"notes/%d.md" % number not in indexed(repo)
