@@ -99,6 +99,9 @@ def cover(watch: Watch, workspace: Workspace) -> Coverage:
     found.count(watch, workspace)
     found.rules, found.forced = tuple(_rules(workspace)), forced(workspace)
     found.silent = {_path(workspace, place): kind for place, kind in mounts.silent(workspace.root).items()}
+    if "" not in found.silent:  # else all is polled
+        for folder in (workspace.git_dir, workspace.common_dir, *found.private):
+            found.unheard |= mounts.silent(folder)
     return found
 
 

@@ -11,8 +11,10 @@ import sys
 import time
 
 import pytest
-from cli import save, workspace, write
-from watched import Watcher, indexed
+from cli import save, sql, workspace, write
+from gitrepo import git
+from transcribed import markdown, wrote
+from watched import Watcher, indexed, watching
 
 from mlos_sync.app import hearing
 from mlos_sync.edge import mounts
@@ -173,6 +175,29 @@ def test_a_file_system_of_user_space_is_polled(repo, tmp_path, watching_mounted)
         assert [one["reason"] for one in told["parts"]] == ["fuse (network or user space)"] and told["polled"] == 1
         (repo / "f4" / "a.md").write_text("changed behind\n")
         assert watcher.until(lambda look: "f4/a.md" in look["modified"])["reason"] == "what cannot be watched"
+    finally:
+        subprocess.run(["pkill", "--full", begin], check=False)
+
+
+@LINUX
+def test_private_transcripts_on_a_file_system_of_user_space(repo, tmp_path):
+    """The workspace is on a disk, they are not: they are looked at in time, and named."""
+    if shutil.which("bindfs") is None or not os.access("/dev/fuse", os.W_OK):
+        pytest.skip("NOT TESTED: bindfs and /dev/fuse are wanted")
+    write(repo, ".mlos/config.toml", (repo / ".mlos/config.toml").read_text() + "[watch]\npoll = 0.5\n")
+    for name in ("behind", "logs"):
+        (tmp_path / name).mkdir()
+    git(repo, "config", "mlos-sync.transcripts", str(tmp_path / "logs"))
+    begin = f"bindfs {tmp_path / 'behind'} {tmp_path / 'logs'}"
+    text = markdown("0b6f3f0e-52f0-4a6b-9a39-5a7f0f3c1d15", wrote("/p/f0/a.md", "0\n"))
+    count = "SELECT count(*) FROM transcripts WHERE kept = 'private'"
+    try:
+        with watching(repo, before=jail(begin)) as watcher:
+            watcher.started()
+            told = [(one["path"], one["reason"]) for one in watcher.told()["coverage"]["parts"]]
+            assert told == [(str(tmp_path / "logs"), "fuse (network or user space)")]
+            (tmp_path / "behind" / "2026-02-16_13-04-52Z-plan.md").write_text(text)
+            watcher.eventually(lambda: sql(repo, count).strip() == "1")
     finally:
         subprocess.run(["pkill", "--full", begin], check=False)
 
