@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import spawner  # noqa: F401 - it is to start while there is little in this process
 from gitrepo import IDENTITY
 from hypothesis import HealthCheck, settings
 
