@@ -25,9 +25,13 @@ class Spawner:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        if os.fork() == 0:
-            ours.close()
-            _serve(theirs)
+        child = os.fork()
+        if child == 0:
+            if os.fork() == 0:
+                ours.close()
+                _serve(theirs)
+            os._exit(0)  # so that it is nobody's child: some tests look for those
+        os.waitpid(child, 0)
         theirs.close()
         self._socket = ours
 

@@ -144,7 +144,7 @@ class _Process:
             raise _ToldError(*answer["error"])
         changes: dict[str, Any] = {name: _tupled(value) for name, value in answer["changes"].items()}
         left = Reach(frozenset(answer["left"]), beside=False) if answer["left"] else None
-        return Report(Changes(**changes), answer["skipped"], answer["seconds"], left)
+        return Report(Changes(**changes), answer["skipped"], answer["seconds"], left, frozenset(answer["unsure"]))
 
     def stop(self) -> None:
         """End it, wherever it is, and its own helpers with it: they outlive it where the system has killed it."""
@@ -196,7 +196,7 @@ def main() -> None:
     try:
         report = sync(open_index(sys.argv[1]), Reach(paths, beside=asked["beside"]), in_background=True)
         left = sorted(report.left.paths or ()) if report.left is not None else []
-        found: dict[str, object] = asdict(report) | {"left": left}
+        found: dict[str, object] = asdict(report) | {"left": left, "unsure": sorted(report.unsure)}
     except TransientError as error:
         found = {"transient": [error.message, error.hint]}
     except (MlosError, OSError, sqlite3.Error) as error:

@@ -13,7 +13,6 @@ import time
 
 from mlos_sync.app import standing
 from mlos_sync.app.opening import Index
-from mlos_sync.app.planning import AT_WORK
 from mlos_sync.app.sync import sync
 from mlos_sync.edge import operations
 from mlos_sync.edge.hints import COOKIE
@@ -38,7 +37,7 @@ def settle(index: Index, patience: float = PATIENCE) -> str:
                 "finish it; or take the files as they are now: mlos-sync sync",
             )
         time.sleep(PAUSE)
-    while AT_WORK in sync(index).skipped and not in_hook and time.monotonic() < end:
+    while sync(index).unsure and not in_hook and time.monotonic() < end:
         if operations.has_left_lock(workspace.root, workspace.git_dir):
             break
         time.sleep(PAUSE)

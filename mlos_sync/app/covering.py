@@ -6,9 +6,10 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mlos_sync.core.paths import JOURNAL, from_text
-from mlos_sync.edge import files, git, mounts, nested, operations
+from mlos_sync.edge import excluding, files, git, mounts, nested, operations
 from mlos_sync.edge.hints import everything
 from mlos_sync.edge.ledger import NAME as LEDGER
 from mlos_sync.edge.watch import INSTANCES, LIMIT, Watch
@@ -32,6 +33,9 @@ class Coverage:
     private: tuple[str, ...] = ()  # where transcripts lie that git ignores, or that are outside
     rules: tuple[str, ...] = ()  # the user's files, anywhere, by which git decides what counts
     forced: frozenset[str] = frozenset()  # paths that are tracked though a rule excludes them
+    nested: set[str] = field(default_factory=set)  # folders that have a `.git`, or are submodules
+    tracked: dict[str, str] = field(default_factory=dict)  # how git's index stands to these
+    heads: tuple[str, ...] = ()  # files by which the first are repositories
 
     @property
     def polled(self) -> list[str]:
@@ -97,6 +101,8 @@ def cover(watch: Watch, workspace: Workspace) -> Coverage:
     for folder in before - wanted - private:
         watch.uncover(folder, keep=private)
     found.count(watch, workspace)
+    found.nested |= excluding.submodules(workspace.root)
+    _note_nested(workspace, found)
     found.rules, found.forced = tuple(_rules(workspace)), forced(workspace)
     found.silent = {_path(workspace, place): kind for place, kind in mounts.silent(workspace.root).items()}
     if "" not in found.silent:  # else all is polled
@@ -122,6 +128,7 @@ def extend(watch: Watch, workspace: Workspace, names: Iterable[str], coverage: C
         del coverage.refused[path]
     if came:
         _cover_tree(watch, workspace, tuple(came), coverage)
+        _note_nested(workspace, coverage)
     coverage.cover_private(watch)
     coverage.count(watch, workspace)
 
@@ -145,6 +152,20 @@ def is_of_nested(workspace: Workspace, name: str) -> bool:
     """Whether an absolute name is of a `.git` in the tree: where one comes, goes or becomes whole, also where it is a file, its
     folder becomes a repository of its own, or none."""
     return is_inside(workspace, name) and ".git" in name[len(workspace.root) :].split(os.sep)
+
+
+def _note_nested(workspace: Workspace, coverage: Coverage) -> None:
+    coverage.tracked = excluding.tracked_as(workspace.root, coverage.nested)
+    heads = []
+    for path in sorted(coverage.nested):
+        with contextlib.suppress(OSError, ValueError):
+            heads.append(nested.head_of(_name(workspace, path)))
+    coverage.heads = tuple(heads)
+
+
+def is_retracked(workspace: Workspace, coverage: Coverage) -> bool:
+    """Whether git's index stands otherwise to a repository in the tree: then git lists what is in it, or does so no more."""
+    return excluding.tracked_as(workspace.root, coverage.nested) != coverage.tracked
 
 
 def forced(workspace: Workspace) -> frozenset[str]:
@@ -177,7 +198,7 @@ def _cover_tree(watch: Watch, workspace: Workspace, below: tuple[str, ...], foun
     """Watch the folders at or below some; their absolute names. Each is watched before it is listed: a folder that comes
     meanwhile is in the list, or makes an event."""
     covered = set()
-    for path, is_other in _walk(workspace, below, lambda path: _hear(watch, workspace, path, found)):
+    for path, is_other in _walk(workspace, below, lambda path: _hear(watch, workspace, path, found), found.nested):
         name = _name(workspace, path)
         covered.add(name)
         if is_other:  # a repository of its own; without its .git it is a folder like any
@@ -194,32 +215,55 @@ def _hear(watch: Watch, workspace: Workspace, path: str, found: Coverage) -> Non
 def folders(workspace: Workspace, below: str = "") -> Iterator[str]:
     """The folders at or below one, as workspace paths, that a walk looks into: neither ignored nor a repository of its own,
     no link."""
-    return (path for path, is_other in _walk(workspace, (below,), lambda _: None) if not is_other)
+    return (path for path, is_other in _walk(workspace, (below,), lambda _: None, set()) if not is_other)
 
 
-def _walk(workspace: Workspace, below: tuple[str, ...], before: Callable[[str], None]) -> Iterator[tuple[str, bool]]:
-    """(folder, whether it is a repository of its own) at or below some; `before` is called with each before it is listed."""
+def _walk(
+    workspace: Workspace, below: tuple[str, ...], before: Callable[[str], None], repositories: set[str]
+) -> Iterator[tuple[str, bool]]:
+    """(folder, whether it is a repository of its own) at or below some; `before` is called with each before it is listed.
+    Those that have a `.git` are put into `repositories`."""
     ignored = _ignored(workspace, below)
     keep = _prune(workspace)
     waiting = [path for path in below if not _is_ignored(path, ignored)]
-    while waiting:
-        path = waiting.pop()
-        before(path)
-        inside = _folders_in(workspace, path)
-        yield path, inside is None
-        waiting += [one for one in inside or () if one not in ignored and keep(one)]
+    while waiting:  # a level at a time, so that git is asked once of all repositories of one
+        for path in waiting:
+            before(path)
+        listed = {path: _folders_in(workspace, path) for path in waiting}
+        having = {path for path, one in listed.items() if one.git}
+        repositories |= having
+        own = {path for path in having if listed[path].is_repository}
+        # Where the index has files below one, git looks into it whatever is there.
+        own -= {path for path, kind in excluding.tracked_as(workspace.root, own).items() if kind == "files"}
+        waiting = []
+        for path, one in listed.items():
+            yield path, path in own
+            if path not in own:
+                waiting += [name for name in one.folders if name not in ignored and keep(name)]
 
 
 def _ignored(workspace: Workspace, below: tuple[str, ...]) -> set[str]:
     """The folders at or below some that a rule of git's excludes. Of those that merely hold nothing that counts, git says the
-    same: there it is asked of what is in them."""
-    found: set[str] = set()
-    asked = git.unlisted_folders(workspace.root, *(path for path in below if path))
-    while asked:
-        found |= git.excluded_folders(workspace.root, asked)
-        others = (_folders_in(workspace, path) for path in asked if path not in found)
-        asked = [one for inside in others for one in inside or ()]
-    return found
+    same: there it is asked of what is in them, by one git for one level, two, four ..."""
+    excluded: set[str] = set()
+    seen: set[str] = set()  # git names a folder and some of those in it
+    last, levels = excluding.unlisted_folders(workspace.root, *(path for path in below if path)), 1
+    while last:
+        asked = last
+        for _ in range(levels - 1):
+            seen.update(last)
+            last = _below(workspace, last, seen)
+            asked = asked + last
+        excluded |= excluding.excluded_folders(workspace.root, asked)
+        seen.update(last)
+        last, levels = _below(workspace, [path for path in last if path not in excluded], seen), 2 * levels
+    return excluded
+
+
+def _below(workspace: Workspace, paths: list[str], seen: set[str]) -> list[str]:
+    """The folders in some that were not seen, but those in repositories of their own."""
+    listed = (_folders_in(workspace, path) for path in paths)
+    return [path for one in listed if not one.is_repository for path in one.folders if path not in seen]
 
 
 def _prune(workspace: Workspace) -> Callable[[str], bool]:
@@ -239,25 +283,30 @@ def _is_ignored(path: str, ignored: set[str]) -> bool:
     return False
 
 
-def _folders_in(workspace: Workspace, path: str) -> list[str] | None:
-    """The folders in a folder; None for a repository of its own. A `.git` that is none yet is among them."""
-    found = []
+class _Listed(NamedTuple):
+    """The folders in a folder, whether it has a `.git`, and whether that makes it a repository. A `.git` that does not is one of
+    the folders: it may become whole."""
+
+    folders: list[str]
+    git: bool = False
+    is_repository: bool = False
+
+
+def _folders_in(workspace: Workspace, path: str) -> _Listed:
+    """What lies in a folder; nothing where it cannot be read, or has gone: to watch it says so."""
+    found, is_git = [], False
     try:
         with os.scandir(_name(workspace, path)) as entries:
             for entry in entries:
-                if entry.name == ".git" and (not path or nested.is_repository(_name(workspace, path))):
-                    if path and not _is_tracked(workspace, path):
-                        return None
-                elif entry.is_dir(follow_symlinks=False):
+                if entry.name == ".git":
+                    is_git = bool(path)
+                if entry.is_dir(follow_symlinks=False) and (entry.name != ".git" or path):
                     found.append(f"{path}/{from_text(entry.name)}" if path else from_text(entry.name))
-    except OSError:  # unreadable, or gone again: to watch it says so
-        return []
-    return found
-
-
-def _is_tracked(workspace: Workspace, path: str) -> bool:
-    """Whether the index has files below a folder: then git looks into it whatever is there."""
-    return any(one != path for one in git.tracked_paths(workspace.root, path))
+    except OSError:
+        return _Listed([])
+    if not is_git or not nested.is_repository(_name(workspace, path)):
+        return _Listed(found, is_git)
+    return _Listed([one for one in found if not one.endswith("/.git")], True, True)
 
 
 def _nearest(folder: str) -> str:

@@ -19,6 +19,7 @@ BEAT = 1.8  # seconds between two proofs that hints still come; as long as the w
 ANSWER = 1.0  # seconds that a proof may take
 ENDED = "watching had ended"
 RULED = "git's rules changed"
+NESTED = "a repository in the tree became one, or is none by now"
 MOVED = "a folder of private transcripts is another one"
 BEGUN = "watching could begin"
 OWED = "what is to be watched could be asked again"
@@ -35,7 +36,7 @@ class Hearing:
         self._standing = standing
         self._watch: Watch | None = None
         self._mounts = ""
-        self._seen: tuple[list[object], list[object]] = ([], [])
+        self._seen: tuple[list[object], ...] = ([], [], [])
         self._owes = False  # git or the system failed while folders were asked for
 
     def check(self, workspace: Workspace) -> str | None:
@@ -70,7 +71,16 @@ class Hearing:
         are ignored, unreadable, or behind links; folders of private transcripts are not watched from above. So they are looked
         at: a dozen calls."""
         before, self._seen = self._seen, self._look()
-        return RULED if before[0] != self._seen[0] else MOVED if before[1] != self._seen[1] else None
+        found = zip((RULED, MOVED, NESTED), before, self._seen, strict=True)
+        return next((why for why, then, now in found if then != now), None)
+
+    def is_retracked(self, workspace: Workspace) -> bool:
+        """Whether git's index stands otherwise to a repository in the tree."""
+        try:
+            return covering.is_retracked(workspace, self.coverage)
+        except (MlosError, OSError) as error:  # as an index that is damaged just now
+            self._standing.failed(str(error))
+            return False
 
     def cover(self, workspace: Workspace) -> None:
         """Watch all that matters now."""
@@ -103,7 +113,7 @@ class Hearing:
         except (MlosError, OSError) as error:  # a folder that went again meanwhile, say
             self._standing.failed(str(error))
             return False
-        self._seen = (self._seen[0], self._look()[1])
+        self._seen = (self._seen[0], *self._look()[1:])
         self._standing.coverage = self.coverage.told()
         return True
 
@@ -113,10 +123,11 @@ class Hearing:
             self._watch.close()
         self._watch = self.hints = None
 
-    def _look(self) -> tuple[list[object], list[object]]:
-        """Files of rules as they are, and which folders have the names of the private ones."""
+    def _look(self) -> tuple[list[object], ...]:
+        """Files of rules as they are, which folders have the names of the private ones, what makes repositories in the tree."""
         rules: list[object] = [files.signature(name) for name in self.coverage.rules]
-        return rules, [presence.identity(name) for name in self.coverage.private]
+        private: list[object] = [presence.identity(name) for name in self.coverage.private]
+        return rules, private, [os.path.lexists(name) for name in self.coverage.heads]
 
     def _is_answered(self, hints: Hints) -> bool:
         assert self._watch is not None  # noqa: S101 - the caller has its hints

@@ -60,6 +60,7 @@ class Inbox:
             self._rescan(why)
         if batch.names is None:
             self._rescan(batch.lost)
+            self.pending.git |= self._log.has_moved()
         else:
             folders = batch.folders | {name for name in batch.names if covering.is_of_nested(workspace, name)}
             if folders and not self._hearing.extend(workspace, folders):
@@ -72,7 +73,9 @@ class Inbox:
     def _sort(self, workspace: Workspace, names: frozenset[str]) -> None:
         pending, coverage = self.pending, self._hearing.coverage
         inside, is_index = set(), os.path.join(workspace.git_dir, "index") in names
-        refs = os.path.join(workspace.common_dir, "refs", "")
+        stash = os.path.join(workspace.common_dir, "refs", "stash")
+        if any(name.startswith((workspace.git_dir, workspace.common_dir)) for name in names):
+            pending.git |= self._log.has_moved()
         for name in names:
             pending.beside |= coverage.is_private(name)
             base = os.path.basename(name)
@@ -86,9 +89,7 @@ class Inbox:
                 # These git writes when it moves this tree; a commit, or `git add`, writes others. All work trees share one
                 # stash, each has an index.
                 pending.git |= base in _MOVES and os.path.dirname(name) == workspace.git_dir
-                pending.git |= (name == f"{refs}stash" and is_index) or (
-                    name.startswith(refs) and self._log.has_moved()
-                )
+                pending.git |= name == stash and is_index
                 if base in ("config", "config.worktree", "exclude"):
                     pending.all("git's configuration changed")
                     self._covers = True
@@ -102,8 +103,9 @@ class Inbox:
         except (MlosError, OSError) as error:  # an index that is damaged just now, a root that has gone
             self._standing.failed(str(error))
             now = frozenset()
-        self._covers |= before != now
-        if before - now:  # a look at some paths takes for granted that what is known counts
+        is_other = self._hearing.is_retracked(workspace)
+        self._covers |= is_other or before != now
+        if is_other or before - now:  # a look at some paths takes for granted that what is known counts
             self.pending.all("what counts was changed")
         return now - before
 

@@ -67,6 +67,7 @@ class Plan:
     # What was left out: what would have taken long to read, and what is gone and may be what could not be read.
     left: frozenset[str] = frozenset()
     moves: tuple[object, ...] = ()  # see `operations.moves`, before anything was looked at
+    unsure: frozenset[str] = frozenset()  # what this walk missed and took for there, as git was at work
 
 
 def describe(path: str, head: bytes) -> Document | None:
@@ -128,6 +129,7 @@ def prepare(
     result = Plan(generation, Changes(), moves=moves)
     stood = _skipped(index.db) if reach.paths is not None else {}  # what is not looked at now stands as it was
     result.skipped = {path: reason for path, reason in stood.items() if not reach.covers(path)}
+    result.unsure = frozenset(observed.absent if AT_WORK in observed.remarks else ())
     seen = observed.unknown | observed.odd | observed.remarks
     result.skipped |= {path: reason for path, reason in seen.items() if reason != files.SPARSE}
     root, algorithm = index.workspace.root, object_format(index)

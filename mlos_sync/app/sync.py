@@ -41,6 +41,7 @@ class Report:
     skipped: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     left: Reach | None = None  # what was not looked at, as it would have taken long
+    unsure: frozenset[str] = frozenset()  # what is missing and may come back, as git was at work
 
 
 def sync(
@@ -169,7 +170,7 @@ def _postpone(index: Index, plan: Plan) -> None:
 
 def _report(index: Index, plan: Plan, collected: Collected, began: float) -> Report:
     left = Reach(plan.left, beside=collected.left) if plan.left or collected.left else None
-    return Report(plan.changes, problems(index), time.monotonic() - began, left)
+    return Report(plan.changes, problems(index), time.monotonic() - began, left, plan.unsure)
 
 
 def _share(index: Index) -> None:

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mlos_sync.app import flagging, notifying, planning, presence, standing
 from mlos_sync.app.apart import Apart, is_large, told
@@ -220,7 +220,9 @@ class _Watcher:
         self.standing.state = "live" if self.hearing.hints is not None else "polling"
         self.standing.waits_for = None
         self._tell()
-        if begins and not (is_due and self.inbox.pending):
+        waits = self.apart.waiting.began
+        is_late = waits is not None and time.time() - waits > self.pace.most  # small looks one after the other
+        if begins and (is_late or not (is_due and self.inbox.pending)):
             return self._begin()
         return self._look(self.inbox.take(), now) if self.inbox.pending else self._compile(now)
 
@@ -312,10 +314,10 @@ class _Watcher:
     def _again(self, report: Report, pending: Pending) -> None:
         """What was missing while git had its lock is looked for again as soon as git has given it back; nobody is told
         before that all is there."""
-        if planning.AT_WORK in report.skipped and not operations.has_left_lock(
-            self.workspace.root, self.workspace.git_dir
-        ):
-            self.inbox.pending.join(replace(pending, paths=set(pending.paths), reason=pending.reason and RETURNED))
+        if report.unsure and not operations.has_left_lock(self.workspace.root, self.workspace.git_dir):
+            again = Pending(asked=pending.asked, began=pending.began)
+            again.add(report.unsure)
+            self.inbox.pending.join(again)
             self.times.next_try = time.monotonic() + SOON
             pending.asked = set()
 

@@ -139,7 +139,7 @@ def tracked(root: str, *scope: str) -> dict[str, Tracked]:
     """The index, or what it has at or below the paths of a scope: path -> entry. Unmerged paths appear once, gitlinks are
     left out."""
     found: dict[str, Tracked] = {}
-    for names in _parts(scope):
+    for names in parts(scope):
         out = run(root, "--literal-pathspecs", "ls-files", "-s", "-v", "-z", "--", *names)
         for record in out.split(b"\0"):
             if record:
@@ -165,7 +165,7 @@ def converted(root: str, paths: Iterable[str]) -> set[str]:
 def tracked_paths(root: str, *scope: str) -> list[str]:
     """Paths of the index (at or below those of a scope), without their blobs: half the work of `tracked`."""
     found: list[str] = []
-    for names in _parts(scope):
+    for names in parts(scope):
         found += split_names(run(root, "--literal-pathspecs", "ls-files", "-z", "--", *names))
     return list(dict.fromkeys(found))  # an unmerged path stands there up to three times
 
@@ -178,8 +178,8 @@ def untracked_paths(root: str, *scope: str) -> tuple[list[str], list[str]]:
     """(untracked files that no rule of .gitignore excludes, folders that git could not read); of a scope, or all."""
     found: list[str] = []
     closed: list[str] = []
-    for names in _parts(scope):
-        options = ("-o", "-z", "--exclude-standard", "--", *_beside(names))
+    for names in parts(scope):
+        options = ("-o", "-z", "--exclude-standard", "--", *beside(names))
         done = attempt(root, "--literal-pathspecs", "ls-files", *options)
         closed += [from_bytes(match[1]) for match in _CLOSED.finditer(done.stderr)]
         found += [name for name in split_names(done.stdout) if not name.endswith("/")]
@@ -203,29 +203,7 @@ def rule_files(root: str) -> list[str]:
     return [os.path.join(root, one) for one in found]
 
 
-def unlisted_folders(root: str, *scope: str) -> list[str]:
-    """Folders, at or below some or anywhere, that hold nothing that counts: a rule excludes them, or all that is in them."""
-    found: list[str] = []
-    for names in _parts(scope):
-        options = ("-o", "-i", "-z", "--exclude-standard", "--directory", "--", *_beside(names))
-        found += split_names(run(root, "--literal-pathspecs", "ls-files", *options))
-    return list(dict.fromkeys(name[:-1] for name in found if name.endswith("/")))
-
-
-def excluded_folders(root: str, folders: Iterable[str]) -> set[str]:
-    """Those of some folders that a rule excludes, or one above them. None of them may be a link or lie behind one."""
-    # A dot before them, as this command takes no --literal-pathspecs; no slash behind, or rules in a folder count for it.
-    asked = b"".join(b"./" + to_bytes(folder) + b"\0" for folder in folders)
-    if not asked:
-        return set()
-    done = attempt(root, "check-ignore", "--no-index", "-z", "--stdin", data=asked)
-    if done.returncode > 1:  # 1 is for none
-        words = done.stderr.decode("utf-8", "replace").strip()
-        raise SurroundingsError(f"git check-ignore failed: {words}", "run the same command by hand to see more")
-    return {name[2:] for name in split_names(done.stdout)}
-
-
-def _beside(names: list[str]) -> list[str]:
+def beside(names: list[str]) -> list[str]:
     """The names of a scope and one more. What all of them begin with, git takes for all that there is: it forgets the rest of
     its index before it looks, and a repository in a folder whose files it tracks then is one whose files it does not. `.git` has
     no beginning in common with any path, and is never listed (git 2.39, `prune_index` in ls-files.c, `treat_directory` in
@@ -233,7 +211,7 @@ def _beside(names: list[str]) -> list[str]:
     return [*names, ".git"] if names else []
 
 
-def _parts(scope: Iterable[str]) -> Iterator[list[str]]:
+def parts(scope: Iterable[str]) -> Iterator[list[str]]:
     """The names of a scope, in as many lists of arguments as it takes; one that is empty where there are none."""
     names: list[str] = []
     size = 0

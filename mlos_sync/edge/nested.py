@@ -9,6 +9,22 @@ _HEAD = re.compile(rb"ref:\s*refs/|[0-9a-f]{40}\s*|[0-9a-f]{64}\s*")
 _MUCH = 1 << 20  # bytes that are read of a file that shall name a folder
 
 
+def head_of(folder: str) -> str:
+    """The file by which a folder with a `.git` stands or falls as a repository: where that comes or goes, it is another one. It
+    may lie anywhere."""
+    place = os.path.join(folder, ".git")
+    named = _named(place) if os.path.isfile(place) else place
+    return os.path.join(named or place, "HEAD")
+
+
+def _named(place: str) -> str | None:
+    """The folder that a `.git` names that is a file. Raises OSError where it cannot be read."""
+    with open(place, "rb") as file:
+        words = file.read(_MUCH)
+    named = os.fsdecode(words.removeprefix(b"gitdir: ").rstrip(b"\r\n"))
+    return os.path.join(os.path.dirname(place), named) if words.startswith(b"gitdir: ") else None
+
+
 def is_repository(folder: str) -> bool:
     """Whether git takes a folder for a repository of its own: its `.git` is a git directory, or a file that names one (or
     cannot be read). Else it is a folder like any (git's `is_nonbare_repository_dir` and `is_git_directory` in setup.c, 2.39)."""
@@ -16,12 +32,10 @@ def is_repository(folder: str) -> bool:
     if not os.path.isfile(place):
         return _is_git_dir(place)
     try:
-        with open(place, "rb") as file:
-            words = file.read(_MUCH)
+        named = _named(place)
     except OSError:
         return True
-    named = words.removeprefix(b"gitdir: ").rstrip(b"\r\n")
-    return words.startswith(b"gitdir: ") and _is_git_dir(os.path.join(folder, os.fsdecode(named)))
+    return named is not None and _is_git_dir(named)
 
 
 def _is_git_dir(place: str) -> bool:

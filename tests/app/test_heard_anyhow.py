@@ -224,6 +224,24 @@ def test_a_question_beside_git_status(repo):
             looking.join()
 
 
+def test_a_lock_that_stood_while_somebody_synced_is_forgotten(repo):
+    """What a sync by hand missed then is looked for, and told, once."""
+    lock = repo / ".git" / "index.lock"
+    with watching(repo) as watcher:
+        watcher.started()
+        lock.touch()
+        (repo / "notes" / "a.md").unlink()
+        run(repo, "sync", ok=False)
+        lock.unlink()
+        write(repo, "notes/b.md", "two\n")
+        run(repo, "status", "--wait")
+        before = watcher.told()["batches"]
+        write(repo, "notes/b.md", "three\n")
+        watcher.settled()
+        time.sleep(2)
+        assert watcher.told()["batches"] <= before + 4 and watcher.told()["behind"] is None
+
+
 MOVES = {
     "a revert": ("git revert --no-edit HEAD", True),
     "a commit": ("echo mine >> notes/b.md; git commit -qam mine", False),
@@ -234,6 +252,10 @@ MOVES = {
     "a tag called stash": ("echo mine >> notes/b.md; git tag stash", False),
     "a stash of another work tree": (
         "cd ../tree; echo x > notes/a.md; git stash -q; echo mine >> ../repo/notes/b.md",
+        False,
+    ),
+    "an edit after a switch": (
+        "git branch other; sleep 1; git switch -q other; sleep 1.5; echo mine >> notes/b.md; git commit -qam mine",
         False,
     ),
     "a stash": ("echo mine >> notes/b.md; sleep 1; git stash -q", True),

@@ -7,10 +7,11 @@ import random
 import subprocess
 from pathlib import Path
 
+import naive
 import pytest
-from cli import run, save, workspace
+from cli import run, save, workspace, write
 from gitrepo import env_of, git
-from watched import watching
+from watched import indexed, watching
 
 from mlos_sync.app import covering
 from mlos_sync.edge.workspace import find
@@ -140,3 +141,47 @@ def test_a_work_tree_inside_its_bare_repository(tmp_path):
         watcher.settled()
         shell(tree, "git add -A; git commit -qm new")
         watcher.settled()
+
+
+# What makes a folder a repository of its own, or none, without an event in it.
+ELSEWHERE = {
+    "its files are taken out of the index": ("git init -q sub", ["git rm -rq --cached sub"]),
+    "it is taken into the index": ("", ["git init -q sub", "git rm -rq --cached sub; git -C sub add -A; git -C sub commit -qm x"]),
+    "a submodule that is not there is taken out of the index": (
+        "git init -q other; git -C other commit -qm x --allow-empty;"
+        "git -c protocol.file.allow=always submodule --quiet add ./other mod; git commit -qm mod; git submodule -q deinit -f mod;"
+        "mkdir mod/new; echo 1 > mod/a.md; echo 2 > mod/new/b.md",
+        ["git rm -q --cached mod", "echo 3 > mod/new/c.md"],
+    ),
+    "a work tree that is forgotten": ("git worktree add -q wt", ["mv wt wt2; git worktree prune", "echo n > wt2/sub/n.md"]),
+    "a link to a git directory that is moved away": (
+        "git init -q ../store; mkdir wt; echo 1 > wt/a.md; ln -s ../../store/.git wt/.git", ["mv ../store ../gone", "echo 2 > wt/a.md"],
+    ),
+    "its HEAD goes and comes back": (
+        "git init -q wt; echo 1 > wt/a.md", ["mv wt/.git/HEAD wt/.git/X", "echo 2 > wt/a.md", "mv wt/.git/X wt/.git/HEAD"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_what_makes_it_a_repository_lies_elsewhere(repo, case):
+    """It is looked at with each question, and every few seconds."""
+    before, steps = ELSEWHERE[case]
+    shell(repo, before)
+    with watching(repo) as watcher:
+        watcher.started()
+        watcher.settled()
+        for step in steps:
+            shell(repo, step)
+            run(repo, "status", "--wait", "--json")
+            assert indexed(repo) == naive.files(repo)
+
+
+def test_a_thousand_folders_in_one_another(repo):
+    """One with nothing but an ignored file at its end: not one git for each."""
+    shell(repo, "d=$(printf 'd/%.0s' $(seq 900)); mkdir -p $d; echo x > ${d}x.log")
+    with watching(repo) as watcher:
+        watcher.started()
+        path = Path(*["d"] * 900, "n.md")
+        write(repo, str(path), "n\n")
+        watcher.until(lambda look: str(path) in look["added"])
