@@ -153,7 +153,7 @@ ELSEWHERE = {
         "mkdir mod/new; echo 1 > mod/a.md; echo 2 > mod/new/b.md",
         ["git rm -q --cached mod", "echo 3 > mod/new/c.md"],
     ),
-    "a work tree that is forgotten": ("git worktree add -q wt", ["mv wt wt2; git worktree prune", "echo n > wt2/sub/n.md"]),
+    "a work tree that is forgotten": ("git worktree add -q wt", ["mv wt wt2", "git worktree prune", "echo n > wt2/sub/n.md"]),
     "a link to a git directory that is moved away": (
         "git init -q ../store; mkdir wt; echo 1 > wt/a.md; ln -s ../../store/.git wt/.git", ["mv ../store ../gone", "echo 2 > wt/a.md"],
     ),
