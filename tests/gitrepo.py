@@ -75,6 +75,11 @@ def git(
     return done
 
 
+def shell(repo: Path, script: str) -> None:
+    """What somebody does in it, by lines of the shell; each must succeed."""
+    subprocess.run(["sh", "-ec", script], cwd=repo, env=env_of(repo), check=True, capture_output=True)
+
+
 def commit_file(repo: Path, path: str, content: bytes, message: str = "a change") -> None:
     """Write, stage and commit one file, past all hooks."""
     target = repo / path

@@ -90,7 +90,7 @@ _CURES: dict[str, Callable[[], str]] = {LIMIT: _limit_cure, INSTANCES: _instance
 def cover(watch: Watch, workspace: Workspace) -> Coverage:
     """Watch all that matters: the tree, the git directory, private transcripts. What is watched already stays, but for folders
     of the tree that are ignored by now."""
-    found = Coverage(private=tuple(private_folders(workspace)))
+    found = Coverage(private=tuple(private_folders(workspace)), nested=excluding.submodules(workspace.root))
     for folder in dict.fromkeys((workspace.git_dir, workspace.common_dir, workspace.common)):
         found.unheard |= watch.cover([folder], _accept(workspace, folder))
     found.unheard |= watch.cover([os.path.join(workspace.common_dir, "info")], "exclude".__eq__)
@@ -101,8 +101,6 @@ def cover(watch: Watch, workspace: Workspace) -> Coverage:
     for folder in before - wanted - private:
         watch.uncover(folder, keep=private)
     found.count(watch, workspace)
-    found.nested |= excluding.submodules(workspace.root)
-    _note_nested(workspace, found)
     found.rules, found.forced = tuple(_rules(workspace)), forced(workspace)
     found.silent = {_path(workspace, place): kind for place, kind in mounts.silent(workspace.root).items()}
     if "" not in found.silent:  # else all is polled
@@ -128,7 +126,6 @@ def extend(watch: Watch, workspace: Workspace, names: Iterable[str], coverage: C
         del coverage.refused[path]
     if came:
         _cover_tree(watch, workspace, tuple(came), coverage)
-        _note_nested(workspace, coverage)
     coverage.cover_private(watch)
     coverage.count(watch, workspace)
 
@@ -203,6 +200,7 @@ def _cover_tree(watch: Watch, workspace: Workspace, below: tuple[str, ...], foun
         covered.add(name)
         if is_other:  # a repository of its own; without its .git it is a folder like any
             watch.cover([name], ".git".__eq__)
+    _note_nested(workspace, found)
     return covered
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import naive
 import pytest
 from cli import run, save, sql, workspace, write
-from gitrepo import env_of, git
+from gitrepo import git, shell
 from transcribed import markdown, wrote
 from watched import indexed, listen, watching
 
@@ -33,11 +33,6 @@ def repo(tmp_path):
         write(made, name, "one\n")
     save(made, "first")
     return made
-
-
-def shell(repo, script):
-    """What somebody does in it."""
-    subprocess.run(["sh", "-ec", script], cwd=repo, env=env_of(repo), check=True, capture_output=True)
 
 
 def transcript(folder):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 from pathlib import Path
 
 import naive
 import pytest
 from cli import run, save, workspace, write
-from gitrepo import env_of, git
+from gitrepo import git, shell
 from watched import indexed, watching
 
 from mlos_sync.app import covering
@@ -24,11 +23,6 @@ def repo(tmp_path):
     shell(made, r"printf '*.log\n__pycache__/\nnode_modules/\n' > .gitignore; mkdir sub; echo one > sub/a.md")
     save(made, "first")
     return made
-
-
-def shell(repo, script):
-    """What somebody does in it."""
-    subprocess.run(["sh", "-ec", script], cwd=repo, env=env_of(repo), check=True, capture_output=True)
 
 
 # What stands before the watcher starts, and what is done while it runs, with time to settle after each.
@@ -58,10 +52,8 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_it_is_watched(repo, case):
-    """What is asked with --wait holds it, and the next full look is far away."""
-    before, steps = CASES[case]
+def asked_after_each(repo, before, steps):
+    """The watcher, each time that a step was done and somebody has asked with --wait."""
     shell(repo, before)
     with watching(repo) as watcher:
         watcher.started()
@@ -69,7 +61,14 @@ def test_it_is_watched(repo, case):
         for step in steps:
             shell(repo, step)
             run(repo, "status", "--wait", "--json")
-            watcher.settled()
+            yield watcher
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_watched(repo, case):
+    """What is asked with --wait holds it, and the next full look is far away."""
+    for watcher in asked_after_each(repo, *CASES[case]):
+        watcher.settled()
 
 
 def test_what_is_ignored_is_not_watched(repo):
@@ -166,15 +165,8 @@ ELSEWHERE = {
 @pytest.mark.parametrize("case", ELSEWHERE)
 def test_what_makes_it_a_repository_lies_elsewhere(repo, case):
     """It is looked at with each question, and every few seconds."""
-    before, steps = ELSEWHERE[case]
-    shell(repo, before)
-    with watching(repo) as watcher:
-        watcher.started()
-        watcher.settled()
-        for step in steps:
-            shell(repo, step)
-            run(repo, "status", "--wait", "--json")
-            assert indexed(repo) == naive.files(repo)
+    for _ in asked_after_each(repo, *ELSEWHERE[case]):
+        assert indexed(repo) == naive.files(repo)
 
 
 def test_a_thousand_folders_in_one_another(repo):
